@@ -1,0 +1,1 @@
+"""Shipped bundles: one folder a task, built from delineate.configs."""

@@ -1,0 +1,151 @@
+"""The U-Net family: one encoder-decoder, made of interchangeable blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from monai.networks.layers.factories import Conv, Pool
+from torch import nn
+
+from .blocks import Convolution, Named, TwoConv, UpCat, grouped_separable_conv, plain_conv
+
+
+class UNet(nn.Module):
+    """U-Net with batch norm and padded convolutions.
+
+    Based on: Ronneberger O, Fischer P, Brox T. U-Net: Convolutional Networks for Biomedical Image Segmentation.
+    MICCAI 2015, https://doi.org/10.1007/978-3-319-24574-4_28. Unlike the paper, convolutions are padded, so that the
+    output has the size of the input, and each is followed by batch norm.
+
+    Args:
+        spatial_dims: 2 or 3.
+        in_channels: channels of the image, 3 for RGB, 1 for grey.
+        out_channels: channels of the logits, 1 for lesion against background.
+        features: channels of each level, from the full resolution down; each level halves the size.
+        act: activation, by name or ``(name, {arguments})``.
+        norm: normalisation, by name or ``(name, {arguments})``.
+        dropout: probability 0-1 of dropping a channel after each activation.
+        bias: whether the convolutions of the blocks have a bias.
+        upsample: ``"deconv"`` (transposed convolution that halves the channels) or ``"nontrainable"`` (bilinear,
+            with the bottom and the decoder at half width).
+
+    Raises:
+        ValueError: when ``features`` has fewer than two levels or ``upsample`` is unknown.
+
+    Example:
+        >>> UNet(in_channels=3, out_channels=1, features=(8, 16, 32))(torch.zeros(1, 3, 33, 47)).shape
+        torch.Size([1, 1, 33, 47])
+    """
+
+    first_conv: Convolution = staticmethod(plain_conv)
+    conv: Convolution = staticmethod(plain_conv)
+
+    def __init__(
+        self,
+        spatial_dims: int = 2,
+        in_channels: int = 3,
+        out_channels: int = 1,
+        features: Sequence[int] = (64, 128, 256, 512, 1024),
+        act: Named = ("relu", {"inplace": True}),
+        norm: Named = "batch",
+        dropout: float = 0.0,
+        bias: bool = False,
+        upsample: str = "deconv",
+    ) -> None:
+        super().__init__()
+        if len(features) < 2:
+            raise ValueError(f"features has {len(features)} level(s), a U-Net needs 2 or more; e.g. (16, 32, 64)")
+        if upsample not in ("deconv", "nontrainable"):
+            raise ValueError(f"upsample is {upsample!r}; set 'deconv' or 'nontrainable' (bilinear)")
+        block = partial(TwoConv, spatial_dims, act=act, norm=norm, dropout=dropout, bias=bias)
+        levels = list(features)
+        if upsample == "nontrainable":
+            levels[-1] //= 2
+        self.divisor = 2 ** (len(levels) - 1)
+        self.pool = Pool[Pool.MAX, spatial_dims](2)
+        self.encoder = nn.ModuleList(
+            block(c_in, c_out, conv=self.conv if level else self.first_conv)
+            for level, (c_in, c_out) in enumerate(zip([in_channels, *levels], levels, strict=False))
+        )
+        self.decoder = nn.ModuleList(self._up_levels(spatial_dims, levels, upsample, block))
+        self.out = Conv[Conv.CONV, spatial_dims](features[0], out_channels, 1)
+
+    def _up_levels(
+        self, spatial_dims: int, levels: list[int], upsample: str, block: partial[TwoConv]
+    ) -> list[UpCat]:
+        ups, channels = [], levels[-1]
+        for i in range(len(levels) - 2, -1, -1):
+            skip = levels[i]
+            if upsample == "deconv":
+                up = Conv[Conv.CONVTRANS, spatial_dims](channels, skip, 2, stride=2)
+                ups.append(UpCat(up, block(2 * skip, skip, conv=self.conv)))
+                channels = skip
+            else:
+                mode = "bilinear" if spatial_dims == 2 else "trilinear"
+                up = nn.Upsample(scale_factor=2, mode=mode, align_corners=True)
+                out = skip // 2 if i else skip
+                ups.append(UpCat(up, block(channels + skip, out, (channels + skip) // 2, conv=self.conv)))
+                channels = out
+        return ups
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Raw logits.
+
+        Args:
+            x: image of shape ``(B, in_channels, H, W)``; any H and W of at least ``divisor`` pixels (16 with five
+                levels), odd ones too.
+
+        Returns:
+            logits of shape ``(B, out_channels, H, W)``.
+
+        Raises:
+            ValueError: when the image is smaller than ``divisor``.
+        """
+        if min(x.shape[2:]) < self.divisor:
+            raise ValueError(
+                f"image is {x.shape[2:]} pixels, this network needs at least {self.divisor} a side; resize or pad it"
+            )
+        skips: list[torch.Tensor] = []
+        for level, block in enumerate(self.encoder):
+            if level > 0:
+                x = self.pool(x)
+            x = block(x)
+            skips.append(x)
+        for level, up in enumerate(self.decoder):
+            x = up(x, skips[len(skips) - 2 - level])
+        logits: torch.Tensor = self.out(x)
+        return logits
+
+
+class UltraLightUNet(UNet):
+    """U-Net of depthwise and grouped pointwise convolutions: 239,676 parameters at 3 channels in, 1 out.
+
+    Each convolution of :class:`UNet` becomes a depthwise 3x3 and a pointwise 1x1 in 4 groups (one group in the first
+    block); the transposed convolutions stay ungrouped.
+
+    Depthwise separable convolutions: Chollet F. Xception. CVPR 2017, https://doi.org/10.1109/CVPR.2017.195.
+    Grouped pointwise convolutions: Zhang X et al. ShuffleNet. CVPR 2018, https://doi.org/10.1109/CVPR.2018.00716.
+
+    Args: as :class:`UNet`, with ``features`` from 16 to 256; each a multiple of 4.
+    """
+
+    first_conv = staticmethod(partial(grouped_separable_conv, groups=1))
+    conv = staticmethod(grouped_separable_conv)
+
+    def __init__(
+        self,
+        spatial_dims: int = 2,
+        in_channels: int = 3,
+        out_channels: int = 1,
+        features: Sequence[int] = (16, 32, 64, 128, 256),
+        act: Named = ("relu", {"inplace": True}),
+        norm: Named = "batch",
+        dropout: float = 0.0,
+        bias: bool = False,
+        upsample: str = "deconv",
+    ) -> None:
+        super().__init__(
+            spatial_dims, in_channels, out_channels, features, act, norm, dropout, bias, upsample
+        )

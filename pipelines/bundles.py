@@ -1,0 +1,198 @@
+"""Bundles: found by name or folder, put together from ``delineate.configs``, changed without losing their comments."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from .errors import DelineateError, UnknownNameError
+from .files import write_atomically
+
+WORKFLOWS = ("train", "evaluate", "inference")
+
+
+def _configs() -> Path:
+    with as_file(files("delineate.configs")) as folder:
+        return Path(folder)
+
+
+def shipped_bundles() -> dict[str, Path]:
+    """Bundles that come with Delineate: name to folder."""
+    with as_file(files("delineate.bundles")) as folder:
+        return {p.name: p for p in sorted(Path(folder).iterdir()) if (p / "configs").is_dir()}
+
+
+def choices(kind: str) -> list[str]:
+    """Names of the ``"tasks"``, ``"networks"`` or ``"losses"`` that a bundle can be made of."""
+    return sorted(p.stem for p in (_configs() / kind).iterdir() if not p.name.startswith((".", "_")))
+
+
+def find_bundle(bundle: str | Path) -> Path:
+    """The folder of a bundle or run, given the folder or the name of a shipped bundle.
+
+    Raises:
+        UnknownNameError: when it is neither.
+    """
+    folder = Path(bundle)
+    if (folder / "configs" / "inference.yaml").is_file():
+        return folder
+    shipped = shipped_bundles()
+    if str(bundle) in shipped:
+        return shipped[str(bundle)]
+    if folder.is_dir():
+        raise DelineateError(f"{folder} is no bundle: it has no configs/inference.yaml; name a bundle's or run's folder")
+    raise UnknownNameError("bundle (name or folder)", str(bundle), shipped)
+
+
+def part(kind: str, name: str) -> Path:
+    """The file (or folder, for tasks) of one part in ``delineate.configs``.
+
+    Raises:
+        UnknownNameError: when there is no such part.
+    """
+    known = choices(kind)
+    if name not in known:
+        raise UnknownNameError({"losses": "loss"}.get(kind, kind[:-1]), name, known)
+    return _configs() / kind / (name if kind == "tasks" else f"{name}.yaml")
+
+
+def new_bundle(
+    out: str | Path, task: str, network: str = "ultra_light_unet", loss: str = "dice_bce", name: str | None = None
+) -> Path:
+    """Put a self-contained bundle together.
+
+    Args:
+        out: folder to make; must be new or empty.
+        task: one of ``choices("tasks")``.
+        network: one of ``choices("networks")``.
+        loss: one of ``choices("losses")``.
+        name: the bundle's name in its documents; the folder's name where ``None``.
+
+    Returns:
+        the folder.
+
+    Raises:
+        DelineateError: when the folder holds something.
+        UnknownNameError: when a part is unknown.
+    """
+    out = Path(out)
+    refuse_occupied(out)
+    task_folder, workflows = part("tasks", task), _configs() / "workflows"
+    parts = [task_folder / "parameters.yaml", part("networks", network), workflows / "common.yaml"]
+    (out / "configs").mkdir(parents=True, exist_ok=True)
+    (out / "docs").mkdir()
+    for workflow in WORKFLOWS:
+        chosen = [*parts, part("losses", loss)] if workflow == "train" else parts
+        texts = [p.read_text(encoding="utf-8") for p in [*chosen, workflows / f"{workflow}.yaml"]]
+        (out / "configs" / f"{workflow}.yaml").write_text("\n".join(texts), encoding="utf-8")
+    metadata = _metadata(workflows / "metadata.json", task_folder / "metadata.json")
+    readme = (workflows / "README.md").read_text(encoding="utf-8")
+    (out / "docs" / "README.md").write_text(readme.format(id=name or out.name, **metadata), encoding="utf-8")
+    (out / "configs" / "metadata.json").write_text(json.dumps(metadata, indent=4) + "\n", encoding="utf-8")
+    shutil.copyfile(workflows / "logging.conf", out / "configs" / "logging.conf")
+    shutil.copyfile(workflows / "LICENSE", out / "LICENSE")
+    shutil.copyfile(task_folder / "data_license.txt", out / "docs" / "data_license.txt")
+    sync_metadata(out)
+    return out
+
+
+def refuse_occupied(folder: Path) -> None:
+    """Raise ``DelineateError`` when ``folder`` is there and not empty."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise DelineateError(f"{folder} is there already and not empty; name a new folder or remove it first")
+
+
+def copy_bundle(bundle: Path, run: Path) -> None:
+    """Copy a bundle's configuration and documents, not its weights or logs, into a new run."""
+    refuse_occupied(run)
+    run.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(bundle / "LICENSE", run / "LICENSE")
+    for folder in ("configs", "docs"):
+        shutil.copytree(bundle / folder, run / folder, ignore=shutil.ignore_patterns("__pycache__"))
+
+
+def change_bundle(bundle: Path, values: Mapping[str, Any], overlays: list[Path] | None = None) -> None:
+    """Set ids in every workflow of a bundle that has them; comments stay.
+
+    Args:
+        bundle: the folder.
+        values: MONAI ids (``max_epochs``, ``train::trainer::max_epochs``) to values.
+        overlays: YAML files whose top-level ids replace the bundle's, e.g. ``part("networks", "unet")``.
+
+    Raises:
+        UnknownNameError: when no workflow has an id; nothing is changed then.
+    """
+    changes: dict[str, Any] = {}
+    for overlay in overlays or []:
+        changes |= _yaml().load(overlay)
+    changes |= values
+    configs = {path: _yaml().load(path) for path in (bundle / "configs" / f"{w}.yaml" for w in WORKFLOWS)}
+    for id_, value in changes.items():
+        if not [_set(config, id_.split("::"), value) for config in configs.values() if _has(config, id_.split("::"))]:
+            raise UnknownNameError("id", id_, dict.fromkeys(n for config in configs.values() for n in _ids(config)))
+    for path, config in configs.items():
+        with path.open("w", encoding="utf-8") as file:
+            _yaml().dump(config, file)
+    sync_metadata(bundle)
+
+
+def sync_metadata(bundle: Path) -> None:
+    """Write the true channels and shapes of the network into ``metadata.json``."""
+    config = _yaml().load(bundle / "configs" / "inference.yaml")
+    path = bundle / "configs" / "metadata.json"
+    metadata = json.loads(path.read_text(encoding="utf-8"))
+    for tensors, channels in (("inputs", "in_channels"), ("outputs", "out_channels")):
+        for tensor in metadata["network_data_format"][tensors].values():
+            tensor["num_channels"] = config[channels]
+            tensor["spatial_shape"] = list(config["image_size"])
+    write_atomically(path, (json.dumps(metadata, indent=4) + "\n").encode())
+
+
+def _metadata(base: Path, task: Path) -> dict[str, Any]:
+    metadata = json.loads(base.read_text(encoding="utf-8")) | json.loads(task.read_text(encoding="utf-8"))
+    image, label, modality = (metadata.pop(key) for key in ("image", "label", "modality"))
+    tensor = {"num_channels": 1, "spatial_shape": [], "dtype": "float32", "is_patch_data": False}
+    metadata["network_data_format"] = {
+        "inputs": {"image": {"type": "image", "modality": modality, **tensor, "value_range": [0, 1], **image}},
+        "outputs": {
+            "pred": {"type": "image", "format": "segmentation", **tensor, "value_range": [], "channel_def": label}
+        },
+    }
+    return dict(metadata)
+
+
+def _yaml() -> YAML:
+    yaml = YAML()
+    yaml.width, yaml.preserve_quotes = 4096, True
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    return yaml
+
+
+def _has(config: Any, keys: list[str]) -> bool:
+    for key in keys:
+        if isinstance(config, list) and key.isdigit() and int(key) < len(config):
+            config = config[int(key)]
+        elif isinstance(config, dict) and key in config:
+            config = config[key]
+        else:
+            return False
+    return True
+
+
+def _set(config: Any, keys: list[str], value: Any) -> bool:
+    for key in keys[:-1]:
+        config = config[int(key) if isinstance(config, list) else key]
+    config[int(keys[-1]) if isinstance(config, list) else keys[-1]] = value
+    return True
+
+
+def _ids(config: Any, prefix: str = "") -> list[str]:
+    if not isinstance(config, dict):
+        return []
+    return [id_ for key, value in config.items() for id_ in (f"{prefix}{key}", *_ids(value, f"{prefix}{key}::"))]

@@ -1,0 +1,40 @@
+"""The command line. Nothing here imports torch or monai before a command needs them."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from ..errors import DelineateError
+from . import bundle, data, demo, info, work
+
+app = typer.Typer(
+    name="delineate",
+    help="Outlines lesions, organs and nerves in 2D medical images, with MONAI bundles.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(data.app, name="data")
+app.add_typer(bundle.app, name="bundle")
+for command in (work.train, work.evaluate, work.segment, demo.demo, info.networks, info.info):
+    app.command()(command)
+
+
+def main() -> None:
+    """Run the command line; an error that the user can mend is one line and exit code 1."""
+    try:
+        app()
+    except Exception as error:
+        if (known := _known(error)) is None:
+            raise
+        typer.echo(f"error: {known}", err=True)
+        sys.exit(1)
+
+
+def _known(error: BaseException | None) -> DelineateError | None:
+    """The ``DelineateError`` that ``error`` was raised from: MONAI wraps what its components raise."""
+    while error is not None and not isinstance(error, DelineateError):
+        error = error.__cause__ or error.__context__
+    return error

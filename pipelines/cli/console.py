@@ -1,0 +1,64 @@
+"""What commands print: rich on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from ..errors import InputError
+
+
+def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """A table; tab-separated lines where the output is not a terminal."""
+    console = Console()
+    if not console.is_terminal:
+        for row in rows:
+            print("\t".join(str(cell) for cell in row))
+        return
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*(str(cell) for cell in row))
+    console.print(table)
+
+
+def show_refused(refused: Sequence[InputError]) -> None:
+    """One line a refused file, on standard error."""
+    for error in refused:
+        print(f"refused: {error}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def progress(description: str) -> Iterator[Any]:
+    """A callable ``(done, total)`` that moves a bar on a terminal and is silent elsewhere."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda done, total: None
+        return
+    with Progress(console=console, transient=True) as bar:
+        task = bar.add_task(description, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def monai_line(config_file: str, arguments: Mapping[str, object]) -> str:
+    """The ``python -m monai.bundle run`` line that does the same."""
+    words = ["python", "-m", "monai.bundle", "run", "--config_file", config_file]
+    for name, value in arguments.items():
+        words += [f"--{name}", str(value)]
+    return " ".join(shlex.quote(word) for word in words)
+
+
+def run_workflow(config_file: str, arguments: Mapping[str, object]) -> None:
+    """Print the equivalent line, then run the workflow in this process."""
+    print(monai_line(config_file, arguments), flush=True)
+    from monai.bundle import run
+
+    run(config_file=config_file, **arguments)

@@ -1,0 +1,109 @@
+"""``delineate demo``: the whole way once, from labelled images to a page with scores and pictures."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shlex
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import DelineateError
+from . import data as data_commands
+from . import work
+
+if TYPE_CHECKING:
+    from ..report import Picture
+
+_MARK = ".delineate-demo"
+_ITERATIONS = 1500  # about: what the training on a real data set gets
+_BATCH = 8
+_EPOCHS = range(8, 31)
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder to make; an earlier demo's is replaced.")] = Path("demo"),
+    data: Annotated[Path | None, typer.Option(help="A labelled data set of your own; phantoms where not given.")] = None,
+) -> None:
+    """Index, train, evaluate, segment; then write one HTML page about it."""
+    _empty(out)
+    commands: list[str] = []
+    source = data or out / "phantoms"
+    if data is None:
+        _step(commands, f"delineate data phantoms --out {out}/phantoms --count 150")
+        data_commands.phantoms(out=source, count=150, seed=0)
+    dataset, run, scores, masks = (out / name for name in ("dataset", "run", "evaluation", "masks"))
+    _step(commands, f"delineate data index {shlex.quote(str(source))} --out {dataset}")
+    data_commands.index(source=source, out=dataset)
+    datalist = json.loads((dataset / "datalist.json").read_text(encoding="utf-8"))
+    bundle = "breast_lesion" if datalist["layout"] == "busi" else "skin_lesion"
+    epochs = min(max(_ITERATIONS * _BATCH // len(datalist["training"]), _EPOCHS[0]), _EPOCHS[-1])
+    settings = ["image_size=[128,128]", f"max_epochs={epochs}"]
+    _step(commands, f"delineate train {bundle} --data {dataset} --out {run} " + " ".join(f"--set '{s}'" for s in settings))
+    work.train(bundle, dataset, out=run, set_=settings)
+    _step(commands, f"delineate evaluate {run} --data {dataset} --out {scores}")
+    work.evaluate(str(run), dataset, scores)
+    new = _new_images(out, dataset, datalist, data)
+    _step(commands, f"delineate segment {run} {' '.join(shlex.quote(str(p)) for p in new)} --out {masks}")
+    work.segment(str(run), [str(path) for path in new], masks)
+    print(f"page: {_page(out, commands, dataset, datalist, new).resolve()}")
+
+
+def _step(commands: list[str], command: str) -> None:
+    commands.append(command)
+    print(f"\n$ {command}", flush=True)
+
+
+def _empty(out: Path) -> None:
+    """Make ``out`` anew; only a folder that an earlier demo made is removed."""
+    if out.exists() and any(out.iterdir()):
+        if not (out / _MARK).is_file():
+            raise DelineateError(f"{out} holds something that no demo wrote; name another folder with --out")
+        shutil.rmtree(out)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / _MARK).touch()
+
+
+def _new_images(out: Path, dataset: Path, datalist: dict[str, Any], data: Path | None) -> list[Path]:
+    """Three images that the training did not see: fresh phantoms, or held-out images of the data set."""
+    if data is not None:
+        return [dataset / item["image"] for item in datalist["test"][:3]]
+    from ..data.phantoms import write_phantoms
+
+    return sorted((write_phantoms(out / "new", 3, seed=1) / "images").iterdir())
+
+
+def _page(out: Path, commands: list[str], dataset: Path, datalist: dict[str, Any], new: list[Path]) -> Path:
+    from ..images import read_image, read_mask
+    from ..report import Picture, pick_examples, write_report
+
+    with (out / "evaluation" / "per_image.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    labels = {str((dataset / item["image"]).resolve()): item["label"] for item in datalist["test"]}
+    chosen = [rows[i] for i, _ in pick_examples([float(row["mean_dice"]) for row in rows])]
+    masks = _masks(out / "run", [row["image"] for row in chosen] + [str(path) for path in new])
+
+    def picture(path: str, dice: float | None = None) -> Picture:
+        label = labels[str(Path(path).resolve())] if dice is not None else None
+        paths = [dataset / p for p in ([label] if isinstance(label, str) else label or [])]
+        reference = read_mask(paths) if paths else None
+        return Picture(Path(path).name, read_image(path, "rgb"), masks[path], reference, dice)
+
+    return write_report(
+        out / "report.html",
+        title="Delineate: " + ("phantoms" if datalist["name"] == "phantoms" else datalist["name"]),
+        metrics=json.loads((out / "evaluation" / "metrics.json").read_text(encoding="utf-8")),
+        history_csv=out / "run" / "logs" / "history.csv",
+        pictures=[picture(row["image"], float(row["mean_dice"])) for row in chosen],
+        segmented=[picture(str(path)) for path in new],
+        commands=commands,
+    )
+
+
+def _masks(run: Path, paths: list[str]) -> dict[str, Any]:
+    from ..segmenter import Segmenter
+
+    return {result.source: result.mask for result in Segmenter(run).segment(paths)}

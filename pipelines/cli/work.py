@@ -1,0 +1,140 @@
+"""``delineate train``, ``evaluate`` and ``segment``: compose configuration, run the bundle."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from ..bundles import change_bundle, copy_bundle, find_bundle, part
+from ..errors import DelineateError, InputError
+from .console import monai_line, run_workflow, show_table
+
+BundleOrRun = Annotated[str, typer.Argument(metavar="RUN|BUNDLE", help="A run's or bundle's folder, or a shipped bundle's name.")]
+Dataset = Annotated[Path, typer.Option("--data", help="Folder with datalist.json, made by 'delineate data index'.")]
+
+
+def train(
+    bundle: Annotated[str, typer.Argument(help="A bundle's folder, or a shipped bundle's name.")],
+    data: Dataset,
+    out: Annotated[Path | None, typer.Option(help="The run's folder; runs/BUNDLE where not given.")] = None,
+    network: Annotated[str | None, typer.Option(help="Use this network; see 'delineate networks'.")] = None,
+    loss: Annotated[str | None, typer.Option(help="Use this loss: bce, dice or dice_bce.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="ID=VALUE", help="Set an id of the bundle, e.g. max_epochs=20.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was broken off.")] = False,
+) -> None:
+    """Train a bundle; the run is a bundle, too."""
+    run = out or Path("runs") / Path(find_bundle(bundle)).resolve().name
+    changes = bool(network or loss or set_)
+    if resume and (run / "configs").is_dir():
+        if changes:
+            raise DelineateError(f"{run} is resumed as it was begun; leave out --network, --loss and --set")
+    else:
+        source = find_bundle(bundle)
+        overlays = [part(kind, name) for kind, name in (("networks", network), ("losses", loss)) if name]
+        values = parse_settings(set_ or [])
+        if not (data / "datalist.json").is_file():
+            raise DelineateError(f"{data} has no datalist.json; index the images first: delineate data index SOURCE --out {data}")
+        begin_run(source, run, values, overlays)
+    arguments: dict[str, object] = {"bundle_root": str(run), "dataset_dir": str(data)}
+    if resume:
+        arguments["resume"] = True
+    run_workflow(str(run / "configs" / "train.yaml"), arguments)
+    print(f"run: {run}")
+
+
+def begin_run(source: Path, run: Path, values: dict[str, Any], overlays: list[Path]) -> None:
+    """Copy a bundle into ``run`` and change it there; a change that is refused leaves nothing behind."""
+    import shutil
+
+    fresh = not run.exists()
+    copy_bundle(source, run)
+    try:
+        if values or overlays:
+            change_bundle(run, values, overlays)
+    except BaseException:
+        if fresh:
+            shutil.rmtree(run)
+        else:
+            for entry in run.iterdir():
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        raise
+
+
+def parse_settings(settings: list[str]) -> dict[str, Any]:
+    """``["max_epochs=20"]`` to ``{"max_epochs": 20}``; values are read as YAML.
+
+    Raises:
+        DelineateError: when one is not of the form ID=VALUE.
+    """
+    values = {}
+    for setting in settings:
+        id_, equals, value = setting.partition("=")
+        if not equals or not id_:
+            raise DelineateError(f"--set got {setting!r}; write ID=VALUE, e.g. --set max_epochs=20")
+        try:
+            values[id_] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise DelineateError(f"--set {id_}: {value!r} is no YAML value; quote it as you would in a YAML file") from error
+    return values
+
+
+def evaluate(
+    bundle: BundleOrRun,
+    data: Dataset,
+    out: Annotated[Path, typer.Option(help="Where metrics.json and per_image.csv go.")],
+    split: Annotated[str, typer.Option(help="training, validation or test.")] = "test",
+) -> None:
+    """Score a bundle per image, on each image's own grid."""
+    root = find_bundle(bundle)
+    arguments = {"bundle_root": str(root), "dataset_dir": str(data), "split": split, "output_dir": str(out)}
+    run_workflow(str(root / "configs" / "evaluate.yaml"), arguments)
+    metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
+    names = [name for name, score in metrics.items() if isinstance(score, dict) and "ci95" in score]
+    rows = [[n, f"{metrics[n]['value']:.4f}", "{:.4f} - {:.4f}".format(*metrics[n]["ci95"])] for n in names]
+    show_table(f"{metrics['count']} images of the split {split}", ["", "mean", "95 % interval"], rows)
+    if metrics["refused"]:
+        print(f"{len(metrics['refused'])} image(s) could not be scored; they are named in {out / 'metrics.json'}", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+def segment(
+    bundle: BundleOrRun,
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Image files, folders, globs.")],
+    out: Annotated[Path, typer.Option(help="Where the masks go.")],
+    overlay: Annotated[bool, typer.Option("--overlay", help="Also write the image with the outline drawn in.")] = False,
+    probability: Annotated[bool, typer.Option("--probability", help="Also write the probabilities, 16-bit PNG.")] = False,
+    threshold: Annotated[float | None, typer.Option(min=0, max=1, help="Probability from which a pixel is foreground.")] = None,
+) -> None:
+    """Write one mask PNG (0/255) an image, of exactly its size."""
+    root = find_bundle(bundle)
+    settings: dict[str, Any] = {} if threshold is None else {"threshold": threshold}
+    arguments: dict[str, object] = {
+        "bundle_root": str(root),
+        "dataset_dir": inputs[0] if len(inputs) == 1 else str(inputs),
+        "output_dir": str(out),
+        **({"overlay": True} if overlay else {}),
+        **({"probability": True} if probability else {}),
+        **settings,
+    }
+    print(monai_line(str(root / "configs" / "inference.yaml"), arguments), flush=True)
+    from ..outputs import write_segmentation
+    from ..segmenter import Segmenter
+
+    refused: list[InputError] = []
+
+    def refuse(error: InputError) -> None:
+        refused.append(error)
+        print(f"refused: {error}", file=sys.stderr, flush=True)
+
+    done = 0
+    for result in Segmenter(root, **settings).segment(inputs, on_error=refuse):
+        print(f"{result.source} -> {write_segmentation(result, out, overlay=overlay, probability=probability)}", flush=True)
+        done += 1
+    print(f"{done} segmented, {len(refused)} refused")
+    if refused:
+        raise typer.Exit(1)

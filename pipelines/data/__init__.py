@@ -1,0 +1,1 @@
+"""Data sets: layouts as downloaded, the datalist, splits, caches, phantoms."""

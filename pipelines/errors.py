@@ -1,0 +1,41 @@
+"""What Delineate says when it refuses something: what was seen, what is needed, what to do next."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+
+class DelineateError(Exception):
+    """Base of every error that a user can mend; the command line prints it as one line, without a traceback."""
+
+
+class InputError(DelineateError):
+    """A file or folder that is refused.
+
+    Args:
+        source: the refused file or folder.
+        reason: what was seen, e.g. ``"mask has grey values (3, 17, 128)"``.
+        remedy: what to do next, e.g. ``"threshold it to 0 and 255"``.
+    """
+
+    def __init__(self, source: str | Path, reason: str, remedy: str) -> None:
+        super().__init__(f"{source}: {reason}; {remedy}")
+        self.source, self.reason, self.remedy = str(source), reason, remedy
+
+
+class UnknownNameError(DelineateError):
+    """A name that is not among the known ones; the message names the closest.
+
+    Args:
+        kind: what is named, e.g. ``"network"``.
+        name: the name as given.
+        known: the names there are.
+    """
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        known = list(known)
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        super().__init__(f"no {kind} is called {name!r}; {hint}there are: {', '.join(known)}")

@@ -1,0 +1,8 @@
+"""Handlers of the engines that bundles define."""
+
+from .checkpoint import CheckpointSaver, EarlyStop
+from .history import EpochSeed, HistoryLogger
+from .record import RunRecord
+from .scores import MaskWriter, ScoreWriter
+
+__all__ = ["CheckpointSaver", "EarlyStop", "EpochSeed", "HistoryLogger", "MaskWriter", "RunRecord", "ScoreWriter"]

@@ -1,0 +1,113 @@
+"""Scores and masks that an evaluator leaves behind."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from ignite.engine import Engine, Events
+
+from ..errors import DelineateError
+from ..files import write_atomically
+from ..metrics import mean_with_interval
+from ..outputs import Segmentation, write_segmentation
+from ..versions import provenance
+
+logger = logging.getLogger(__name__)
+EMPTY_POLICY = "an empty prediction of an empty reference scores 1, any other prediction of it 0; no image is left out"
+
+
+class ScoreWriter:
+    """Writes ``metrics.json`` and ``per_image.csv`` from the metrics of an evaluator.
+
+    Args:
+        output_dir: folder of both files.
+        dataset_dir: the data set's folder.
+        split: the split that was scored.
+        dataset: the streamed data set; what it refused is counted and named.
+    """
+
+    def __init__(self, output_dir: str | Path, dataset_dir: str | Path, split: str, dataset: Any) -> None:
+        self.output_dir, self.dataset_dir, self.split, self.dataset = Path(output_dir), dataset_dir, split, dataset
+        self._rows: list[dict[str, Any]] = []
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to the evaluator."""
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self.iteration_completed)
+        engine.add_event_handler(Events.COMPLETED, self.completed)
+
+    def iteration_completed(self, engine: Engine) -> None:
+        """Note which images were scored."""
+        for item, output in zip(engine.state.batch, engine.state.output, strict=True):
+            row = {"image": item["image"].meta["filename_or_obj"]}
+            row |= {field: item[field] for field in ("group", "class") if field in item}
+            row |= {"reference_pixels": int(output["label"].sum()), "predicted_pixels": int(output["pred"].sum())}
+            self._rows.append(row)
+
+    def completed(self, engine: Engine) -> None:
+        """Write both files.
+
+        Raises:
+            DelineateError: when no image could be scored.
+        """
+        if not self._rows:
+            raise DelineateError(f"no image of the split {self.split!r} could be scored; see the errors above")
+        for name, details in engine.state.metric_details.items():
+            for row, value in zip(self._rows, details.flatten().tolist(), strict=True):
+                row[name] = value
+        groups = [row.get("group", row["image"]) for row in self._rows]
+        scores = {
+            name: mean_with_interval([row[name] for row in self._rows], groups) for name in engine.state.metric_details
+        }
+        report = {
+            "split": self.split,
+            "count": len(self._rows),
+            "groups": len(set(groups)),
+            "refused": [str(error) for error in self.dataset.refused],
+            **scores,
+            "grid": "each image's own",
+            "empty_masks": EMPTY_POLICY,
+            "interval": "95 % percentile bootstrap over groups, 10000 resamples",
+            **provenance(self.dataset_dir),
+        }
+        self.output_dir.mkdir(parents=True, exist_ok=True)
+        write_atomically(self.output_dir / "metrics.json", (json.dumps(report, indent=2) + "\n").encode())
+        write_atomically(self.output_dir / "per_image.csv", _as_csv(self._rows).encode())
+        shown = ", ".join(f"{n} {s['value']:.4f} [{s['ci95'][0]:.4f}, {s['ci95'][1]:.4f}]" for n, s in scores.items())
+        logger.info(f"{len(self._rows)} images of {self.split}: {shown}; written to {self.output_dir}")
+
+
+class MaskWriter:
+    """Writes the masks of an evaluator: one PNG an image, on the image's own grid.
+
+    Args:
+        output_dir: folder of the masks.
+        overlay: whether to draw the outline into a copy of the image, too.
+        probability: whether to write the probabilities, too.
+    """
+
+    def __init__(self, output_dir: str | Path, overlay: bool = False, probability: bool = False) -> None:
+        self.output_dir, self.overlay, self.probability = Path(output_dir), overlay, probability
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to the evaluator."""
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Write what this iteration brought."""
+        for item, output in zip(engine.state.batch, engine.state.output, strict=True):
+            result = Segmentation.from_output({**item, **output})
+            path = write_segmentation(result, self.output_dir, overlay=self.overlay, probability=self.probability)
+            logger.info(f"{result.source} -> {path}")
+
+
+def _as_csv(rows: list[dict[str, Any]]) -> str:
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

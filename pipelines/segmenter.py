@@ -1,0 +1,86 @@
+"""The one door inside: every outer door that makes masks from images calls :class:`Segmenter`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.bundle import ConfigParser
+from monai.data import DataLoader
+
+from .bundles import find_bundle
+from .data.datasets import StreamDataset
+from .data.inputs import find_images
+from .errors import DelineateError, InputError
+from .outputs import Segmentation
+
+logger = logging.getLogger(__name__)
+
+
+class Segmenter:
+    """Loads a bundle's ``inference.yaml`` once and outlines what it is trained for in any number of images.
+
+    Args:
+        bundle: folder of a bundle or run, or the name of a shipped bundle.
+        settings: ids of ``inference.yaml`` to values, e.g. ``threshold=0.3``, ``device="cpu"``, ``precision="float32"``.
+
+    Raises:
+        UnknownNameError: when there is no such bundle.
+        DelineateError: when it has no weights, or they do not fit.
+
+    Example::
+
+        for result in Segmenter("runs/skin").segment(["photos"]):
+            print(result.source, result.mask.sum(), "pixels")
+    """
+
+    def __init__(self, bundle: str | Path, **settings: Any) -> None:
+        self.bundle = find_bundle(bundle)
+        parser = ConfigParser()
+        parser.read_config(str(self.bundle / "configs" / "inference.yaml"))
+        parser.read_meta(str(self.bundle / "configs" / "metadata.json"))
+        parser.update({"bundle_root": str(self.bundle), **settings})
+        self.device = torch.device(parser.get_parsed_content("device"))
+        self.network = parser.get_parsed_content("network")
+        self.preprocessing = parser.get_parsed_content("preprocessing")
+        self.inferer = parser.get_parsed_content("inferer")
+        self.postprocessing = parser.get_parsed_content("postprocessing")
+
+    def segment(
+        self, sources: str | Path | Sequence[str | Path], on_error: Callable[[InputError], None] | None = None
+    ) -> Iterator[Segmentation]:
+        """Outline each image, one after the other.
+
+        Args:
+            sources: image files, folders, globs.
+            on_error: called with each input that is refused. Without it they are logged, and the generator ends by
+                raising when all others are done.
+
+        Yields:
+            one result an image, on the image's own grid.
+
+        Raises:
+            DelineateError: at the end, naming the refused inputs, unless ``on_error`` is given.
+        """
+        refused: list[InputError] = []
+
+        def refuse(error: InputError) -> None:
+            refused.append(error)
+            on_error(error) if on_error else logger.error(str(error))
+
+        stream = StreamDataset(find_images(sources, refuse), self.preprocessing, refuse)
+        for batch in DataLoader(stream, batch_size=1, num_workers=0):
+            yield self._segment_one(batch)
+        if refused and not on_error:
+            raise DelineateError(f"{len(refused)} input(s) refused: " + "; ".join(map(str, refused)))
+
+    @torch.no_grad()
+    def _segment_one(self, batch: dict[str, Any]) -> Segmentation:
+        """As ``SupervisedEvaluator`` does it, for a batch of one image (1, C, H, W)."""
+        image = batch["image"]
+        logits = self.inferer(image.to(self.device), self.network)
+        output = self.postprocessing({"image": image[0], "name": batch["name"][0], "pred": logits[0]})
+        return Segmentation.from_output(output)

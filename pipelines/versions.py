@@ -1,0 +1,47 @@
+"""What a figure was made with: versions, machine, commit, data."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+_PACKAGES = ("delineate", "torch", "monai", "pytorch-ignite", "numpy", "pillow")
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that figures depend on."""
+    found = {"python": platform.python_version(), "platform": platform.platform()}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def commit() -> str | None:
+    """The commit of the checkout that Delineate runs from, ``-dirty`` with changes; ``None`` for an installed wheel."""
+    root = Path(__file__).parents[1]
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def data_hash(dataset_dir: str | Path) -> str:
+    """SHA-256 that names the images, masks and splits of a data set, wherever its files lie."""
+    from .data.index import dataset_hash
+
+    return dataset_hash(json.loads((Path(dataset_dir) / "datalist.json").read_text(encoding="utf-8")))
+
+
+def provenance(dataset_dir: str | Path) -> dict[str, Any]:
+    """Versions, commit and data hash, as records and scores carry them."""
+    return {"versions": versions(), "commit": commit(), "data_hash": data_hash(dataset_dir)}

@@ -1,0 +1,352 @@
+from __future__ import annotations
+
+import struct
+import subprocess
+import sys
+import zlib
+from contextlib import suppress
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from delineate.pipelines import images
+from delineate.pipelines.errors import InputError
+from delineate.pipelines.images import read_image, read_mask, write_png
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+RNG = np.random.default_rng(0)
+COLOUR = RNG.integers(0, 256, (5, 7, 3), dtype=np.uint8)
+GREY = RNG.integers(0, 256, (5, 7), dtype=np.uint8)
+MASK = np.zeros((5, 7), dtype=np.uint8)
+MASK[1:3, 2:6] = 1
+SHARED = Path(__file__).parents[2] / "../shared/data"
+
+
+def save(path: Path, picture: np.ndarray | Image.Image, **options: Any) -> Path:
+    image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+    image.save(path, **options)
+    return path
+
+
+def with_alpha(pixels: np.ndarray, alpha: int) -> np.ndarray:
+    return np.dstack([pixels, np.full(pixels.shape[:2], alpha, np.uint8)])
+
+
+def palette_image(indices: np.ndarray, colours: dict[int, tuple[int, int, int]]) -> Image.Image:
+    image = Image.fromarray(indices)
+    image.putpalette([value for index in range(256) for value in colours.get(index, (9, 99, 199))])
+    return image
+
+
+def png_of_depth_16(pixels: np.ndarray) -> bytes:
+    """A 16-bit RGB PNG, which Pillow reads but cannot write."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    height, width = pixels.shape[:2]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    parts = chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+# images
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".tiff", ".bmp"])
+def test_a_colour_image_comes_back_unchanged(tmp_path: Path, suffix: str) -> None:
+    np.testing.assert_array_equal(read_image(save(tmp_path / f"a{suffix}", COLOUR), "rgb"), COLOUR)
+
+
+def test_a_jpeg_is_read(tmp_path: Path) -> None:
+    flat = np.full((16, 24, 3), 128, np.uint8)
+    np.testing.assert_array_equal(read_image(save(tmp_path / "a.jpg", flat), "rgb"), flat)
+
+
+@pytest.mark.parametrize(("channels", "depth"), [("rgb", 3), ("grey", 1)])
+def test_a_grey_image_is_repeated_for_the_channels(tmp_path: Path, channels: Any, depth: int) -> None:
+    pixels = read_image(save(tmp_path / "a.png", GREY), channels)
+    np.testing.assert_array_equal(pixels, np.repeat(GREY[..., None], depth, axis=-1))
+
+
+@pytest.mark.parametrize("channels", ["rgb", "grey"])
+def test_a_one_bit_image_becomes_black_and_white(tmp_path: Path, channels: Any) -> None:
+    pixels = read_image(save(tmp_path / "a.png", MASK.astype(bool)), channels)
+    np.testing.assert_array_equal(pixels[..., 0], MASK * 255)
+
+
+def test_grey_of_a_colour_image_is_its_luminance(tmp_path: Path) -> None:
+    expected = COLOUR @ np.array([0.299, 0.587, 0.114])
+    pixels = read_image(save(tmp_path / "a.png", COLOUR), "grey")
+    assert np.abs(pixels[..., 0] - expected).max() <= 0.51
+
+
+def test_grey_of_a_grey_image_stored_as_rgb_is_unchanged(tmp_path: Path) -> None:
+    ramp = np.arange(256, dtype=np.uint8).reshape(8, 32)
+    pixels = read_image(save(tmp_path / "a.png", np.dstack([ramp] * 3)), "grey")
+    np.testing.assert_array_equal(pixels[..., 0], ramp)
+
+
+def test_a_palette_image_is_read_by_its_colours(tmp_path: Path) -> None:
+    image = palette_image(MASK, {0: (10, 20, 30), 1: (40, 50, 60)})
+    pixels = read_image(save(tmp_path / "a.png", image), "rgb")
+    np.testing.assert_array_equal(pixels, np.where(MASK[..., None] == 1, (40, 50, 60), (10, 20, 30)))
+
+
+def test_an_opaque_alpha_channel_is_dropped(tmp_path: Path) -> None:
+    np.testing.assert_array_equal(
+        read_image(save(tmp_path / "a.png", with_alpha(COLOUR, 255)), "rgb"), COLOUR
+    )
+
+
+def test_an_opaque_alpha_channel_of_a_grey_image_is_dropped(tmp_path: Path) -> None:
+    pixels = read_image(save(tmp_path / "a.png", with_alpha(GREY, 255)), "grey")
+    np.testing.assert_array_equal(pixels[..., 0], GREY)
+
+
+@pytest.mark.parametrize("picture", [with_alpha(COLOUR, 254), with_alpha(GREY, 0)], ids=["RGBA", "LA"])
+def test_transparent_pixels_are_refused(tmp_path: Path, picture: np.ndarray) -> None:
+    with pytest.raises(InputError, match="transparent pixels"):
+        read_image(save(tmp_path / "a.png", picture), "rgb")
+
+
+@pytest.mark.parametrize("transparency", [1, b"\xff\x00"], ids=["index", "bytes"])
+def test_a_palette_image_with_a_transparent_colour_is_refused(tmp_path: Path, transparency: Any) -> None:
+    image = palette_image(MASK, {0: (10, 20, 30), 1: (40, 50, 60)})
+    with pytest.raises(InputError, match="transparent pixels"):
+        read_image(save(tmp_path / "a.png", image, transparency=transparency), "rgb")
+
+
+@pytest.mark.parametrize(("mode", "suffix"), [("CMYK", ".jpg"), ("CMYK", ".tif"), ("LAB", ".tif")])
+def test_other_colour_modes_are_refused_by_name(tmp_path: Path, mode: str, suffix: str) -> None:
+    with pytest.raises(InputError, match=f"colour mode {mode}"):
+        read_image(save(tmp_path / f"a{suffix}", Image.new(mode, (8, 8))), "rgb")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "suffix"), [("uint16", ".png"), ("uint16", ".tif"), ("int32", ".tif"), ("float32", ".tif")]
+)
+def test_more_than_8_bits_are_refused(tmp_path: Path, dtype: str, suffix: str) -> None:
+    with pytest.raises(InputError, match="more than 8 bits a channel; window it"):
+        read_image(save(tmp_path / f"a{suffix}", GREY.astype(dtype)), "grey")
+
+
+@pytest.mark.parametrize("reader", [lambda path: read_image(path, "rgb"), read_mask], ids=["image", "mask"])
+def test_16_bit_colour_is_refused_and_not_silently_cut(tmp_path: Path, reader: Any) -> None:
+    (tmp_path / "a.png").write_bytes(png_of_depth_16(np.full((5, 7, 3), 65535)))
+    with pytest.raises(InputError, match="more than 8 bits"):
+        reader(tmp_path / "a.png")
+
+
+def orient(picture: np.ndarray, orientation: int) -> np.ndarray:
+    """How a viewer shows stored pixels, by the EXIF standard."""
+    if orientation >= 5:
+        picture = picture.swapaxes(0, 1)
+    down, right = ((1, 1), (1, -1), (-1, -1), (-1, 1))[(orientation - 1) % 4]
+    return picture[::down, ::right]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied(tmp_path: Path, orientation: int, suffix: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = save(tmp_path / f"a{suffix}", COLOUR, exif=exif)
+    np.testing.assert_array_equal(read_image(path, "rgb"), orient(COLOUR, orientation))
+
+
+def test_a_several_page_tiff_is_refused(tmp_path: Path) -> None:
+    pages = [Image.fromarray(GREY)] * 3
+    with pytest.raises(InputError, match="has 3 frames"):
+        read_image(save(tmp_path / "a.tif", pages[0], save_all=True, append_images=pages[1:]), "grey")
+
+
+def test_a_photo_with_embedded_previews_is_read_by_its_first_picture(tmp_path: Path) -> None:
+    first, preview = Image.new("RGB", (16, 8), (90, 90, 90)), Image.new("RGB", (8, 4))
+    path = save(tmp_path / "a.jpg", first, format="MPO", save_all=True, append_images=[preview])
+    assert read_image(path, "rgb").shape == (8, 16, 3)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".bmp"])
+def test_a_truncated_image_is_refused(tmp_path: Path, suffix: str) -> None:
+    noise = RNG.integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    path = save(tmp_path / f"a{suffix}", noise)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(InputError, match=r"cannot be decoded|is not a JPEG"):
+        read_image(path, "rgb")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"), [("", r"is empty \(0 bytes\)"), ("some text", "is not a JPEG, PNG")]
+)
+def test_an_empty_file_and_text_named_png_are_refused(tmp_path: Path, content: str, reason: str) -> None:
+    (tmp_path / "a.png").write_text(content)
+    with pytest.raises(InputError, match=reason):
+        read_image(tmp_path / "a.png", "rgb")
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="does not exist"):
+        read_image(tmp_path / "a.png", "rgb")
+
+
+def test_a_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is a folder"):
+        read_image(tmp_path, "rgb")
+
+
+@pytest.mark.parametrize("times", [1.5, 3])
+def test_a_decompression_bomb_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: float
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", int(GREY.size / times))
+    with pytest.raises(InputError, match="million pixels"):
+        read_image(save(tmp_path / "a.png", GREY), "grey")
+
+
+def test_our_own_limit_of_pixels_holds_without_pillows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images, "MAX_PIXELS", GREY.size - 1)
+    with pytest.raises(InputError, match="million pixels"):
+        read_image(save(tmp_path / "a.png", GREY), "grey")
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(damage=st.data(), kind=st.sampled_from(["PNG", "JPEG", "TIFF", "BMP"]))
+def test_a_damaged_file_is_read_or_refused_and_never_anything_else(
+    tmp_path: Path, damage: Any, kind: str
+) -> None:
+    buffer = BytesIO()
+    Image.fromarray(COLOUR).save(buffer, format=kind)
+    content = bytearray(buffer.getvalue())
+    for place in damage.draw(st.lists(st.integers(0, len(content) - 1), min_size=1, max_size=4)):
+        content[place] = damage.draw(st.integers(0, 255))
+    (tmp_path / "a").write_bytes(content[: damage.draw(st.integers(1, len(content)))])
+    with suppress(InputError):  # anything else fails the test
+        assert read_image(tmp_path / "a", "rgb").shape[2] == 3
+
+
+def test_reading_an_image_needs_neither_torch_nor_monai() -> None:
+    code = "import sys, delineate.pipelines.images; sys.exit(bool({'torch', 'monai'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# masks
+
+STORED_MASKS = {
+    "0/1": MASK,
+    "0/255": MASK * 255,
+    "1-bit": MASK.astype(bool),
+    "RGB": np.dstack([MASK * 255] * 3),
+    "opaque RGBA": with_alpha(np.dstack([MASK * 255] * 3), 255),
+    "opaque LA": with_alpha(MASK, 255),
+    "16-bit 0/1": MASK.astype(np.uint16),
+    "16-bit 0/255": MASK.astype(np.uint16) * 255,
+    "16-bit 0/65535": MASK.astype(np.uint16) * 65535,
+    "palette": palette_image(MASK, {0: (0, 0, 0), 1: (255, 255, 255)}),
+    "inverted palette": palette_image(255 - MASK * 255, {0: (255, 255, 255), 255: (0, 0, 0)}),
+}
+
+
+@pytest.mark.parametrize("picture", STORED_MASKS.values(), ids=STORED_MASKS.keys())
+def test_a_mask_is_read_however_it_is_stored(tmp_path: Path, picture: np.ndarray) -> None:
+    mask = read_mask(save(tmp_path / "a.png", picture))
+    assert mask.dtype == np.uint8
+    np.testing.assert_array_equal(mask, MASK)
+
+
+@pytest.mark.parametrize(("stored", "read"), [(0, 0), (1, 1), (255, 1)])
+def test_a_mask_of_one_value_is_all_background_or_all_object(tmp_path: Path, stored: int, read: int) -> None:
+    assert (read_mask(save(tmp_path / "a.png", np.full_like(MASK, stored))) == read).all()
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_a_mask_with_grey_values_is_refused_and_names_them(tmp_path: Path, dtype: str) -> None:
+    path = save(tmp_path / "a.png", np.array([[0, 3], [17, 255]], dtype))
+    with pytest.raises(InputError, match=r"mask has grey values \(0, 3, 17, 255\); save it"):
+        read_mask(path)
+
+
+def test_a_mask_with_both_1_and_255_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"grey values \(0, 1, 255\)"):
+        read_mask(save(tmp_path / "a.png", np.array([[0, 1], [1, 255]], np.uint8)))
+
+
+def test_a_mask_with_colours_is_refused_and_names_them(tmp_path: Path) -> None:
+    image = palette_image(MASK, {0: (0, 0, 0), 1: (128, 0, 0)})
+    with pytest.raises(InputError, match=r"mask has colours \(\(128, 0, 0\)\)"):
+        read_mask(save(tmp_path / "a.png", image))
+
+
+def test_a_mask_with_transparent_pixels_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="mask has transparent pixels"):
+        read_mask(save(tmp_path / "a.png", with_alpha(np.dstack([MASK * 255] * 3), 0)))
+
+
+def test_a_cmyk_mask_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="mask has colour mode CMYK"):
+        read_mask(save(tmp_path / "a.tif", Image.new("CMYK", (8, 8))))
+
+
+def test_a_16_bit_mask_whose_zero_is_white_is_refused(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.tif", MASK.astype(np.uint16), tiffinfo={262: 0})
+    with Image.open(path) as image:
+        assert image.tag_v2[262] == 0  # type: ignore[attr-defined]
+    with pytest.raises(InputError, match="zero is white"):
+        read_mask(path)
+
+
+def test_a_1_bit_mask_whose_zero_is_white_is_read_as_shown(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.tif", Image.fromarray(MASK.astype(bool)), compression="group4")
+    np.testing.assert_array_equal(read_mask(path), MASK)
+
+
+def test_exif_orientation_of_a_mask_is_applied(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    np.testing.assert_array_equal(read_mask(save(tmp_path / "a.png", MASK, exif=exif)), np.rot90(MASK, -1))
+
+
+def test_several_masks_are_united(tmp_path: Path) -> None:
+    one, two = MASK * 255, np.flip(MASK)
+    paths = [save(tmp_path / "1.png", one), save(tmp_path / "2.png", two)]
+    np.testing.assert_array_equal(read_mask(paths), (one > 0) | (two > 0))
+
+
+def test_masks_of_different_sizes_are_refused(tmp_path: Path) -> None:
+    paths = [save(tmp_path / "1.png", MASK), save(tmp_path / "2.png", MASK[:3])]
+    with pytest.raises(InputError, match=r"2\.png: mask is 7x3, mask 1\.png of the same image is 7x5"):
+        read_mask(paths)
+
+
+@pytest.mark.skipif(not (SHARED / "HAM10000").is_dir(), reason="needs HAM10000 in ../shared/data")
+def test_lesions_of_the_inverted_ham10000_palette_are_not_the_background() -> None:
+    for path in (SHARED / "HAM10000/masks").glob("*.png"):
+        mask = read_mask(path)
+        assert not mask[0].any(), path.name
+        assert 0 < mask.mean() < 0.6
+
+
+# writing
+
+
+@pytest.mark.parametrize(
+    "pixels", [GREY, COLOUR, GREY.astype(np.uint16) * 257], ids=["grey", "colour", "16-bit"]
+)
+def test_a_written_png_holds_the_same_pixels(tmp_path: Path, pixels: np.ndarray) -> None:
+    write_png(tmp_path / "a.png", pixels)
+    with Image.open(tmp_path / "a.png") as image:
+        np.testing.assert_array_equal(np.array(image), pixels)
+
+
+@pytest.mark.parametrize("pixels", [GREY / 255, GREY[0], with_alpha(COLOUR, 255), COLOUR.astype(np.uint16)])
+def test_what_is_no_picture_is_not_written(tmp_path: Path, pixels: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="cannot write"):
+        write_png(tmp_path / "a.png", pixels)
+    assert not list(tmp_path.iterdir())
