@@ -72,9 +72,7 @@ class UNet(nn.Module):
         self.decoder = nn.ModuleList(self._up_levels(spatial_dims, levels, upsample, block))
         self.out = Conv[Conv.CONV, spatial_dims](features[0], out_channels, 1)
 
-    def _up_levels(
-        self, spatial_dims: int, levels: list[int], upsample: str, block: partial[TwoConv]
-    ) -> list[UpCat]:
+    def _up_levels(self, spatial_dims: int, levels: list[int], upsample: str, block: partial[TwoConv]) -> list[UpCat]:
         ups, channels = [], levels[-1]
         for i in range(len(levels) - 2, -1, -1):
             skip = levels[i]
@@ -105,7 +103,7 @@ class UNet(nn.Module):
         """
         if min(x.shape[2:]) < self.divisor:
             raise ValueError(
-                f"image is {x.shape[2:]} pixels, this network needs at least {self.divisor} a side; resize or pad it"
+                f"image is {list(x.shape[2:])} pixels, this network needs at least {self.divisor} a side; resize or pad it"
             )
         skips: list[torch.Tensor] = []
         for level, block in enumerate(self.encoder):
@@ -146,6 +144,4 @@ class UltraLightUNet(UNet):
         bias: bool = False,
         upsample: str = "deconv",
     ) -> None:
-        super().__init__(
-            spatial_dims, in_channels, out_channels, features, act, norm, dropout, bias, upsample
-        )
+        super().__init__(spatial_dims, in_channels, out_channels, features, act, norm, dropout, bias, upsample)

@@ -51,7 +51,7 @@ class Config:
         return self.lines.get(id_, 1)
 
     def resolved(self, id_: str) -> Any:
-        """Return the value at an id, references replaced by what they name, ``_desc_`` left out; or `MISSING`.
+        """Return the value at an id, references replaced by what they name, without ``_desc_``; or `MISSING`.
 
         Raises:
             ConfigError: references multiply beyond any sensible configuration.
@@ -72,15 +72,12 @@ def read_config(path: Path) -> Config:
         ConfigError: it is too large, not UTF-8, not valid, or uses tags, anchors, merge or duplicate keys.
     """
     if path.stat().st_size > MAX_BYTES:
-        raise ConfigError(
-            1, f"larger than {MAX_BYTES} bytes; configuration is short: move data to another file"
-        )
+        raise ConfigError(1, f"larger than {MAX_BYTES} bytes; configuration is short: move data to another file")
     try:
         text = path.read_text(encoding="utf-8")
         content, lines = _read_json(text) if path.suffix == ".json" else _read_yaml(text)
         if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
             raise ConfigError(1, "not a mapping of names to values; write 'id: value' lines")
-        _check_size(content)
         placed = _placed(content)
         expanded = _expanded(placed)
         return Config(placed, expanded, lines)
@@ -122,7 +119,7 @@ def macro_id(value: str) -> str | None:
 
 
 class _Resolver:
-    """Replaces references by what they name, within bounds: a few lines can name each other into the billions."""
+    """Replaces references by what they name, within bounds: a few lines can refer to billions of items."""
 
     def __init__(self, data: dict[str, Any]) -> None:
         self._data, self._left = data, MAX_ITEMS
@@ -165,8 +162,8 @@ def _expanded(data: dict[str, Any]) -> dict[str, Any]:
     return expanded
 
 
-def _check_size(content: Any) -> None:
-    """Bound depth, so that whatever walks the content later cannot run out of stack."""
+def _check_depth(content: Any) -> None:
+    """Bound the depth, so that what walks the content later cannot run out of stack."""
     level: list[Any] = [content]
     for _ in range(MAX_DEPTH):
         level = [below for item in level for below in _children(item)]
@@ -215,6 +212,7 @@ def _normal(key: str) -> str:
 
 def _read_json(text: str) -> tuple[Any, dict[str, int]]:
     content = json.loads(text, object_pairs_hook=_without_duplicates)
+    _check_depth(content)
     try:  # nearly all JSON is YAML, which knows the lines
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         return content, dict(_lines(node)) if node else {}
@@ -232,7 +230,11 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _read_yaml(text: str) -> tuple[Any, dict[str, int]]:
+    depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:  # now: the parser's time grows with the square of the depth
+            raise ConfigError(_line(event), f"nested more than {MAX_DEPTH} levels deep; flatten it")
         anchor, tag = getattr(event, "anchor", None), getattr(event, "tag", None)
         if anchor:
             raise ConfigError(_line(event), f"the YAML anchor or alias {anchor!r}; refer with '@id' instead")

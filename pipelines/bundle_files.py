@@ -87,9 +87,7 @@ def check_files(folder: Path) -> Iterator[Finding]:
             problem = _problem(path, relative, is_folder=name in folders)
             if problem:
                 yield Finding(relative, 1, "code", problem)
-        folders[:] = [
-            name for name in folders if not _is_skipped(Path(top, name).relative_to(folder).as_posix())
-        ]
+        folders[:] = [name for name in folders if not _is_skipped(Path(top, name).relative_to(folder).as_posix())]
 
 
 def check_logging(folder: Path) -> Iterator[Finding]:
@@ -172,9 +170,7 @@ def _content_problem(path: Path, relative: str) -> str | None:
         head = stream.read(4096)
     if relative.endswith(".png") and not head.startswith(_PNG):
         return "not a PNG picture; remove it or save it as PNG"
-    if any(fnmatchcase(path.name, pattern) for pattern in _TEXT) and (
-        b"\0" in head or head.startswith(b"#!")
-    ):
+    if any(fnmatchcase(path.name, pattern) for pattern in _TEXT) and (b"\0" in head or head.startswith(b"#!")):
         return "not plain text; remove it"
     return None
 
@@ -235,9 +231,7 @@ def _is_literal(node: ast.AST) -> bool:
     if isinstance(node, ast.Tuple | ast.List):
         return all(map(_is_literal, node.elts))
     if isinstance(node, ast.Dict):
-        return all(key is not None and _is_literal(key) for key in node.keys) and all(
-            map(_is_literal, node.values)
-        )
+        return all(key is not None and _is_literal(key) for key in node.keys) and all(map(_is_literal, node.values))
     return isinstance(node, ast.Attribute) and ast.unparse(node) in ("sys.stdout", "sys.stderr")
 
 

@@ -46,7 +46,9 @@ def find_bundle(bundle: str | Path) -> Path:
     if str(bundle) in shipped:
         return shipped[str(bundle)]
     if folder.is_dir():
-        raise DelineateError(f"{folder} is no bundle: it has no configs/inference.yaml; name a bundle's or run's folder")
+        raise DelineateError(
+            f"{folder} is no bundle: it has no configs/inference.yaml; name a bundle's or run's folder"
+        )
     raise UnknownNameError("bundle (name or folder)", str(bundle), shipped)
 
 
@@ -63,7 +65,11 @@ def part(kind: str, name: str) -> Path:
 
 
 def new_bundle(
-    out: str | Path, task: str, network: str = "ultra_light_unet", loss: str = "dice_bce", name: str | None = None
+    out: str | Path,
+    task: str,
+    network: str = "ultra_light_unet",
+    loss: str = "dice_bce",
+    name: str | None = None,
 ) -> Path:
     """Put a self-contained bundle together.
 
@@ -161,7 +167,13 @@ def _metadata(base: Path, task: Path) -> dict[str, Any]:
     metadata["network_data_format"] = {
         "inputs": {"image": {"type": "image", "modality": modality, **tensor, "value_range": [0, 1], **image}},
         "outputs": {
-            "pred": {"type": "image", "format": "segmentation", **tensor, "value_range": [], "channel_def": label}
+            "pred": {
+                "type": "image",
+                "format": "segmentation",
+                **tensor,
+                "value_range": [],
+                "channel_def": label,
+            }
         },
     }
     return dict(metadata)

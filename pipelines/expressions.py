@@ -37,12 +37,7 @@ _CALLS = frozenset(
 )
 _DTYPES = ("bool", "float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8")
 _VALUES = frozenset(
-    {
-        f"{root}.{dtype}"
-        for root in ("torch", "np", "numpy")
-        for dtype in _DTYPES
-        if (root, dtype) != ("np", "bool")
-    }
+    {f"{root}.{dtype}" for root in ("torch", "np", "numpy") for dtype in _DTYPES if (root, dtype) != ("np", "bool")}
     | {"torch.bfloat16", "torch.channels_last", "torch.contiguous_format"}
     | {"monai.data.list_data_collate", "monai.data.pad_list_data_collate"}
 )
@@ -111,13 +106,11 @@ def expression_problem(expression: str) -> str | None:
 
 def _parse(text: str) -> ast.expr:
     if len(text) > MAX_LENGTH:
-        raise _RefusedError(
-            f"{len(text)} characters long; split it into named values of at most {MAX_LENGTH}"
-        )
+        raise _RefusedError(f"{len(text)} characters long; split it into named values of at most {MAX_LENGTH}")
     if "#" in text:
-        raise _RefusedError(
-            "holds '#', which MONAI reads as '::'; write '::' in ids, and comments behind the value"
-        )
+        raise _RefusedError("holds '#', which MONAI reads as '::'; write '::' in ids, and comments behind the value")
+    if "@::" in text or "%::" in text:  # MONAI pastes the names of the items around it, unchecked, in between
+        raise _RefusedError("holds a relative id ('@::' or '%::'); write the full id")
     if "__" in text:
         raise _RefusedError("holds a double underscore; rename the id or leave it out")
     for item in sorted(_REFERENCE.findall(text), key=len, reverse=True):
@@ -127,9 +120,7 @@ def _parse(text: str) -> ast.expr:
             warnings.simplefilter("ignore")  # SyntaxWarning of `1 is 1` and the like
             return ast.parse(text.lstrip(" \t"), mode="eval").body
     except (SyntaxError, ValueError, MemoryError, RecursionError, OverflowError):
-        raise _RefusedError(
-            "not one Python expression; write a single expression, imports are not allowed"
-        ) from None
+        raise _RefusedError("not one Python expression; write a single expression, imports are not allowed") from None
 
 
 def _check(node: ast.AST) -> None:
@@ -156,16 +147,12 @@ def _check(node: ast.AST) -> None:
 def _check_kind(node: ast.AST) -> None:
     if isinstance(node, ast.Constant):
         if node.value is not None and not isinstance(node.value, str | int | float):
-            raise _RefusedError(
-                f"the literal {node.value!r}; only text, numbers, True, False and None are allowed"
-            )
+            raise _RefusedError(f"the literal {node.value!r}; only text, numbers, True, False and None are allowed")
     elif isinstance(node, ast.keyword) and node.arg is None:
         raise _RefusedError("unpacks arguments with '**'; write them one by one")
     elif not isinstance(node, (*_PLAIN, ast.Subscript)):
         kind = _REFUSED.get(type(node), f"a Python construct ({type(node).__name__})")
-        raise _RefusedError(
-            f"holds {kind}; use literals, references, arithmetic, conditions and the allowed calls"
-        )
+        raise _RefusedError(f"holds {kind}; use literals, references, arithmetic, conditions and the allowed calls")
 
 
 def _check_name(node: ast.Name | ast.Attribute) -> None:

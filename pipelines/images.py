@@ -72,9 +72,7 @@ def read_mask(paths: str | Path | Sequence[str | Path]) -> NDArray[np.uint8]:
     for file in files[1:]:
         mask = _read_one_mask(file)
         if mask.shape != union.shape:
-            reason = (
-                f"mask is {size_text(mask)}, mask {files[0].name} of the same image is {size_text(union)}"
-            )
+            reason = f"mask is {size_text(mask)}, mask {files[0].name} of the same image is {size_text(union)}"
             raise InputError(file, reason, "make the masks of one image the same size")
         union |= mask
     return union.astype(np.uint8)
@@ -189,9 +187,7 @@ def _grey_of_mask(path: Path, image: Image.Image) -> NDArray[np.uint8]:
     coloured = (pixels != pixels[..., :1]).any(axis=-1)
     if coloured.any():
         colours = [str(tuple(map(int, colour))) for colour in np.unique(pixels[coloured], axis=0)]
-        raise InputError(
-            path, f"mask has colours {_some(colours)}", "save the object alone as grey 0 and 255"
-        )
+        raise InputError(path, f"mask has colours {_some(colours)}", "save the object alone as grey 0 and 255")
     return pixels[..., 0]
 
 
@@ -205,6 +201,4 @@ def _too_deep(path: Path) -> InputError:
 
 
 def _too_large(path: Path) -> InputError:
-    return InputError(
-        path, f"has more than {MAX_PIXELS / 1e6:.0f} million pixels", "cut it or make it smaller"
-    )
+    return InputError(path, f"has more than {MAX_PIXELS / 1e6:.0f} million pixels", "cut it or make it smaller")

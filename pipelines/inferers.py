@@ -27,7 +27,7 @@ def fastest_precision(device: torch.device) -> tuple[torch.dtype, str]:
             return torch.bfloat16, "a GPU that computes in bfloat16"
         return torch.float32, "a GPU without bfloat16"
     if device.type == "cpu":
-        able = getattr(torch.cpu, "get_capabilities", dict)()
+        able: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
         for unit, name in (("amx_bf16", "AMX"), ("avx512_bf16", "AVX512-BF16")):
             if able.get(unit):
                 return torch.bfloat16, f"a CPU with {name}"
@@ -65,7 +65,7 @@ class PrecisionInferer(Inferer):
             plain = plain.contiguous(memory_format=torch.channels_last)
             self._lay_out(network)
         with self.autocast(plain.device):
-            logits = self.inferer(plain, network, *args, **kwargs)
+            logits: torch.Tensor = self.inferer(plain, network, *args, **kwargs)
         return logits.float().contiguous()
 
     def autocast(self, device: torch.device) -> AbstractContextManager[Any]:

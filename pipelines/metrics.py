@@ -23,7 +23,7 @@ class PixelAccuracy(CumulativeIterationMetric):
     def aggregate(self, reduction: str = "mean") -> torch.Tensor:
         """Mean over images, a scalar."""
         mean, _ = do_metric_reduction(torch.as_tensor(self.get_buffer()), reduction)
-        return mean
+        return torch.as_tensor(mean)
 
 
 def mean_with_interval(

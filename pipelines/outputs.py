@@ -58,7 +58,10 @@ def write_segmentation(
     path = base.with_name(f"{base.name}_mask.png")
     write_png(path, result.mask * np.uint8(255))
     if overlay:
-        write_png(base.with_name(f"{base.name}_overlay.png"), draw_outline(read_image(result.source, "rgb"), result.mask))
+        write_png(
+            base.with_name(f"{base.name}_overlay.png"),
+            draw_outline(read_image(result.source, "rgb"), result.mask),
+        )
     if probability:
         scaled = np.round(result.probability * 65535).astype(np.uint16)
         write_png(base.with_name(f"{base.name}_probability.png"), scaled)

@@ -10,9 +10,7 @@ Bytes = NDArray[np.uint8]
 YELLOW, CYAN = (255, 220, 0), (0, 225, 255)
 
 
-def draw_outline(
-    image: Bytes, mask: Bytes, colour: tuple[int, int, int] = YELLOW, width: int | None = None
-) -> Bytes:
+def draw_outline(image: Bytes, mask: Bytes, colour: tuple[int, int, int] = YELLOW, width: int | None = None) -> Bytes:
     """Draw the border of a mask on a copy of an image.
 
     The line lies half inside and half outside the border, the odd pixel inside; where a mask reaches the edge
@@ -31,9 +29,7 @@ def draw_outline(
         ValueError: image and mask differ in size.
     """
     if image.shape[:2] != mask.shape:
-        raise ValueError(
-            f"image is {image.shape[:2]}, its mask {mask.shape} (height, width): they must be equal"
-        )
+        raise ValueError(f"image is {image.shape[:2]}, its mask {mask.shape} (height, width): they must be equal")
     width = width or max(1, round(max(mask.shape) / 300))
     outside, inside = width // 2, width - width // 2
     grown = ndimage.maximum_filter(mask, 2 * outside + 1, mode="constant", cval=0)

@@ -177,9 +177,7 @@ def _chart(title: str, lines: Mapping[str, Sequence[tuple[float, float]]]) -> Ma
         figure = Figure(figsize=(4, 2.6), layout="constrained")
         axes = figure.add_subplot()
         for (label, points), hue in zip(lines.items(), _HUES, strict=False):
-            axes.plot(
-                *zip(*points, strict=True), color=hue, label=label, marker="." if len(points) < 30 else None
-            )
+            axes.plot(*zip(*points, strict=True), color=hue, label=label, marker="." if len(points) < 30 else None)
         axes.set_xlabel("epoch", color=_INK)
         axes.tick_params(colors=_INK)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -25,7 +25,7 @@ class Segmenter:
 
     Args:
         bundle: folder of a bundle or run, or the name of a shipped bundle.
-        settings: ids of ``inference.yaml`` to values, e.g. ``threshold=0.3``, ``device="cpu"``, ``precision="float32"``.
+        settings: ids of ``inference.yaml`` and their values, e.g. ``threshold=0.3``, ``device="cpu"``.
 
     Raises:
         UnknownNameError: when there is no such bundle.

@@ -1,7 +1,7 @@
 """Which `_target_` a bundle may name, and which arguments must not appear; nothing is imported to find out.
 
-A prefix is no boundary: `monai.data.utils.pickle.loads` begins like a good name. A target is allowed when it is
-a public class that one of the packages below exports under exactly that name, or one of a few listed functions.
+A prefix is no boundary: `monai.data.utils.pickle.loads` begins like a good name. A target is allowed when it
+is a public class that a package below exports under exactly that name, or one of a few listed functions.
 """
 
 from __future__ import annotations
@@ -73,11 +73,13 @@ _NAMES = frozenset(
 _ROOMS = (
     "networks",
     "pipelines.data.datasets",
+    "pipelines.data.inputs",
     "pipelines.handlers",
     "pipelines.inferers",
     "pipelines.losses",
     "pipelines.metrics",
     "pipelines.transforms",
+    "pipelines.weights",
 )
 
 _DENIED = {
@@ -148,8 +150,6 @@ def arguments_problem(component: Mapping[object, object]) -> Iterator[tuple[str,
             yield name, f"weights_only {value!r} would unpickle anything; write true or leave it out"
         elif name == "allow_pickle" and value is not False:
             yield name, f"allow_pickle {value!r} would unpickle anything; write false or leave it out"
-        elif isinstance(value, str) and re.match(r"[a-z][a-z0-9+]*://", value, re.IGNORECASE):
-            yield name, f"{value!r} is a network address; a bundle works offline: name a path"
     target = component.get("_target_")
     if isinstance(target, str) and target in _PRETRAINED_BY_DEFAULT and "pretrained" not in component:
         yield "_target_", f"{target} downloads weights by default; add pretrained: false"
@@ -160,9 +160,7 @@ def allowed_targets() -> frozenset[str]:
     """Return every allowed ``_target_``, read from the installed packages' sources."""
     names = set(_NAMES)
     for package, exporter in _PACKAGES.items():
-        names.update(
-            f"{package}.{name}" for name in _exports(_source(exporter or package)) if name[0].isupper()
-        )
+        names.update(f"{package}.{name}" for name in _exports(_source(exporter or package)) if name[0].isupper())
     names = {name for name in names if not any(fnmatchcase(name, pattern) for pattern in _DENIED)}
     return frozenset(names | set(_own_targets()))
 
@@ -175,9 +173,7 @@ def _own_targets() -> Iterator[str]:
             parts = path.relative_to(root).with_suffix("").parts
             module = ".".join(part for part in parts if part != "__init__")
             if any(module == room or module.startswith(f"{room}.") for room in _ROOMS):
-                yield from (
-                    f"delineate.{module}.{name}" for name in _exports(path) if not name.startswith("_")
-                )
+                yield from (f"delineate.{module}.{name}" for name in _exports(path) if not name.startswith("_"))
 
 
 def _source(package: str) -> Path | None:
@@ -200,19 +196,13 @@ def _exports(path: Path | None) -> set[str]:
             names.add(node.name)
         elif isinstance(node, ast.ImportFrom) and path.name == "__init__.py" and _is_own_import(node):
             names.update(alias.asname or alias.name for alias in node.names if alias.name != "*")
-        elif isinstance(node, ast.Assign) and any(
-            isinstance(t, ast.Name) and t.id == "__all__" for t in node.targets
-        ):
-            names.update(
-                n.value for n in ast.walk(node) if isinstance(n, ast.Constant) and isinstance(n.value, str)
-            )
+        elif isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "__all__" for t in node.targets):
+            names.update(n.value for n in ast.walk(node) if isinstance(n, ast.Constant) and isinstance(n.value, str))
     return names
 
 
 def _is_own_import(node: ast.ImportFrom) -> bool:
-    return node.level > 0 or (node.module or "").startswith(
-        ("ignite.metrics.", "torch.optim.", "torch.nn.modules.")
-    )
+    return node.level > 0 or (node.module or "").startswith(("ignite.metrics.", "torch.optim.", "torch.nn.modules."))
 
 
 def _is_located(value: object, known: tuple[str, ...]) -> bool:
@@ -231,6 +221,5 @@ def _suggestion(target: str) -> str:
     if same:
         return f"did you mean {same[0]!r}"
     return (
-        closest(target, allowed_targets())
-        or "allowed are classes of monai, torch.nn, torch.optim, ignite, delineate"
+        closest(target, allowed_targets()) or "allowed are classes of monai, torch.nn, torch.optim, ignite, delineate"
     )

@@ -66,8 +66,8 @@ class ReadMaskd(MapTransform):
 class ResizeToGridd(MapTransform, InvertibleTransform):
     """Resizes to the network's grid: (C, H, W) to (C, \\*spatial_size), keeping the type.
 
-    Bilinear with antialiasing: uint8 stays uint8 and 0/1 masks are cut at one half. ``Invertd`` takes a prediction back to
-    the image's own grid, bilinearly in float32.
+    Bilinear with antialiasing: uint8 stays uint8 and 0/1 masks are cut at one half. ``Invertd`` takes a prediction back
+    to the image's own grid, bilinearly in float32.
 
     Args:
         keys: keys of the images.
@@ -86,7 +86,11 @@ class ResizeToGridd(MapTransform, InvertibleTransform):
         for key in self.key_iterator(item):
             image = item[key]
             plain = image.as_tensor() if isinstance(image, MetaTensor) else image
-            grid = (_resize(plain.float(), self.spatial_size) >= 0.5).to(plain.dtype) if self.is_mask else _resize(plain, self.spatial_size)
+            grid = (
+                (_resize(plain.float(), self.spatial_size) >= 0.5).to(plain.dtype)
+                if self.is_mask
+                else _resize(plain, self.spatial_size)
+            )
             if isinstance(image, MetaTensor):
                 grid = MetaTensor(grid, meta=dict(image.meta), applied_operations=list(image.applied_operations))
                 self.push_transform(grid, orig_size=plain.shape[1:])

@@ -7,6 +7,7 @@ imported, evaluated, unpickled or handed to MONAI here; torch and monai are not 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from importlib import resources
 from pathlib import Path
@@ -53,6 +54,7 @@ ALIKE = (
     *((TRAIN, EVALUATE, "network_def"), (TRAIN, INFERENCE, "network_def")),
     (EVALUATE, INFERENCE, "inferer"),
 )
+_ADDRESS = re.compile(r"[a-z][a-z0-9+]*://", re.IGNORECASE)
 
 Configs = Mapping[str, Config]
 
@@ -106,26 +108,33 @@ def _config_files(folder: Path) -> Iterator[tuple[str, Path]]:
 def _check_values(name: str, config: Config) -> Iterator[Finding]:
     """Rules target and expression, for every mapping, key and string of a file."""
     for id_, value in walk({"": config.data}):
-        line = config.line(id_)
         if isinstance(value, dict):
-            if "_target_" in value and (problem := target_problem(value["_target_"])):
-                yield Finding(
-                    name, config.line(f"{id_}{SEPARATOR}_target_".removeprefix(SEPARATOR)), "target", problem
-                )
-            for key, problem in arguments_problem(value):
-                yield Finding(
-                    name, config.line(f"{id_}{SEPARATOR}{key}".removeprefix(SEPARATOR)), "target", problem
-                )
+            for key, problem in _mapping_problems(value):
+                yield Finding(name, config.line(f"{id_}{SEPARATOR}{key}" if id_ else key), "target", problem)
             for key in filter(is_expression, value):
-                yield Finding(
-                    name, line, "expression", f"the key {key!r} is an expression; use plain names as keys"
-                )
-        elif is_expression(value) and (problem := expression_problem(value)):
-            yield Finding(name, line, "expression", f"{value}: {problem}")
-        elif isinstance(value, str) and value.startswith("%") and macro_id(value) is None:
-            yield Finding(
-                name, line, "expression", f"{value} reads another file; write the value here, or '%id'"
-            )
+                problem = f"the key {key!r} is an expression; use plain names as keys"
+                yield Finding(name, config.line(id_), "expression", problem)
+        elif isinstance(value, str):
+            if refusal := _string_problem(value):
+                yield Finding(name, config.line(id_), "expression", refusal)
+            elif name != METADATA and _ADDRESS.match(value):
+                problem = f"{value!r} is a network address; a bundle works offline: name a path"
+                yield Finding(name, config.line(id_), "target", problem)
+
+
+def _mapping_problems(value: dict[object, object]) -> Iterator[tuple[str, str]]:
+    if "_target_" in value and (problem := target_problem(value["_target_"])):
+        yield "_target_", problem
+    yield from arguments_problem(value)
+
+
+def _string_problem(value: str) -> str | None:
+    if is_expression(value):
+        problem = expression_problem(value)
+        return f"{value[:200]}: {problem}" if problem else None
+    if value.startswith("%") and macro_id(value) is None:
+        return f"{value[:200]} reads another file; write the value here, or '%id'"
+    return None
 
 
 def _check_ids(name: str, config: Config, configs: Configs) -> Iterator[Finding]:

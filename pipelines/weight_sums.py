@@ -78,9 +78,7 @@ def _read_sums(path: Path) -> tuple[dict[str, tuple[int, str]], list[tuple[int, 
     for number, line in enumerate(text.splitlines(), start=1):
         match = _LINE.fullmatch(line)
         if not match:
-            problems.append(
-                (number, "not a line of sha256sum; write 64 hex digits, two spaces and a file name")
-            )
+            problems.append((number, "not a line of sha256sum; write 64 hex digits, two spaces and a file name"))
         elif match[2] in listed:
             problems.append((number, f"{match[2]} is listed twice; keep one line"))
         else:
@@ -95,9 +93,7 @@ def _entry_problem(models: Path, name: str, expected: str) -> str | None:
     if (models / name).is_symlink() or not (models / name).is_file():
         return f"{name} is listed but missing; put the file back or drop its line"
     if sha256(models / name) != expected:
-        return (
-            f"{name} has another SHA-256 than listed; restore the file, or list its hash anew if you trust it"
-        )
+        return f"{name} has another SHA-256 than listed; restore the file, or list its hash anew if you trust it"
     return None
 
 

@@ -31,8 +31,8 @@ def load_weights(network: nn.Module, bundle_root: str | Path, device: str | torc
     path = Path(bundle_root) / "models" / "model.pt"
     if not path.is_file():
         raise DelineateError(
-            f"{bundle_root} has no weights ({path} is missing); train it with 'delineate train {bundle_root} --data DATASET' "
-            "and use the run, or put the weights there"
+            f"{bundle_root} has no weights ({path} is missing); "
+            f"train it with 'delineate train {bundle_root} --data DATASET' and use the run, or put the weights there"
         )
     if (path.parent / SUMS).is_file():
         wrong = check_sums(path.parent)

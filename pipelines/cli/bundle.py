@@ -20,7 +20,13 @@ def list_() -> None:
     rows = []
     for name, folder in shipped_bundles().items():
         metadata = json.loads((folder / "configs" / "metadata.json").read_text(encoding="utf-8"))
-        rows.append([name, metadata["description"], "yes" if (folder / "models" / "model.pt").is_file() else "no, train it"])
+        rows.append(
+            [
+                name,
+                metadata["description"],
+                "yes" if (folder / "models" / "model.pt").is_file() else "no, train it",
+            ]
+        )
     show_table("bundles", ["name", "what it does", "weights"], rows)
     for kind in ("tasks", "networks", "losses"):
         print(f"{kind}: {', '.join(choices(kind))}")
@@ -38,7 +44,9 @@ def new(
 
 
 @app.command()
-def verify(bundle: Annotated[str, typer.Argument(help="A bundle's or run's folder, or a shipped bundle's name.")]) -> None:
+def verify(
+    bundle: Annotated[str, typer.Argument(help="A bundle's or run's folder, or a shipped bundle's name.")],
+) -> None:
     """Check a bundle without running it: no code, allowed targets, hashed weights."""
     from ..verify import verify_bundle
 

@@ -26,7 +26,9 @@ _EPOCHS = range(8, 31)
 
 def demo(
     out: Annotated[Path, typer.Option(help="Folder to make; an earlier demo's is replaced.")] = Path("demo"),
-    data: Annotated[Path | None, typer.Option(help="A labelled data set of your own; phantoms where not given.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="A labelled data set of your own; phantoms where not given.")
+    ] = None,
 ) -> None:
     """Index, train, evaluate, segment; then write one HTML page about it."""
     _empty(out)
@@ -42,7 +44,10 @@ def demo(
     bundle = "breast_lesion" if datalist["layout"] == "busi" else "skin_lesion"
     epochs = min(max(_ITERATIONS * _BATCH // len(datalist["training"]), _EPOCHS[0]), _EPOCHS[-1])
     settings = ["image_size=[128,128]", f"max_epochs={epochs}"]
-    _step(commands, f"delineate train {bundle} --data {dataset} --out {run} " + " ".join(f"--set '{s}'" for s in settings))
+    _step(
+        commands,
+        f"delineate train {bundle} --data {dataset} --out {run} " + " ".join(f"--set '{s}'" for s in settings),
+    )
     work.train(bundle, dataset, out=run, set_=settings)
     _step(commands, f"delineate evaluate {run} --data {dataset} --out {scores}")
     work.evaluate(str(run), dataset, scores)

@@ -14,7 +14,9 @@ from ..bundles import change_bundle, copy_bundle, find_bundle, part
 from ..errors import DelineateError, InputError
 from .console import monai_line, run_workflow, show_table
 
-BundleOrRun = Annotated[str, typer.Argument(metavar="RUN|BUNDLE", help="A run's or bundle's folder, or a shipped bundle's name.")]
+BundleOrRun = Annotated[
+    str, typer.Argument(metavar="RUN|BUNDLE", help="A run's or bundle's folder, or a shipped bundle's name.")
+]
 Dataset = Annotated[Path, typer.Option("--data", help="Folder with datalist.json, made by 'delineate data index'.")]
 
 
@@ -24,7 +26,10 @@ def train(
     out: Annotated[Path | None, typer.Option(help="The run's folder; runs/BUNDLE where not given.")] = None,
     network: Annotated[str | None, typer.Option(help="Use this network; see 'delineate networks'.")] = None,
     loss: Annotated[str | None, typer.Option(help="Use this loss: bce, dice or dice_bce.")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", metavar="ID=VALUE", help="Set an id of the bundle, e.g. max_epochs=20.")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="ID=VALUE", help="Set an id of the bundle, e.g. max_epochs=20."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was broken off.")] = False,
 ) -> None:
     """Train a bundle; the run is a bundle, too."""
@@ -38,7 +43,9 @@ def train(
         overlays = [part(kind, name) for kind, name in (("networks", network), ("losses", loss)) if name]
         values = parse_settings(set_ or [])
         if not (data / "datalist.json").is_file():
-            raise DelineateError(f"{data} has no datalist.json; index the images first: delineate data index SOURCE --out {data}")
+            raise DelineateError(
+                f"{data} has no datalist.json; index the images first: delineate data index SOURCE --out {data}"
+            )
         begin_run(source, run, values, overlays)
     arguments: dict[str, object] = {"bundle_root": str(run), "dataset_dir": str(data)}
     if resume:
@@ -79,7 +86,9 @@ def parse_settings(settings: list[str]) -> dict[str, Any]:
         try:
             values[id_] = yaml.safe_load(value)
         except yaml.YAMLError as error:
-            raise DelineateError(f"--set {id_}: {value!r} is no YAML value; quote it as you would in a YAML file") from error
+            raise DelineateError(
+                f"--set {id_}: {value!r} is no YAML value; quote it as you would in a YAML file"
+            ) from error
     return values
 
 
@@ -98,7 +107,10 @@ def evaluate(
     rows = [[n, f"{metrics[n]['value']:.4f}", "{:.4f} - {:.4f}".format(*metrics[n]["ci95"])] for n in names]
     show_table(f"{metrics['count']} images of the split {split}", ["", "mean", "95 % interval"], rows)
     if metrics["refused"]:
-        print(f"{len(metrics['refused'])} image(s) could not be scored; they are named in {out / 'metrics.json'}", file=sys.stderr)
+        print(
+            f"{len(metrics['refused'])} image(s) could not be scored; they are named in {out / 'metrics.json'}",
+            file=sys.stderr,
+        )
         raise typer.Exit(1)
 
 
@@ -107,8 +119,12 @@ def segment(
     inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Image files, folders, globs.")],
     out: Annotated[Path, typer.Option(help="Where the masks go.")],
     overlay: Annotated[bool, typer.Option("--overlay", help="Also write the image with the outline drawn in.")] = False,
-    probability: Annotated[bool, typer.Option("--probability", help="Also write the probabilities, 16-bit PNG.")] = False,
-    threshold: Annotated[float | None, typer.Option(min=0, max=1, help="Probability from which a pixel is foreground.")] = None,
+    probability: Annotated[
+        bool, typer.Option("--probability", help="Also write the probabilities, 16-bit PNG.")
+    ] = False,
+    threshold: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Probability from which a pixel is foreground.")
+    ] = None,
 ) -> None:
     """Write one mask PNG (0/255) an image, of exactly its size."""
     root = find_bundle(bundle)
@@ -133,7 +149,10 @@ def segment(
 
     done = 0
     for result in Segmenter(root, **settings).segment(inputs, on_error=refuse):
-        print(f"{result.source} -> {write_segmentation(result, out, overlay=overlay, probability=probability)}", flush=True)
+        print(
+            f"{result.source} -> {write_segmentation(result, out, overlay=overlay, probability=probability)}",
+            flush=True,
+        )
         done += 1
     print(f"{done} segmented, {len(refused)} refused")
     if refused:

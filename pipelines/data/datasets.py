@@ -45,7 +45,7 @@ def load_datalist(dataset_dir: str | Path, split: str, *, must_have_items: bool 
         raise UnknownNameError("split", split, SPLITS)
     if not path.is_file():
         raise DelineateError(
-            f"{dataset_dir} has no datalist.json; index the images first: delineate data index SOURCE --out {dataset_dir}"
+            f"{dataset_dir} has no datalist.json; index images first: delineate data index SOURCE --out {dataset_dir}"
         )
     found = _read_split(path, split)
     items = [{key: item[key] for key in _FIELDS if key in item} for item in found if _is_there(item)]

@@ -207,9 +207,7 @@ def _split(checked: Sequence[_Checked], fractions: Sequence[float], seed: int) -
     return official or split_groups(strata, fractions, seed)
 
 
-def _part_leaks(
-    checked: Sequence[_Checked], splits: Mapping[str, Split]
-) -> tuple[list[_Checked], list[InputError]]:
+def _part_leaks(checked: Sequence[_Checked], splits: Mapping[str, Split]) -> tuple[list[_Checked], list[InputError]]:
     """The items that are in the split of their group, and a refusal of each that officially is in another."""
     kept: list[_Checked] = []
     leaks: list[InputError] = []
@@ -218,9 +216,7 @@ def _part_leaks(
         if official in (None, splits[group]):
             kept.append(one)
         else:
-            reason = (
-                f"is a duplicate: of the {official} split, but its group {group} is in {splits[group]} too"
-            )
+            reason = f"is a duplicate: of the {official} split, but its group {group} is in {splits[group]} too"
             leaks.append(InputError(one.item.image, reason, "left out; nothing to do"))
     return kept, leaks
 

@@ -33,7 +33,13 @@ def find_images(
     for one in [source] if isinstance(source, str | Path) else source:
         pairs = _expand(one)
         if not pairs:
-            on_error(InputError(one, "no image found", f"name image files ({', '.join(sorted(IMAGE_SUFFIXES))}) or a folder"))
+            on_error(
+                InputError(
+                    one,
+                    "no image found",
+                    f"name image files ({', '.join(sorted(IMAGE_SUFFIXES))}) or a folder",
+                )
+            )
         for path, name in pairs:
             found.setdefault(path.resolve(), (path, name))
     names = _unique([name for _, name in found.values()])
@@ -45,7 +51,11 @@ def _expand(source: str | Path) -> list[tuple[Path, Path]]:
     path = Path(source)
     if path.is_dir():
         files = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
-        return [(p, p.relative_to(path)) for p in files if not any(part.startswith(".") for part in p.relative_to(path).parts)]
+        return [
+            (p, p.relative_to(path))
+            for p in files
+            if not any(part.startswith(".") for part in p.relative_to(path).parts)
+        ]
     if path.exists() or not glob.has_magic(str(source)):
         return [(path, Path(path.name))]  # a missing file is refused, by name, when it is read
     return [pair for match in sorted(glob.glob(str(source), recursive=True)) for pair in _expand(match)]

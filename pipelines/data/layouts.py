@@ -144,16 +144,11 @@ def _isic_years(source: Path) -> list[str]:
 
 def _isic_images(folder: Path) -> dict[str, list[Path]]:
     pictures = (file for file in sorted(folder.iterdir()) if file.suffix.lower() in IMAGE_SUFFIXES)
-    return _by_key(
-        (file.stem, file) for file in pictures if re.fullmatch(r"ISIC_\d+(_downsampled)?", file.stem)
-    )
+    return _by_key((file.stem, file) for file in pictures if re.fullmatch(r"ISIC_\d+(_downsampled)?", file.stem))
 
 
 def _isic_masks(folder: Path) -> dict[str, list[Path]]:
-    names = {
-        file: re.fullmatch(r"(ISIC_.+)_segmentation\.png", file.name, re.I)
-        for file in sorted(folder.iterdir())
-    }
+    names = {file: re.fullmatch(r"(ISIC_.+)_segmentation\.png", file.name, re.I) for file in sorted(folder.iterdir())}
     return _by_key((match[1], file) for file, match in names.items() if match)
 
 
@@ -187,9 +182,7 @@ def _list_images(folder: Path) -> tuple[list[Path], list[InputError]]:
 
 def _not_an_image(entry: Path) -> InputError:
     if entry.is_dir():
-        return InputError(
-            entry, "is a folder in a folder of images; not searched", "move its files up, or remove it"
-        )
+        return InputError(entry, "is a folder in a folder of images; not searched", "move its files up, or remove it")
     kinds = ", ".join(sorted(IMAGE_SUFFIXES))
     return InputError(entry, f"is not an image (needed is {kinds})", "convert it, or remove it")
 
@@ -216,17 +209,13 @@ def _pair(images: Mapping[str, list[Path]], masks: Mapping[str, list[Path]], sev
         else:
             items.append(Item(files[0], tuple(labels), key))
     for key in masks.keys() - images.keys():
-        refused += [
-            InputError(file, "mask has no image", "add the image, or remove the mask") for file in masks[key]
-        ]
+        refused += [InputError(file, "mask has no image", "add the image, or remove the mask") for file in masks[key]]
     return items, sorted(refused, key=lambda error: error.source)
 
 
 def _ambiguous(file: Path, what: str, files: list[Path]) -> InputError:
     others = ", ".join(other.name for other in files if other != file)
-    return InputError(
-        file, f"is one of several {what}s of one name (also {others})", "keep one and remove the rest"
-    )
+    return InputError(file, f"is one of several {what}s of one name (also {others})", "keep one and remove the rest")
 
 
 LAYOUTS: dict[str, Layout] = {
@@ -235,9 +224,7 @@ LAYOUTS: dict[str, Layout] = {
         "ISIC2018_Task1-2_Training_Input/ with ISIC2018_Task1_Training_GroundTruth/, or as of 2016 or 2017",
         isic,
     ),
-    "busi": Layout(
-        lambda source: bool(_busi_folders(source)), "Dataset_BUSI_with_GT/{benign,malignant,normal}/", busi
-    ),
+    "busi": Layout(lambda source: bool(_busi_folders(source)), "Dataset_BUSI_with_GT/{benign,malignant,normal}/", busi),
     "paired": Layout(
         lambda source: all(folder.is_dir() for folder in _paired_folders(source).values()),
         "images/ and masks/ with equal names",

@@ -15,9 +15,7 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 FRACTIONS = (0.7, 0.15, 0.15)
 
 
-def split_groups(
-    strata: Mapping[str, str], fractions: Sequence[float] = FRACTIONS, seed: int = 0
-) -> dict[str, Split]:
+def split_groups(strata: Mapping[str, str], fractions: Sequence[float] = FRACTIONS, seed: int = 0) -> dict[str, Split]:
     """Deal groups into splits, each stratum in the same proportions.
 
     A group's place depends on the hash of seed and name, not on the order of the input. Within a stratum the
@@ -59,15 +57,9 @@ def check_fractions(fractions: Sequence[float]) -> list[Fraction]:
     Raises:
         DelineateError: they are not three shares of one.
     """
-    if (
-        len(fractions) != 3
-        or not all(0 <= share <= 1 for share in fractions)
-        or abs(sum(fractions) - 1) > 1e-6
-    ):
+    if len(fractions) != 3 or not all(0 <= share <= 1 for share in fractions) or abs(sum(fractions) - 1) > 1e-6:
         given = ", ".join(map(str, fractions))
-        raise DelineateError(
-            f"fractions are ({given}); three shares that add up to 1 are needed, e.g. 0.7, 0.15, 0.15"
-        )
+        raise DelineateError(f"fractions are ({given}); three shares that add up to 1 are needed, e.g. 0.7, 0.15, 0.15")
     exact = [Fraction(share).limit_denominator(1_000_000) for share in fractions]
     return [share / sum(exact) for share in exact]
 

@@ -5,4 +5,12 @@ from .history import EpochSeed, HistoryLogger
 from .record import RunRecord
 from .scores import MaskWriter, ScoreWriter
 
-__all__ = ["CheckpointSaver", "EarlyStop", "EpochSeed", "HistoryLogger", "MaskWriter", "RunRecord", "ScoreWriter"]
+__all__ = [
+    "CheckpointSaver",
+    "EarlyStop",
+    "EpochSeed",
+    "HistoryLogger",
+    "MaskWriter",
+    "RunRecord",
+    "ScoreWriter",
+]

@@ -85,7 +85,12 @@ class HistoryLogger:
         self._losses, self._start = [], time.perf_counter()
         console = Console(file=sys.stdout)
         if console.is_terminal and self._bar is None:
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+            )
             self._bar = Progress(*columns, console=console, transient=True)
             self._bar.start()
             self._bar.add_task("")

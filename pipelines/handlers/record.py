@@ -68,7 +68,11 @@ class RunRecord:
         self._session |= {
             "epochs": engine.state.epoch,
             "seconds": round(time.perf_counter() - self._start, 1),
-            "best": {"epoch": best.best_metric_epoch, "metric": best.key_metric_name, "value": float(best.best_metric)},
+            "best": {
+                "epoch": best.best_metric_epoch,
+                "metric": best.key_metric_name,
+                "value": float(best.best_metric),
+            },
         }
         record = {"sessions": [*self._earlier, self._session]}
         write_atomically(self.output_dir / "record.json", (json.dumps(record, indent=2) + "\n").encode())

@@ -32,7 +32,12 @@ class ScoreWriter:
     """
 
     def __init__(self, output_dir: str | Path, dataset_dir: str | Path, split: str, dataset: Any) -> None:
-        self.output_dir, self.dataset_dir, self.split, self.dataset = Path(output_dir), dataset_dir, split, dataset
+        self.output_dir, self.dataset_dir, self.split, self.dataset = (
+            Path(output_dir),
+            dataset_dir,
+            split,
+            dataset,
+        )
         self._rows: list[dict[str, Any]] = []
 
     def attach(self, engine: Engine) -> None:
@@ -45,7 +50,10 @@ class ScoreWriter:
         for item, output in zip(engine.state.batch, engine.state.output, strict=True):
             row = {"image": item["image"].meta["filename_or_obj"]}
             row |= {field: item[field] for field in ("group", "class") if field in item}
-            row |= {"reference_pixels": int(output["label"].sum()), "predicted_pixels": int(output["pred"].sum())}
+            row |= {
+                "reference_pixels": int(output["label"].sum()),
+                "predicted_pixels": int(output["pred"].sum()),
+            }
             self._rows.append(row)
 
     def completed(self, engine: Engine) -> None:

@@ -1,10 +1,9 @@
 from __future__ import annotations
 
 import pytest
+from delineate.pipelines.expressions import expression_problem, references
 from hypothesis import given
 from hypothesis import strategies as st
-
-from delineate.pipelines.expressions import expression_problem, references
 
 ALLOWED = [
     "$torch.device('cuda' if torch.cuda.is_available() else 'cpu')",
@@ -119,8 +118,11 @@ HOSTILE = [
     "$1 # comment",
     "$@a#b",
     "$@__a",
+    "$@::a",
+    "$'%::a'",
+    "$@a %::b",
     "$'\0'",
-    "$ｅval('1')",
+    "$\uff45val('1')",
     "$" + "(" * 300 + ")" * 300,
     "$" + "-" * 990 + "1",
     "$" + "1+" * 600 + "1",

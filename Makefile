@@ -1,0 +1,41 @@
+# Needs Python 3.10 or newer, git and make; everything else is installed into .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DATA ?=
+OUT ?= demo
+
+.PHONY: demo test lint types check bundles clean
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $@
+
+demo: $(VENV)/installed  ## phantoms (or DATA=folder) in; a trained bundle, masks, scores and a page out
+	$(BIN)/delineate demo --out "$(OUT)" $(if $(DATA),--data "$(DATA)")
+
+test: $(VENV)/installed-dev  ## all tests
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/installed-dev  ## mypy sees the tree under its import name, through a link
+	mkdir -p .typecheck && ln -sfn .. .typecheck/delineate
+	MYPYPATH=.typecheck $(BIN)/mypy -p delineate.networks -p delineate.pipelines
+
+check: lint types test
+
+bundles: $(VENV)/installed  ## the shipped bundles, built anew from configs/
+	for task in skin_lesion breast_lesion; do \
+		rm -rf bundles/$$task && $(BIN)/delineate bundle new bundles/$$task --task $$task || exit 1; \
+	done
+
+clean:
+	rm -rf $(VENV) .typecheck build

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from delineate.networks.blocks import TwoConv, UpCat, grouped_separable_conv, plain_conv
+from torch import nn
+
+
+@pytest.mark.parametrize("conv", [plain_conv, grouped_separable_conv])
+@pytest.mark.parametrize("spatial_dims", [2, 3])
+def test_convolutions_keep_the_spatial_size(conv, spatial_dims: int) -> None:
+    size = (5, 7, 9)[:spatial_dims]
+    assert conv(spatial_dims, 4, 8, False)(torch.zeros(2, 4, *size)).shape == (2, 8, *size)
+
+
+@pytest.mark.parametrize(("in_channels", "groups"), [(8, 4), (4, 4), (3, 3), (1, 1)])
+def test_the_pointwise_convolution_has_at_most_as_many_groups_as_channels(in_channels: int, groups: int) -> None:
+    depthwise, pointwise = grouped_separable_conv(2, in_channels, 12, False)
+    assert (depthwise.groups, pointwise.groups) == (in_channels, groups)
+
+
+@pytest.mark.parametrize(("bias", "count"), [(False, 0), (True, 2)])
+def test_bias_is_given_to_both_convolutions(bias: bool, count: int) -> None:
+    convs = [m for m in TwoConv(2, 3, 4, bias=bias) if isinstance(m, nn.Conv2d)]
+    assert len([conv for conv in convs if conv.bias is not None]) == count
+
+
+def test_the_middle_width_is_that_of_the_output_unless_told() -> None:
+    assert [TwoConv(2, 3, 8, mid)[0].out_channels for mid in (None, 5)] == [8, 5]
+
+
+@pytest.mark.parametrize(("spatial_dims", "kind"), [(2, nn.Dropout2d), (3, nn.Dropout3d)])
+def test_dropout_follows_each_activation(spatial_dims: int, kind: type[nn.Module]) -> None:
+    layers = list(TwoConv(spatial_dims, 3, 4, dropout=0.25))
+    assert [(type(layers[i]), layers[i].p) for i in (3, 7)] == [(kind, 0.25)] * 2
+
+
+def test_activation_and_norm_are_taken_by_name() -> None:
+    layers = list(TwoConv(2, 3, 4, act=("leakyrelu", {"negative_slope": 0.3}), norm="instance"))
+    assert (type(layers[1]), layers[2].negative_slope) == (nn.InstanceNorm2d, 0.3)
+
+
+@pytest.mark.parametrize("size", [(6, 8), (7, 8), (6, 9), (7, 9)])
+def test_upcat_fits_the_size_of_the_skip_connection(size: tuple[int, int]) -> None:
+    up = UpCat(nn.Upsample(scale_factor=2), nn.Identity())
+    assert up(torch.zeros(1, 2, 3, 4), torch.zeros(1, 3, *size)).shape == (1, 5, *size)
+
+
+def test_upcat_puts_the_skip_connection_in_front_and_repeats_the_edge() -> None:
+    up = UpCat(nn.Upsample(scale_factor=2), nn.Identity())
+    merged = up(torch.tensor([[[[1.0], [2.0]]]]), torch.zeros(1, 1, 5, 3))
+    assert merged[0, 0].abs().sum() == 0
+    assert merged[0, 1].tolist() == [[1.0] * 3] * 2 + [[2.0] * 3] * 3
