@@ -126,7 +126,8 @@ class UltraLightUNet(UNet):
     Depthwise separable convolutions: Chollet F. Xception. CVPR 2017, https://doi.org/10.1109/CVPR.2017.195.
     Grouped pointwise convolutions: Zhang X et al. ShuffleNet. CVPR 2018, https://doi.org/10.1109/CVPR.2018.00716.
 
-    Args: as :class:`UNet`, with ``features`` from 16 to 256; each a multiple of 4.
+    Args: as :class:`UNet`, with ``features`` from 16 to 256; each a multiple of 4 and, with ``"nontrainable"``, twice the
+        one above it or a multiple of 16.
     """
 
     first_conv = staticmethod(partial(grouped_separable_conv, groups=1))

@@ -36,6 +36,11 @@ class UnknownNameError(DelineateError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         known = list(known)
-        close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        super().__init__(f"no {kind} is called {name!r}; {hint}there are: {', '.join(known)}")
+        hint = closest(name, known)
+        super().__init__(f"no {kind} is called {name!r}; {hint + '? ' if hint else ''}there are: {', '.join(known)}")
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """``"did you mean 'x'"`` for the known name closest to ``name``, or an empty string."""
+    close = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}" if close else ""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 DELINEATE = Path(sys.executable).with_name("delineate")
@@ -24,27 +23,21 @@ SMALL = (
 Done = subprocess.CompletedProcess[str]
 
 
-def environment(**more: str) -> dict[str, str]:
+def environment() -> dict[str, str]:
     """This process's, with our interpreter first, one thread, no colours asked for and no way out."""
     kept = {name: value for name, value in os.environ.items() if name not in {"FORCE_COLOR", "PYTHONPATH", "COLUMNS"}}
-    proxies = {name: CLOSED for scheme in ("http", "https", "all") for name in (f"{scheme}_proxy", f"{scheme}_PROXY")}
+    proxies = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), CLOSED)
+    proxies |= {name.upper(): CLOSED for name in proxies}
     path = f"{DELINEATE.parent}{os.pathsep}{kept.get('PATH', '')}"
-    return {
-        **kept,
-        **{n.upper(): v for n, v in proxies.items()},
-        **proxies,
-        "PATH": path,
-        "OMP_NUM_THREADS": "1",
-        **more,
-    }
+    return {**kept, **proxies, "PATH": path, "OMP_NUM_THREADS": "1"}
 
 
-def call(*words: str | Path, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> Done:
+def call(*words: str | Path, cwd: Path | None = None, env: dict[str, str] | None = None) -> Done:
     """Run a command to its end."""
     return subprocess.run(
         [str(word) for word in words],
         cwd=cwd,
-        env=environment() if env is None else dict(env),
+        env=environment() | (env or {}),
         capture_output=True,
         text=True,
         timeout=200,

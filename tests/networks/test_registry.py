@@ -22,7 +22,7 @@ def test_a_name_makes_its_network(name: str, kind: type) -> None:
 
 @pytest.mark.parametrize("name", list_networks())
 def test_channels_are_passed_on(name: str) -> None:
-    network = create_network(name, in_channels=5, out_channels=4).eval()
+    network = create_network(name, in_channels=5, out_channels=4, features=(4, 8)).eval()
     with torch.no_grad():
         assert network(torch.zeros(1, 5, 16, 16)).shape == (1, 4, 16, 16)
 

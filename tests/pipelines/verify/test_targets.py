@@ -4,7 +4,7 @@ from pydoc import locate
 from types import ModuleType
 
 import pytest
-from delineate.pipelines.targets import allowed_targets, arguments_problem, target_problem
+from delineate.pipelines.verify.targets import allowed_targets, arguments_problem, target_problem
 
 HOSTILE = [
     "os.system",

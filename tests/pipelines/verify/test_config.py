@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from delineate.pipelines.bundle_config import MISSING, Config, ConfigError, look_up, read_config
+from delineate.pipelines.verify.config import MISSING, Config, ConfigError, look_up, read_config
 
 
 def read(folder: Path, text: str | bytes, name: str = "a.yaml") -> Config:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from delineate.pipelines.bundle_files import check_files, check_logging
-from delineate.pipelines.findings import Finding
+from delineate.pipelines.verify.files import check_files, check_logging
+from delineate.pipelines.verify.findings import Finding
 
 LOGGING = """\
 [loggers]

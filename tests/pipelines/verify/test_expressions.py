@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from delineate.pipelines.expressions import expression_problem, references
+from delineate.pipelines.verify.expressions import expression_problem, references
 from hypothesis import given
 from hypothesis import strategies as st
 

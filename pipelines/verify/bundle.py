@@ -13,13 +13,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from .bundle_config import MISSING, SEPARATOR, Config, ConfigError, look_up, macro_id, read_config, walk
-from .bundle_files import check_files, check_logging
-from .errors import InputError
+from ..errors import InputError, closest
+from ..weight_sums import SUMS, sum_problems
+from .config import MISSING, SEPARATOR, Config, ConfigError, look_up, macro_id, read_config, walk
 from .expressions import expression_problem, is_expression, references
-from .findings import Finding, closest
+from .files import check_files, check_logging
+from .findings import Finding
 from .targets import arguments_problem, target_problem
-from .weight_sums import SUMS, sum_problems
 
 __all__ = ["Finding", "verify_bundle"]
 

@@ -10,7 +10,7 @@ import ast
 import re
 import warnings
 
-from .findings import closest
+from ..errors import closest
 
 PREFIX = "$"
 MAX_LENGTH = 1000  # characters; longer ones are no configuration, and deep nesting exhausts the parser

@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
 
-from .findings import closest
+from ..errors import closest
 
 # packages whose exported classes are allowed; where they are exported in another file, that file
 _PACKAGES = {
@@ -167,7 +167,7 @@ def allowed_targets() -> frozenset[str]:
 
 def _own_targets() -> Iterator[str]:
     """Yield the public classes and functions of our rooms, under the module that defines or exports them."""
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     for folder in ("networks", "pipelines"):
         for path in sorted((root / folder).rglob("*.py")):
             parts = path.relative_to(root).with_suffix("").parts

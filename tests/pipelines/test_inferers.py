@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+import torch
+from delineate.networks import UltraLightUNet
+from delineate.pipelines.inferers import PrecisionInferer, fastest_precision
+from monai.data import MetaTensor
+from monai.inferers import SlidingWindowInferer
+from torch import nn
+
+CPU = torch.device("cpu")
+
+
+class Spy(nn.Module):
+    """A network that keeps what it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 1, 3, padding=1)
+        self.seen: list[torch.Tensor] = []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.seen.append(x)
+        logits: torch.Tensor = self.conv(x)
+        return logits
+
+
+def image(*size: int) -> torch.Tensor:
+    return torch.rand((2, 3, *(size or (32, 48))), generator=torch.Generator().manual_seed(0))
+
+
+def with_capabilities(monkeypatch: pytest.MonkeyPatch, **able: bool) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able, raising=False)
+
+
+def test_the_network_gets_a_plain_tensor_in_channels_last() -> None:
+    spy = Spy()
+    PrecisionInferer()(MetaTensor(image()), spy)
+    assert type(spy.seen[0]) is torch.Tensor
+    assert spy.seen[0].is_contiguous(memory_format=torch.channels_last)
+    assert spy.conv.weight.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("precision", ["auto", "float32", "bfloat16"])
+def test_logits_are_plain_contiguous_float32(precision: str) -> None:
+    logits = PrecisionInferer(precision=precision)(MetaTensor(image()), Spy())
+    assert (type(logits), logits.dtype, logits.shape) == (torch.Tensor, torch.float32, (2, 1, 32, 48))
+    assert logits.is_contiguous()
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)])
+def test_the_network_computes_in_the_precision_set(precision: str, dtype: torch.dtype) -> None:
+    spy, computed = Spy(), []
+    spy.conv.register_forward_hook(lambda *args: computed.append(args[-1].dtype))
+    PrecisionInferer(precision=precision)(image(), spy)
+    assert computed == [dtype]
+
+
+@pytest.mark.parametrize(
+    ("able", "dtype"),
+    [
+        ({}, torch.float32),
+        ({"avx512_f": True, "avx512_bf16": False, "amx_bf16": False}, torch.float32),
+        ({"avx512_bf16": True}, torch.bfloat16),
+        ({"amx_bf16": True}, torch.bfloat16),
+    ],
+)
+def test_auto_asks_the_cpu(monkeypatch: pytest.MonkeyPatch, able: dict[str, bool], dtype: torch.dtype) -> None:
+    with_capabilities(monkeypatch, **able)
+    assert fastest_precision(CPU)[0] is dtype
+
+
+def test_auto_is_float32_where_torch_cannot_ask_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert fastest_precision(CPU)[0] is torch.float32
+
+
+@pytest.mark.parametrize(("able", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_auto_asks_the_gpu(monkeypatch: pytest.MonkeyPatch, able: bool, dtype: torch.dtype) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: able)
+    assert fastest_precision(torch.device("cuda"))[0] is dtype
+
+
+def test_other_devices_stay_in_float32() -> None:
+    assert fastest_precision(torch.device("mps")) == (torch.float32, "device type mps")
+
+
+def test_auto_without_the_units_gives_what_float32_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_capabilities(monkeypatch)
+    spy = Spy()
+    assert torch.equal(PrecisionInferer()(image(), spy), PrecisionInferer(precision="float32")(image(), spy))
+
+
+def test_the_choice_is_logged_once_with_its_reason(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with_capabilities(monkeypatch)
+    inferer, spy = PrecisionInferer(), Spy()
+    with caplog.at_level(logging.INFO, "delineate"):
+        for _ in range(3):
+            inferer(image(), spy)
+    assert caplog.messages == ["precision on cpu: float32 (a CPU without AVX512-BF16 or AMX), channels_last"]
+
+
+def test_an_unknown_precision_is_answered_with_the_closest() -> None:
+    with pytest.raises(ValueError, match="did you mean 'bfloat16'"):
+        PrecisionInferer(precision="bfloat")
+
+
+def test_bfloat16_agrees_with_float32_to_two_hundredths_of_probability() -> None:
+    torch.manual_seed(0)
+    network = UltraLightUNet(features=(16, 32, 64)).eval()
+    with torch.no_grad():
+        one, other = (PrecisionInferer(precision=p)(image(), network).sigmoid() for p in ("float32", "bfloat16"))
+    assert not torch.equal(one, other)
+    torch.testing.assert_close(one, other, atol=0.02, rtol=0)
+
+
+def test_float32_agrees_with_the_bare_network() -> None:
+    torch.manual_seed(0)
+    network = UltraLightUNet(features=(16, 32, 64)).eval()
+    with torch.no_grad():
+        expected = network(image())
+        torch.testing.assert_close(PrecisionInferer(precision="float32")(image(), network), expected)
+
+
+def test_a_window_slides_over_a_larger_image() -> None:
+    spy = Spy()
+    with torch.no_grad():
+        inferer = PrecisionInferer(SlidingWindowInferer((16, 16), sw_batch_size=4, overlap=0.25), "float32")
+        logits = inferer(MetaTensor(image()), spy)
+    assert logits.shape == (2, 1, 32, 48)
+    assert {tuple(x.shape[2:]) for x in spy.seen} == {(16, 16)}
+    assert {type(x) for x in spy.seen} == {torch.Tensor}
+
+
+def test_gradients_reach_the_network() -> None:
+    spy = Spy()
+    PrecisionInferer(precision="bfloat16")(image(), spy).square().mean().backward()
+    assert spy.conv.weight.grad is not None
+    assert spy.conv.weight.grad.isfinite().all()
+    assert spy.conv.weight.grad.dtype == torch.float32
+
+
+def test_each_network_is_laid_out() -> None:
+    inferer, spies = PrecisionInferer(), [Spy(), Spy()]
+    for spy in spies:
+        inferer(image(), spy)
+    assert all(spy.conv.weight.is_contiguous(memory_format=torch.channels_last) for spy in spies)
+
+
+def test_a_plain_function_and_a_volume_are_taken_too() -> None:
+    def double(x: torch.Tensor, *_: Any) -> torch.Tensor:
+        return 2 * x
+
+    volume = torch.ones(1, 1, 2, 3, 4)
+    assert torch.equal(PrecisionInferer()(volume, double), 2 * volume)
