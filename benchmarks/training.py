@@ -40,7 +40,12 @@ BATCH, SIZE = 4, 256
 def bundle_trainer(data: Path, network: str, **settings: Any) -> Any:
     parser = ConfigParser()
     parser.read_config(str(shipped_bundles()["skin_lesion"] / "configs" / "train.yaml"))
-    settings = {"dataset_dir": str(data), "batch_size": BATCH, "image_size": [SIZE, SIZE], "max_epochs": 1000} | settings
+    settings = {
+        "dataset_dir": str(data),
+        "batch_size": BATCH,
+        "image_size": [SIZE, SIZE],
+        "max_epochs": 1000,
+    } | settings
     parser.update(settings)
     parser["train"]["trainer"].pop("train_handlers")
     parser["network"] = create_network(network)

@@ -103,7 +103,8 @@ class UNet(nn.Module):
         """
         if min(x.shape[2:]) < self.divisor:
             raise ValueError(
-                f"image is {list(x.shape[2:])} pixels, this network needs at least {self.divisor} a side; resize or pad it"
+                f"image is {list(x.shape[2:])} pixels, this network needs at least {self.divisor} a side; "
+                "resize or pad it"
             )
         skips: list[torch.Tensor] = []
         for level, block in enumerate(self.encoder):
@@ -126,8 +127,8 @@ class UltraLightUNet(UNet):
     Depthwise separable convolutions: Chollet F. Xception. CVPR 2017, https://doi.org/10.1109/CVPR.2017.195.
     Grouped pointwise convolutions: Zhang X et al. ShuffleNet. CVPR 2018, https://doi.org/10.1109/CVPR.2018.00716.
 
-    Args: as :class:`UNet`, with ``features`` from 16 to 256; each a multiple of 4 and, with ``"nontrainable"``, twice the
-        one above it or a multiple of 16.
+    Args: as :class:`UNet`, with ``features`` from 16 to 256; each a multiple of 4 and, with ``"nontrainable"``, twice
+        the one above it or a multiple of 16.
     """
 
     first_conv = staticmethod(partial(grouped_separable_conv, groups=1))

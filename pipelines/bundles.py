@@ -91,10 +91,11 @@ def new_bundle(
     refuse_occupied(out)
     task_folder, workflows = part("tasks", task), _configs() / "workflows"
     parts = [task_folder / "parameters.yaml", part("networks", network), workflows / "common.yaml"]
+    loss_part = part("losses", loss)
     (out / "configs").mkdir(parents=True, exist_ok=True)
     (out / "docs").mkdir()
     for workflow in WORKFLOWS:
-        chosen = [*parts, part("losses", loss)] if workflow == "train" else parts
+        chosen = [*parts, loss_part] if workflow == "train" else parts
         texts = [p.read_text(encoding="utf-8") for p in [*chosen, workflows / f"{workflow}.yaml"]]
         (out / "configs" / f"{workflow}.yaml").write_text("\n".join(texts), encoding="utf-8")
     metadata = _metadata(workflows / "metadata.json", task_folder / "metadata.json")
@@ -133,6 +134,7 @@ def change_bundle(bundle: Path, values: Mapping[str, Any], overlays: list[Path] 
 
     Raises:
         UnknownNameError: when no workflow has an id; nothing is changed then.
+        DelineateError: when ``image_size`` is not rows and columns; nothing is changed then.
     """
     changes: dict[str, Any] = {}
     for overlay in overlays or []:
@@ -142,6 +144,8 @@ def change_bundle(bundle: Path, values: Mapping[str, Any], overlays: list[Path] 
     for id_, value in changes.items():
         if not [_set(config, id_.split("::"), value) for config in configs.values() if _has(config, id_.split("::"))]:
             raise UnknownNameError("id", id_, dict.fromkeys(n for config in configs.values() for n in _ids(config)))
+    for path, config in configs.items():
+        _refuse_odd_size(path, config.get("image_size"))
     for path, config in configs.items():
         with path.open("w", encoding="utf-8") as file:
             _yaml().dump(config, file)
@@ -158,6 +162,12 @@ def sync_metadata(bundle: Path) -> None:
             tensor["num_channels"] = config[channels]
             tensor["spatial_shape"] = list(config["image_size"])
     write_atomically(path, (json.dumps(metadata, indent=4) + "\n").encode())
+
+
+def _refuse_odd_size(path: Path, size: Any) -> None:
+    good = isinstance(size, list) and len(size) == 2 and all(isinstance(n, int) and n > 0 for n in size)
+    if not good:
+        raise DelineateError(f"{path}: image_size is {size!r}; set rows and columns, e.g. image_size=[256, 256]")
 
 
 def _metadata(base: Path, task: Path) -> dict[str, Any]:
@@ -183,6 +193,7 @@ def _yaml() -> YAML:
     yaml = YAML()
     yaml.width, yaml.preserve_quotes = 4096, True
     yaml.indent(mapping=2, sequence=4, offset=2)
+    yaml.representer.add_representer(type(None), lambda to, _: to.represent_scalar("tag:yaml.org,2002:null", "null"))
     return yaml
 
 
@@ -200,7 +211,8 @@ def _has(config: Any, keys: list[str]) -> bool:
 def _set(config: Any, keys: list[str], value: Any) -> bool:
     for key in keys[:-1]:
         config = config[int(key) if isinstance(config, list) else key]
-    config[int(keys[-1]) if isinstance(config, list) else keys[-1]] = value
+    flat = _yaml().load(json.dumps(value)) if isinstance(value, list) and value else value  # [64, 64] on one line
+    config[int(keys[-1]) if isinstance(config, list) else keys[-1]] = flat
     return True
 
 

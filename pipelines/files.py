@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,3 +32,10 @@ def write_atomically(path: str | Path, data: bytes) -> None:
     """Write ``data`` to ``path`` as :func:`replacing` does."""
     with replacing(path) as temporary:
         temporary.write_bytes(data)
+
+
+def remove_leftovers(folder: str | Path) -> None:
+    """Remove what processes that were killed in :func:`replacing` left in ``folder``."""
+    for path in Path(folder).glob(".*.tmp"):
+        if re.fullmatch(r"\.[0-9a-f]{32}\.tmp", path.name):
+            path.unlink()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
@@ -44,28 +44,31 @@ def write_sums(models: Path, names: Sequence[str]) -> Path:
     return models / SUMS
 
 
-def check_sums(models: Path) -> list[str]:
+def check_sums(models: Path, names: Collection[str] | None = None) -> list[str]:
     """Compare the weights with ``SHA256SUMS``.
 
     Args:
         models: the bundle's folder of weights; it may be missing.
+        names: only these files, relative to `models`; all where ``None``.
 
     Returns:
         What is wrong, one message a file; empty when all is well or there are no weights.
     """
-    return [message for _, message in sum_problems(models)]
+    return [message for _, message in sum_problems(models, names)]
 
 
-def sum_problems(models: Path) -> list[tuple[int, str]]:
+def sum_problems(models: Path, names: Collection[str] | None = None) -> list[tuple[int, str]]:
     """As `check_sums`, each message with its line in ``SHA256SUMS`` (1 where a line is missing)."""
     listed, problems = _read_sums(models / SUMS)
     for name, (line, expected) in listed.items():
-        problem = _entry_problem(models, name, expected)
-        if problem:
-            problems.append((line, problem))
+        if names is None or name in names:
+            problem = _entry_problem(models, name, expected)
+            if problem:
+                problems.append((line, problem))
     for path in sorted(models.rglob("*")):
         name = path.relative_to(models).as_posix()
-        if path.is_file() and _must_be_listed(path.name) and name not in listed:
+        wanted = name in names if names is not None else path.is_file() and _must_be_listed(path.name)
+        if wanted and name not in listed:
             problems.append((1, f"{name} is not listed; add it with `sha256sum {name} >> {SUMS}` in models/"))
     return problems
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -26,7 +27,8 @@ def load_weights(network: nn.Module, bundle_root: str | Path, device: str | torc
         the network on ``device``, in evaluation mode.
 
     Raises:
-        DelineateError: when there are no weights, their hash is wrong, or they are of another network.
+        DelineateError: when there are no weights, their hash is wrong, the file holds something else, or they are of
+            another network.
     """
     path = Path(bundle_root) / "models" / "model.pt"
     if not path.is_file():
@@ -35,17 +37,32 @@ def load_weights(network: nn.Module, bundle_root: str | Path, device: str | torc
             f"train it with 'delineate train {bundle_root} --data DATASET' and use the run, or put the weights there"
         )
     if (path.parent / SUMS).is_file():
-        wrong = check_sums(path.parent)
+        wrong = check_sums(path.parent, [path.name])  # exports beside it, e.g. model.onnx, are not what is loaded
         if wrong:
             raise DelineateError(f"{path.parent}: {'; '.join(wrong)}; restore the weights or train again")
     else:
         logger.warning(f"{path} has no {SUMS} beside it: its origin can't be checked")
-    state = torch.load(path, map_location=device, weights_only=True)
     try:
-        network.load_state_dict(state)
+        network.load_state_dict(_state(path, device))
     except RuntimeError as error:
         raise DelineateError(
             f"{path} holds the weights of another network than network_def ({str(error).splitlines()[0]}); "
             "use the configuration that it was trained with"
         ) from error
     return network.to(device).eval()
+
+
+def _state(path: Path, device: str | torch.device) -> dict[str, Any]:
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:  # of many kinds; torch's own text advises to trust the file
+        raise _no_state(path, f"broken, or more than tensors: {type(error).__name__}") from error
+    if not isinstance(state, dict):
+        raise _no_state(path, f"it is a {type(state).__name__}")
+    return state
+
+
+def _no_state(path: Path, reason: str) -> DelineateError:
+    return DelineateError(
+        f"{path} holds no state dict of tensors ({reason}); save network.state_dict() there, or train again"
+    )

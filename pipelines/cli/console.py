@@ -50,10 +50,17 @@ def progress(description: str) -> Iterator[Any]:
 
 def monai_line(config_file: str, arguments: Mapping[str, object]) -> str:
     """The ``python -m monai.bundle run`` line that does the same."""
-    words = ["python", "-m", "monai.bundle", "run", "--config_file", config_file]
+    words = ["python", "-m", "monai.bundle", "run", "--config_file", _for_fire(config_file)]
     for name, value in arguments.items():
-        words += [f"--{name}", str(value)]
+        words += [f"--{name}", _for_fire(value)]
     return " ".join(shlex.quote(word) for word in words)
+
+
+def _for_fire(value: object) -> str:
+    """What Fire, which reads MONAI's command line, takes for ``value``: to it 2024 is a number and a,b a tuple."""
+    from fire.parser import DefaultParseValue
+
+    return str(value) if DefaultParseValue(str(value)) == value else repr(value)
 
 
 def run_workflow(config_file: str, arguments: Mapping[str, object]) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import typer
 import yaml
 
-from ..bundles import change_bundle, copy_bundle, find_bundle, part
+from ..bundles import change_bundle, copy_bundle, find_bundle, part, refuse_occupied
 from ..errors import DelineateError, InputError
 from .console import monai_line, run_workflow, show_table
 
@@ -34,19 +35,18 @@ def train(
 ) -> None:
     """Train a bundle; the run is a bundle, too."""
     run = out or Path("runs") / Path(find_bundle(bundle)).resolve().name
-    changes = bool(network or loss or set_)
-    if resume and (run / "configs").is_dir():
-        if changes:
+    if not (data / "datalist.json").is_file():
+        raise DelineateError(
+            f"{data} has no datalist.json; index the images first: delineate data index SOURCE --out {data}"
+        )
+    if resume:
+        if network or loss or set_:
             raise DelineateError(f"{run} is resumed as it was begun; leave out --network, --loss and --set")
+        if not (run / "configs" / "train.yaml").is_file():
+            raise DelineateError(f"{run} holds no run to go on with; leave out --resume to begin one")
     else:
-        source = find_bundle(bundle)
         overlays = [part(kind, name) for kind, name in (("networks", network), ("losses", loss)) if name]
-        values = parse_settings(set_ or [])
-        if not (data / "datalist.json").is_file():
-            raise DelineateError(
-                f"{data} has no datalist.json; index the images first: delineate data index SOURCE --out {data}"
-            )
-        begin_run(source, run, values, overlays)
+        begin_run(find_bundle(bundle), run, parse_settings(set_ or []), overlays)
     arguments: dict[str, object] = {"bundle_root": str(run), "dataset_dir": str(data)}
     if resume:
         arguments["resume"] = True
@@ -55,21 +55,17 @@ def train(
 
 
 def begin_run(source: Path, run: Path, values: dict[str, Any], overlays: list[Path]) -> None:
-    """Copy a bundle into ``run`` and change it there; a change that is refused leaves nothing behind."""
-    import shutil
-
-    fresh = not run.exists()
-    copy_bundle(source, run)
-    try:
+    """Copy a bundle into ``run``, changed; what is refused or killed on the way leaves no ``run`` behind."""
+    refuse_occupied(run)
+    run = run.resolve()
+    run.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{run.name}.", dir=run.parent) as draft:
+        copy_bundle(source, Path(draft))
         if values or overlays:
-            change_bundle(run, values, overlays)
-    except BaseException:
-        if fresh:
-            shutil.rmtree(run)
-        else:
-            for entry in run.iterdir():
-                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-        raise
+            change_bundle(Path(draft), values, overlays)
+        run.mkdir(exist_ok=True)
+        for entry in sorted(Path(draft).iterdir(), key=lambda entry: entry.name == "configs"):
+            entry.replace(run / entry.name)  # configs/ last: with it, it is a run
 
 
 def parse_settings(settings: list[str]) -> dict[str, Any]:
@@ -131,7 +127,7 @@ def segment(
     settings: dict[str, Any] = {} if threshold is None else {"threshold": threshold}
     arguments: dict[str, object] = {
         "bundle_root": str(root),
-        "dataset_dir": inputs[0] if len(inputs) == 1 else str(inputs),
+        "dataset_dir": inputs[0] if len(inputs) == 1 else inputs,
         "output_dir": str(out),
         **({"overlay": True} if overlay else {}),
         **({"probability": True} if probability else {}),

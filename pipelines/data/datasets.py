@@ -10,7 +10,7 @@ from typing import Any
 
 import psutil
 import torch
-from monai.data import CacheDataset, Dataset, PersistentDataset, load_decathlon_datalist
+from monai.data import CacheDataset, Dataset, MetaTensor, PersistentDataset, load_decathlon_datalist
 from monai.data.utils import pickle_hashing
 from monai.transforms import Compose
 from torch.utils.data import IterableDataset
@@ -55,7 +55,11 @@ def load_datalist(dataset_dir: str | Path, split: str, *, must_have_items: bool 
 
 
 def _read_split(path: Path, split: str) -> list[Item]:
-    if not json.loads(path.read_text(encoding="utf-8")).get(split):
+    try:
+        lists = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(path, f"is no JSON ({error})", "index the images again") from error
+    if not isinstance(lists, dict) or not lists.get(split):
         return []  # MONAI's reader raises IndexError on an empty split
     found: list[Item] = load_decathlon_datalist(str(path), is_segmentation=True, data_list_key=split)
     return found
@@ -137,7 +141,9 @@ class AugmentedDataset(torch.utils.data.Dataset[Any]):
 
     def __getitem__(self, index: int) -> Any:
         self.transform.set_random_state(seed=hash((self.seed, self.epoch, int(index))) % 2**32)
-        return self.transform(self.data[index])
+        # plain tensors: MONAI's random transforms note themselves in the metadata, which is the cache's own
+        item = {k: v.as_tensor() if isinstance(v, MetaTensor) else v for k, v in self.data[index].items()}
+        return self.transform(item)
 
 
 class StreamDataset(IterableDataset[Any]):

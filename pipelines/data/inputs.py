@@ -64,9 +64,9 @@ def _expand(source: str | Path) -> list[tuple[Path, Path]]:
 def _unique(names: list[Path]) -> list[str]:
     """Names without suffix; with it, then with a number, where they would clash."""
     stems = Counter(name.with_suffix("") for name in names)
-    unique: list[str] = []
+    unique: dict[str, None] = {}  # a set that keeps its order
     for name in names:
         base = str(name if stems[name.with_suffix("")] > 1 else name.with_suffix(""))
         numbered = (f"{base}_{n}" for n in count(2))
-        unique.append(base if base not in unique else next(other for other in numbered if other not in unique))
-    return unique
+        unique[base if base not in unique else next(other for other in numbered if other not in unique)] = None
+    return list(unique)

@@ -11,7 +11,7 @@ import torch
 from ignite.engine import Engine, Events
 
 from ..errors import DelineateError
-from ..files import replacing
+from ..files import remove_leftovers, replacing
 from ..weight_sums import write_sums
 
 logger = logging.getLogger(__name__)
@@ -60,6 +60,7 @@ class CheckpointSaver:
             DelineateError: when it belongs to another network or schedule.
         """
         self.save_dir.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(self.save_dir)
         path = self.save_dir / "last.pt"
         if not self.resume or not path.is_file():
             logger.info("training starts from scratch" if not self.resume else f"no {path} yet: training starts")
@@ -69,8 +70,9 @@ class CheckpointSaver:
             for name, part in self.save_dict.items():
                 part.load_state_dict(state[name])
         except (KeyError, RuntimeError, ValueError) as error:
+            reason = " ".join(str(error).split())[:200]
             raise DelineateError(
-                f"{path} is of another network or optimizer ({error}); train without resume, in another folder"
+                f"{path} is of another network or optimizer ({reason}); train without resume, in another folder"
             ) from error
         engine.state.epoch, engine.state.iteration = state["epoch"], state["iteration"]
         self.validator.state.best_metric = state["best_metric"]
@@ -91,8 +93,8 @@ class CheckpointSaver:
         self._save(state, "last.pt")
 
     def _save(self, state: Mapping[str, Any], name: str) -> None:
-        with replacing(self.save_dir / name) as temporary:
-            torch.save(state, temporary)
+        with replacing(self.save_dir / name) as temporary, temporary.open("wb") as file:
+            torch.save(state, file)  # given a path, its random name would be in the file: no two hashes alike
 
 
 class EarlyStop:

@@ -121,11 +121,13 @@ class HistoryLogger:
         line = f"epoch {row['epoch']}/{engine.state.max_epochs}  {shown}  {row['seconds']:.1f} s"
         logger.info(line) if self._bar is None else self._bar.console.print(line)
 
-    def stop(self, *_: Any) -> None:
-        """Take the bar away."""
+    def stop(self, _: Engine, error: BaseException | None = None) -> None:
+        """Take the bar away; raise the exception that ended the training, which ignite would else swallow."""
         if self._bar:
             self._bar.stop()
             self._bar = None
+        if error is not None:
+            raise error
 
     def _write_curves(self, row: dict[str, Any]) -> None:
         if self.writer is not None:

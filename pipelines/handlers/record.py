@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from ignite.engine import Engine, Events
 
-from ..files import write_atomically
+from ..files import remove_leftovers, write_atomically
 from ..versions import provenance
 
 
@@ -46,6 +46,7 @@ class RunRecord:
     def started(self, engine: Engine) -> None:
         """Note what is about to happen."""
         self.output_dir.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(self.output_dir)
         self._log = logging.FileHandler(self.output_dir / "train.log", encoding="utf-8")
         self._log.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         logging.getLogger("delineate").addHandler(self._log)

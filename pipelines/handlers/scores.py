@@ -42,8 +42,14 @@ class ScoreWriter:
 
     def attach(self, engine: Engine) -> None:
         """Attach to the evaluator."""
+        engine.add_event_handler(Events.STARTED, self.started)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self.iteration_completed)
         engine.add_event_handler(Events.COMPLETED, self.completed)
+        engine.add_event_handler(Events.EXCEPTION_RAISED, self.failed)
+
+    def started(self, _: Engine) -> None:
+        """Start anew."""
+        self._rows = []
 
     def iteration_completed(self, engine: Engine) -> None:
         """Note which images were scored."""
@@ -57,13 +63,7 @@ class ScoreWriter:
             self._rows.append(row)
 
     def completed(self, engine: Engine) -> None:
-        """Write both files.
-
-        Raises:
-            DelineateError: when no image could be scored.
-        """
-        if not self._rows:
-            raise DelineateError(f"no image of the split {self.split!r} could be scored; see the errors above")
+        """Write both files."""
         for name, details in engine.state.metric_details.items():
             for row, value in zip(self._rows, details.flatten().tolist(), strict=True):
                 row[name] = value
@@ -87,6 +87,18 @@ class ScoreWriter:
         write_atomically(self.output_dir / "per_image.csv", _as_csv(self._rows).encode())
         shown = ", ".join(f"{n} {s['value']:.4f} [{s['ci95'][0]:.4f}, {s['ci95'][1]:.4f}]" for n, s in scores.items())
         logger.info(f"{len(self._rows)} images of {self.split}: {shown}; written to {self.output_dir}")
+
+    def failed(self, engine: Engine, error: BaseException) -> None:
+        """Raise what ended the evaluation, which ignite would else swallow.
+
+        Raises:
+            DelineateError: when no image could be scored; MONAI's metrics call that a ``ValueError``.
+        """
+        if isinstance(error, ValueError) and engine.state.iteration == 0:
+            raise DelineateError(
+                f"no image of the split {self.split!r} could be scored; see the errors above, mend the files"
+            ) from error
+        raise error
 
 
 class MaskWriter:

@@ -76,7 +76,7 @@ _ROOMS = (
     "pipelines.data.inputs",
     "pipelines.handlers",
     "pipelines.inferers",
-    "pipelines.losses",
+    "pipelines.memory",
     "pipelines.metrics",
     "pipelines.transforms",
     "pipelines.weights",

@@ -66,7 +66,7 @@ def test_too_few_levels_are_refused() -> None:
 
 
 def test_an_unknown_way_up_is_refused() -> None:
-    with pytest.raises(ValueError, match="'bilinear'.*'nontrainable'"):
+    with pytest.raises(ValueError, match=r"'bilinear'.*'nontrainable'"):
         UNet(upsample="bilinear")
 
 
@@ -93,7 +93,6 @@ def test_a_state_dict_makes_another_network_the_same(network, upsample: str) -> 
         assert torch.equal(one(x), other(x))
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
 @pytest.mark.parametrize(("network", "upsample"), KINDS)
 def test_torchscript_gives_the_same_logits_at_any_size(network, upsample: str) -> None:
     net = network(upsample=upsample, **SMALL).eval()

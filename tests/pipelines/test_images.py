@@ -99,9 +99,7 @@ def test_a_palette_image_is_read_by_its_colours(tmp_path: Path) -> None:
 
 
 def test_an_opaque_alpha_channel_is_dropped(tmp_path: Path) -> None:
-    np.testing.assert_array_equal(
-        read_image(save(tmp_path / "a.png", with_alpha(COLOUR, 255)), "rgb"), COLOUR
-    )
+    np.testing.assert_array_equal(read_image(save(tmp_path / "a.png", with_alpha(COLOUR, 255)), "rgb"), COLOUR)
 
 
 def test_an_opaque_alpha_channel_of_a_grey_image_is_dropped(tmp_path: Path) -> None:
@@ -181,9 +179,7 @@ def test_a_truncated_image_is_refused(tmp_path: Path, suffix: str) -> None:
         read_image(path, "rgb")
 
 
-@pytest.mark.parametrize(
-    ("content", "reason"), [("", r"is empty \(0 bytes\)"), ("some text", "is not a JPEG, PNG")]
-)
+@pytest.mark.parametrize(("content", "reason"), [("", r"is empty \(0 bytes\)"), ("some text", "is not a JPEG, PNG")])
 def test_an_empty_file_and_text_named_png_are_refused(tmp_path: Path, content: str, reason: str) -> None:
     (tmp_path / "a.png").write_text(content)
     with pytest.raises(InputError, match=reason):
@@ -201,17 +197,13 @@ def test_a_folder_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("times", [1.5, 3])
-def test_a_decompression_bomb_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: float
-) -> None:
+def test_a_decompression_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: float) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", int(GREY.size / times))
     with pytest.raises(InputError, match="million pixels"):
         read_image(save(tmp_path / "a.png", GREY), "grey")
 
 
-def test_our_own_limit_of_pixels_holds_without_pillows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_our_own_limit_of_pixels_holds_without_pillows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(images, "MAX_PIXELS", GREY.size - 1)
     with pytest.raises(InputError, match="million pixels"):
         read_image(save(tmp_path / "a.png", GREY), "grey")
@@ -219,9 +211,7 @@ def test_our_own_limit_of_pixels_holds_without_pillows(
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(damage=st.data(), kind=st.sampled_from(["PNG", "JPEG", "TIFF", "BMP"]))
-def test_a_damaged_file_is_read_or_refused_and_never_anything_else(
-    tmp_path: Path, damage: Any, kind: str
-) -> None:
+def test_a_damaged_file_is_read_or_refused_and_never_anything_else(tmp_path: Path, damage: Any, kind: str) -> None:
     buffer = BytesIO()
     Image.fromarray(COLOUR).save(buffer, format=kind)
     content = bytearray(buffer.getvalue())
@@ -336,9 +326,7 @@ def test_lesions_of_the_inverted_ham10000_palette_are_not_the_background() -> No
 # writing
 
 
-@pytest.mark.parametrize(
-    "pixels", [GREY, COLOUR, GREY.astype(np.uint16) * 257], ids=["grey", "colour", "16-bit"]
-)
+@pytest.mark.parametrize("pixels", [GREY, COLOUR, GREY.astype(np.uint16) * 257], ids=["grey", "colour", "16-bit"])
 def test_a_written_png_holds_the_same_pixels(tmp_path: Path, pixels: np.ndarray) -> None:
     write_png(tmp_path / "a.png", pixels)
     with Image.open(tmp_path / "a.png") as image:

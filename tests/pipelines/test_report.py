@@ -20,9 +20,7 @@ METRICS: dict[str, Any] = {
     "versions": {"delineate": "0.1.0", "torch": "2.9"},
     "data_hash": "feedbeef",
 }
-HISTORY = (
-    "epoch,loss,learning_rate,val_mean_dice,val_mean_iou,seconds\n1,0.9,0.001,,,3\n2,0.5,0.001,0.8,0.7,3\n"
-)
+HISTORY = "epoch,loss,learning_rate,val_mean_dice,val_mean_iou,seconds\n1,0.9,0.001,,,3\n2,0.5,0.001,0.8,0.7,3\n"
 
 
 class Page(HTMLParser):
@@ -40,14 +38,10 @@ class Page(HTMLParser):
         return [attrs for name, attrs in self.tags if name == tag]
 
 
-def picture(
-    name: str, dice: float | None = None, size: tuple[int, int] = (40, 60), channels: int = 3
-) -> Picture:
+def picture(name: str, dice: float | None = None, size: tuple[int, int] = (40, 60), channels: int = 3) -> Picture:
     mask = np.zeros(size, np.uint8)
     mask[10:20, 10:30] = 1
-    return Picture(
-        name, np.full((*size, channels), 120, np.uint8), mask, None if dice is None else mask, dice
-    )
+    return Picture(name, np.full((*size, channels), 120, np.uint8), mask, None if dice is None else mask, dice)
 
 
 def report(tmp_path: Path, **given: Any) -> str:
@@ -66,9 +60,7 @@ def test_page_needs_nothing_beside_it(tmp_path: Path) -> None:
     text = report(tmp_path, pictures=[picture("a.jpg", 0.9)], segmented=[picture("b.jpg")])
     page = Page(text)
     assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in page.tags}
-    links = [
-        attrs[key] or "" for _, attrs in page.tags for key in ("src", "href", "xlink:href") if key in attrs
-    ]
+    links = [attrs[key] or "" for _, attrs in page.tags for key in ("src", "href", "xlink:href") if key in attrs]
     assert all(link.startswith(("data:", "#")) for link in links)
     assert "@import" not in text
     assert not re.search(r"url\((?!#)", text)
@@ -88,9 +80,7 @@ def test_scores_stand_with_their_intervals(tmp_path: Path) -> None:
 
 def test_names_are_escaped(tmp_path: Path) -> None:
     evil = '"><script>alert(1)</script>.jpg'
-    text = report(
-        tmp_path, title=evil, pictures=[picture(evil, 0.5)], segmented=[picture(evil)], commands=[evil]
-    )
+    text = report(tmp_path, title=evil, pictures=[picture(evil, 0.5)], segmented=[picture(evil)], commands=[evil])
     page = Page(text)
     assert not page.all("script")
     assert any(image["alt"] == evil for image in page.all("img"))

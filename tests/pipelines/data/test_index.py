@@ -78,9 +78,7 @@ def test_an_entry_holds_paths_group_size_and_hashes(source: Path, tmp_path: Path
 
 def test_paths_below_the_data_set_are_relative(source: Path) -> None:
     index_dataset(source, out=source)
-    assert {entry["image"] for entry in entries(load(source))} == {
-        f"images/{name}.png" for name in "abcdefghij"
-    }
+    assert {entry["image"] for entry in entries(load(source))} == {f"images/{name}.png" for name in "abcdefghij"}
 
 
 def test_monai_reads_the_data_list_after_the_folder_was_moved(source: Path, tmp_path: Path) -> None:
@@ -240,9 +238,7 @@ def test_a_cmyk_image_is_refused(source: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("folder", ["images", "masks"])
 @pytest.mark.parametrize(("content", "reason"), BAD_BYTES.values(), ids=BAD_BYTES)
-def test_a_broken_file_is_refused(
-    source: Path, tmp_path: Path, folder: str, content: bytes, reason: str
-) -> None:
+def test_a_broken_file_is_refused(source: Path, tmp_path: Path, folder: str, content: bytes, reason: str) -> None:
     (source / folder / "a.png").write_bytes(content)
     assert reason in index_with(source, tmp_path)["a.png"]
 

@@ -81,9 +81,7 @@ def test_isic_pools_several_years_and_gives_one_id_one_group(tmp_path: Path) -> 
 def test_isic_ignores_superpixels_and_notes(tmp_path: Path) -> None:
     isic_part(tmp_path, "2017", "Training", "ISIC_0000001")
     folder = "ISIC-2017_Training_Data"
-    touch(
-        tmp_path, f"{folder}/ISIC_0000001_superpixels.png", f"{folder}/ISIC-2017_Training_Data_metadata.csv"
-    )
+    touch(tmp_path, f"{folder}/ISIC_0000001_superpixels.png", f"{folder}/ISIC-2017_Training_Data_metadata.csv")
     found = isic(tmp_path)
     assert pairs(found) == [("ISIC_0000001.jpg", "ISIC_0000001_segmentation.png")]
     assert not found[1]
@@ -118,9 +116,7 @@ def test_busi_refuses_an_image_without_a_mask_and_a_mask_without_an_image(tmp_pa
     }
 
 
-@pytest.mark.parametrize(
-    "mask", ["a b [1].png", "a b [1].TIF", "a b [1]_mask.bmp", "a b [1]_segmentation.png"]
-)
+@pytest.mark.parametrize("mask", ["a b [1].png", "a b [1].TIF", "a b [1]_mask.bmp", "a b [1]_segmentation.png"])
 def test_paired_matches_names_with_and_without_a_suffix(tmp_path: Path, mask: str) -> None:
     found = paired(touch(tmp_path, "images/a b [1].JPG", f"masks/{mask}"))
     assert pairs(found) == [("a b [1].JPG", mask)]
@@ -183,9 +179,7 @@ def test_a_layout_is_recognised_by_its_folders(tmp_path: Path, name: str, file: 
 
 
 def test_an_empty_folder_is_refused_with_the_known_layouts(tmp_path: Path) -> None:
-    with pytest.raises(
-        InputError, match=r"is an empty folder; one of these layouts is needed: .*busi.*paired"
-    ):
+    with pytest.raises(InputError, match=r"is an empty folder; one of these layouts is needed: .*busi.*paired"):
         detect(touch(tmp_path, ".DS_Store"))
 
 

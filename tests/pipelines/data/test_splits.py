@@ -9,9 +9,7 @@ from delineate.pipelines.errors import DelineateError
 from hypothesis import given
 from hypothesis import strategies as st
 
-STRATA = st.dictionaries(
-    st.text(min_size=1, max_size=6), st.sampled_from(["", "benign", "malignant"]), max_size=80
-)
+STRATA = st.dictionaries(st.text(min_size=1, max_size=6), st.sampled_from(["", "benign", "malignant"]), max_size=80)
 SHARES = st.lists(st.integers(0, 20), min_size=3, max_size=3).filter(any)
 SEEDS = st.integers(0, 2**32)
 
@@ -24,9 +22,7 @@ def test_every_group_gets_exactly_one_split(strata: dict[str, str], seed: int) -
 
 
 @given(STRATA, SEEDS, st.randoms())
-def test_the_order_of_the_groups_does_not_matter(
-    strata: dict[str, str], seed: int, rng: random.Random
-) -> None:
+def test_the_order_of_the_groups_does_not_matter(strata: dict[str, str], seed: int, rng: random.Random) -> None:
     shuffled = list(strata.items())
     rng.shuffle(shuffled)
     assert split_groups(dict(shuffled), seed=seed) == split_groups(strata, seed=seed)
@@ -79,9 +75,7 @@ def test_one_stratum_is_dealt_by_largest_remainder() -> None:
     assert counts == {"training": 8, "validation": 2, "test": 1}  # 7.7, 1.65, 1.65
 
 
-@pytest.mark.parametrize(
-    "fractions", [(0.7, 0.3), (0.7, 0.2, 0.2), (1.2, -0.1, -0.1), (float("nan"), 0.5, 0.5)]
-)
+@pytest.mark.parametrize("fractions", [(0.7, 0.3), (0.7, 0.2, 0.2), (1.2, -0.1, -0.1), (float("nan"), 0.5, 0.5)])
 def test_fractions_that_are_not_three_shares_of_one_are_refused(fractions: tuple[float, ...]) -> None:
     with pytest.raises(DelineateError, match="three shares that add up to 1"):
         split_groups({"a": ""}, fractions)

@@ -1,0 +1,169 @@
+"""One mask, every door: the command line, stock MONAI and Python."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from delineate.pipelines.data.phantoms import phantom
+from delineate.pipelines.segmenter import Segmenter
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from processes import Done, delineate, stock, succeeded
+
+if TYPE_CHECKING:
+    from conftest import Place
+
+pytestmark = pytest.mark.slow
+
+GOOD = ("upright", "turned", "more/turned", "grey", "palette", "opaque", "tall")
+BAD = {
+    "cut.jpg": "cannot be decoded",
+    "empty.png": "is empty",
+    "text.png": "is not a JPEG",
+    "print.jpg": "colour mode CMYK",
+    "deep.png": "more than 8 bits",
+    "glass.png": "transparent pixels",
+}
+MISSING = "missing.png"
+
+
+@dataclass(frozen=True)
+class Doors:
+    """What two doors wrote and said about the same inputs."""
+
+    images: Path
+    ours: Path
+    stocks: Path
+    our_end: Done
+    stock_end: Done
+
+    def read(self, door: str, name: str) -> NDArray[np.uint8]:
+        return np.asarray(Image.open(getattr(self, door) / f"{name}.png"))
+
+    def source(self, name: str) -> Image.Image:
+        (path,) = self.images.glob(f"{name}.*")
+        return ImageOps.exif_transpose(Image.open(path))
+
+
+def write_images(folder: Path) -> None:
+    (folder / "more").mkdir(parents=True)
+    pictures = [Image.fromarray(phantom(900 + n, size)[0]) for n, size in enumerate([(90, 130), (141, 97), (60, 201)])]
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was held upright: turn by 90 degrees to show
+    pictures[0].save(folder / "upright.jpg")
+    pictures[0].save(folder / "turned.jpg", exif=exif)
+    pictures[1].save(folder / "more" / "turned.tif")
+    pictures[1].convert("L").save(folder / "grey.png")
+    pictures[2].quantize(64).save(folder / "palette.png")
+    pictures[2].convert("RGBA").save(folder / "opaque.png")
+    pictures[1].save(folder / "tall.bmp")
+    (folder / "cut.jpg").write_bytes((folder / "upright.jpg").read_bytes()[:2000])
+    (folder / "empty.png").touch()
+    (folder / "text.png").write_text("not an image")
+    pictures[0].convert("CMYK").save(folder / "print.jpg")
+    Image.fromarray(np.arange(6000, dtype=np.uint16).reshape(60, 100)).save(folder / "deep.png")
+    glass = pictures[0].convert("RGBA")
+    glass.putalpha(80)
+    glass.save(folder / "glass.png")
+
+
+@pytest.fixture(scope="module")
+def doors(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Doors:
+    folder = tmp_path_factory.mktemp("doors")
+    images, ours, stocks = folder / "images", folder / "ours", folder / "stocks"
+    write_images(images)
+    inputs = [str(images), str(images / MISSING)]
+    our_end = delineate("segment", place.run, *inputs, "--out", ours, "--overlay", "--probability")
+    shutil.copytree(place.run, folder / "copy")
+    words = ("--config_file", "configs/inference.yaml", "--dataset_dir", str(inputs), "--output_dir", stocks)
+    stock_end = stock("run", *words, "--overlay", "True", "--probability", "True", cwd=folder / "copy")
+    return Doors(images, ours, stocks, our_end, stock_end)
+
+
+def test_every_door_writes_the_same_files(doors: Doors) -> None:
+    ours, stocks = (
+        {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.png")}
+        for folder in (doors.ours, doors.stocks)
+    )
+    assert set(ours) == {f"{name}_{kind}.png" for name in GOOD for kind in ("mask", "overlay", "probability")}
+    assert ours == stocks
+
+
+def test_the_python_door_gives_the_same_masks(doors: Doors, place: Place) -> None:
+    results = {r.name: r.mask for r in Segmenter(place.run).segment(doors.images, on_error=lambda _: None)}
+    assert set(results) == set(GOOD)
+    for name, mask in results.items():
+        assert np.array_equal(mask * 255, doors.read("ours", f"{name}_mask")), name
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_outputs_have_the_size_of_the_upright_image(name: str, doors: Doors) -> None:
+    width, height = doors.source(name).size
+    assert width != height
+    assert doors.read("ours", f"{name}_mask").shape == (height, width)
+    assert doors.read("ours", f"{name}_probability").shape == (height, width)
+    assert doors.read("ours", f"{name}_overlay").shape == (height, width, 3)
+
+
+def test_masks_are_black_and_white_and_not_all_alike(doors: Doors) -> None:
+    """Else every comparison here would pass with empty masks."""
+    masks = [doors.read("ours", f"{name}_mask") for name in GOOD]
+    assert all(set(np.unique(mask)) <= {0, 255} for mask in masks)
+    assert sum(0.02 < (mask > 0).mean() < 0.98 for mask in masks) >= 4
+
+
+def test_the_mask_turns_with_the_image(doors: Doors) -> None:
+    """The same pixels, shown turned: the network sees another picture, and yet the lesion stays about where it is."""
+    upright, turned = (doors.read("ours", f"{name}_mask") > 0 for name in ("upright", "turned"))
+    back = np.rot90(turned)
+    assert back.shape == upright.shape
+    assert 2 * (back & upright).sum() / (back.sum() + upright.sum()) > 0.6
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_the_probability_cut_at_the_threshold_is_the_mask(name: str, doors: Doors) -> None:
+    probability, mask = doors.read("ours", f"{name}_probability"), doors.read("ours", f"{name}_mask")
+    assert probability.dtype == np.uint16
+    assert np.array_equal(probability >= 32768, mask > 0)
+
+
+@pytest.mark.parametrize(("name", "reason"), [*BAD.items(), (MISSING, "does not exist")])
+def test_a_bad_input_is_named_and_the_rest_goes_on(name: str, reason: str, doors: Doors) -> None:
+    (line,) = [line for line in doors.our_end.stderr.splitlines() if f"{name}: " in line]
+    assert line.startswith("refused: ")
+    assert reason in line
+    (line,) = [line for line in doors.stock_end.stdout.splitlines() if f"{name}: " in line]
+    assert reason in line
+
+
+def test_bad_inputs_make_the_exit_code_1_without_a_traceback(doors: Doors) -> None:
+    assert doors.our_end.returncode == 1
+    assert f"{len(GOOD)} segmented, {len(BAD) + 1} refused" in doors.our_end.stdout
+    assert "Traceback" not in doors.our_end.stderr + doors.stock_end.stderr + doors.stock_end.stdout
+
+
+def test_two_images_of_one_name_keep_their_masks_apart(doors: Doors, place: Place, tmp_path: Path) -> None:
+    for folder, source in (("a", "upright.jpg"), ("b", "turned.jpg")):
+        (tmp_path / folder).mkdir()
+        shutil.copyfile(doors.images / source, tmp_path / folder / "photo.jpg")
+    done = delineate("segment", place.run, "a", "b/photo.jpg", "--out", "masks", cwd=tmp_path)
+    written = dict(line.split(" -> ") for line in done.stdout.splitlines() if " -> " in line)
+    assert len(set(written.values())) == 2
+    for source, twin in (("a/photo.jpg", "upright"), ("b/photo.jpg", "turned")):
+        mask = np.asarray(Image.open(tmp_path / written[source]))
+        assert np.array_equal(mask, doors.read("ours", f"{twin}_mask"))
+
+
+def test_threshold_0_makes_everything_foreground(doors: Doors, place: Place, tmp_path: Path) -> None:
+    succeeded(delineate("segment", place.run, doors.images / "tall.bmp", "--out", tmp_path, "--threshold", "0"))
+    assert (np.asarray(Image.open(tmp_path / "tall_mask.png")) == 255).all()
+
+
+def test_threshold_1_leaves_no_foreground(doors: Doors, place: Place) -> None:
+    (result,) = Segmenter(place.run, threshold=1).segment(doors.images / "tall.bmp")
+    assert not result.mask.any()

@@ -1,0 +1,110 @@
+"""Killed at any moment, a training that is resumed ends as one that was never killed."""
+
+from __future__ import annotations
+
+import csv
+import random
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from processes import DELINEATE, SMALL, call, delineate, environment, succeeded
+
+if TYPE_CHECKING:
+    from conftest import Place
+
+pytestmark = pytest.mark.slow
+
+
+def epochs(run: Path) -> int:
+    history = run / "logs" / "history.csv"
+    return len(history.read_text().splitlines()) - 1 if history.is_file() else 0
+
+
+def kill_when(ready: Callable[[], bool], delay: float, *words: str, cwd: Path) -> None:
+    """Start ``delineate``, kill it ``delay`` seconds after ``ready``."""
+    with (cwd / "killed.log").open("ab") as log:
+        process = subprocess.Popen([DELINEATE, *words], cwd=cwd, env=environment(), stdout=log, stderr=log)
+    deadline = time.monotonic() + 60
+    while not ready() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    time.sleep(delay)
+    assert process.poll() is None, f"ended before it was killed:\n{(cwd / 'killed.log').read_text()}"
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture(scope="module")
+def killed(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run like ``place.run``, killed four times: before its first epoch, twice in the middle, while it starts."""
+    folder = tmp_path_factory.mktemp("killed")
+    shutil.copytree(place.dataset, folder / "dataset")
+    run, rng = folder / "run", random.Random(0)
+    begin = ("train", "skin_lesion", "--data", "dataset", "--out", "run")
+    kill_when((run / "configs").is_dir, 0, *begin, *SMALL, cwd=folder)
+    assert epochs(run) == 0
+    kill_when((run / "models" / "model.pt").is_file, 0, *begin, "--resume", cwd=folder)
+    kill_when(lambda: epochs(run) >= 5, rng.uniform(0, 0.1), *begin, "--resume", cwd=folder)
+    assert 5 <= epochs(run) < 12
+    for name in ("models", "logs"):  # as if killed in the middle of writing a file
+        (run / name / f".{'0' * 32}.tmp").write_bytes(b"half a fi")
+    kill_when(lambda: True, rng.uniform(0.5, 2), *begin, "--resume", cwd=folder)
+    succeeded(delineate(*begin, "--resume", cwd=folder))
+    return run
+
+
+def tensors(state: Any) -> list[Any]:
+    """Everything in nested containers, in order."""
+    if isinstance(state, dict):
+        return [leaf for key in sorted(state, key=str) for leaf in (key, *tensors(state[key]))]
+    return [leaf for part in state for leaf in tensors(part)] if isinstance(state, list | tuple) else [state]
+
+
+def load(run: Path, name: str) -> dict[str, Any]:
+    state: dict[str, Any] = torch.load(run / "models" / name, weights_only=True)
+    return state
+
+
+def assert_same(one: Any, other: Any) -> None:
+    for a, b in zip(tensors(one), tensors(other), strict=True):
+        assert torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
+
+
+def test_the_best_weights_are_the_same(place: Place, killed: Path) -> None:
+    assert_same(load(place.run, "model.pt"), load(killed, "model.pt"))
+
+
+@pytest.mark.parametrize("part", ["network", "optimizer", "lr_scheduler", "epoch", "iteration", "best_metric_epoch"])
+def test_the_last_state_is_the_same(part: str, place: Place, killed: Path) -> None:
+    assert_same(load(place.run, "last.pt")[part], load(killed, "last.pt")[part])
+
+
+def test_the_history_is_the_same_but_for_the_time_it_took(place: Place, killed: Path) -> None:
+    histories = []
+    for run in (place.run, killed):
+        with (run / "logs" / "history.csv").open(newline="") as file:
+            histories.append([{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)])
+    assert histories[0] == histories[1]
+    assert len(histories[0]) == 12
+
+
+def test_the_weights_match_their_hashes(killed: Path) -> None:
+    assert succeeded(call("sha256sum", "--check", "SHA256SUMS", cwd=killed / "models")).stdout == "model.pt: OK\n"
+
+
+def test_no_half_written_file_is_left(killed: Path) -> None:
+    assert not [path for path in killed.rglob("*") if path.name.endswith(".tmp")]
+    assert "passes" in succeeded(delineate("bundle", "verify", killed)).stdout
+
+
+def test_resuming_a_finished_run_changes_nothing(killed: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(killed, run)
+    succeeded(delineate("train", "skin_lesion", "--data", killed.parent / "dataset", "--out", run, "--resume"))
+    for name in ("model.pt", "last.pt"):
+        assert_same(load(killed, name), load(run, name))

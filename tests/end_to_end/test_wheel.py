@@ -1,0 +1,83 @@
+"""What is installed from the wheel works without the repository."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from processes import Done, call, succeeded
+
+if TYPE_CHECKING:
+    from conftest import Place
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+ROOMS = ("networks", "pipelines", "configs", "bundles")
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built from a copy: building leaves folders behind, and takes up what earlier builds left."""
+    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    ignored = shutil.ignore_patterns("__pycache__", "models", "logs", "cache")
+    for room in ROOMS:
+        shutil.copytree(ROOT / room, source / room, ignore=ignored)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copyfile(ROOT / name, source / name)
+    words = ("-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", out, source)
+    succeeded(call(sys.executable, *words))
+    (built,) = out.glob("delineate-*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def site(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
+    words = ("-m", "pip", "install", "--no-deps", "--no-index", "--target", folder, wheel)
+    succeeded(call(sys.executable, *words))
+    return folder
+
+
+def installed(site: Path, *words: str | Path, cwd: Path) -> Done:
+    """Run ``delineate`` as the wheel installed it; it comes before the checkout in the path of modules."""
+    return call(sys.executable, site / "bin" / "delineate", *words, cwd=cwd, env={"PYTHONPATH": str(site)})
+
+
+def test_the_wheel_holds_every_file_of_the_four_rooms(wheel: Path) -> None:
+    names = set(zipfile.ZipFile(wheel).namelist())
+    unwanted = {"__pycache__", "models", "logs", "cache"}
+    files = {p.relative_to(ROOT) for room in ROOMS for p in (ROOT / room).rglob("*") if p.is_file()}
+    assert {f"delineate/{file.as_posix()}" for file in files if not unwanted & set(file.parts)} <= names
+
+
+def test_the_wheel_puts_nothing_else_into_site_packages(wheel: Path) -> None:
+    tops = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"delineate"}
+
+
+def test_the_installed_package_is_the_one_that_runs(site: Path, tmp_path: Path) -> None:
+    code = f"from importlib.util import find_spec; [print(find_spec('delineate.' + room).origin) for room in {ROOMS}]"
+    done = succeeded(call(sys.executable, "-c", code, cwd=tmp_path, env={"PYTHONPATH": str(site)}))
+    assert done.stdout.split() == [str(site / "delineate" / room / "__init__.py") for room in ROOMS]
+
+
+def test_the_installed_command_lists_its_bundles(site: Path, tmp_path: Path) -> None:
+    done = succeeded(installed(site, "bundle", "list", cwd=tmp_path))
+    assert "skin_lesion\t" in done.stdout
+    assert "ultra_light_unet" in done.stdout
+
+
+def test_the_installed_command_makes_a_bundle_that_passes(site: Path, tmp_path: Path) -> None:
+    succeeded(installed(site, "bundle", "new", "mine", "--task", "breast_lesion", cwd=tmp_path))
+    assert "passes" in succeeded(installed(site, "bundle", "verify", "mine", cwd=tmp_path)).stdout
+
+
+def test_the_installed_command_segments(site: Path, place: Place, dataset: Path, tmp_path: Path) -> None:
+    image = dataset.parent / "phantoms" / "images" / "phantom_0001.jpg"
+    succeeded(installed(site, "segment", place.run, image, "--out", "masks", cwd=tmp_path))
+    assert (tmp_path / "masks" / "phantom_0001_mask.png").is_file()

@@ -1,0 +1,346 @@
+from __future__ import annotations
+
+import json
+import logging
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+import torch
+from delineate.pipelines.bundles import shipped_bundles
+from delineate.pipelines.data.datasets import (
+    AugmentedDataset,
+    StreamDataset,
+    cached_dataset,
+    estimate_bytes,
+    load_datalist,
+    refusal,
+)
+from delineate.pipelines.errors import DelineateError, InputError, UnknownNameError
+from monai.bundle import ConfigParser
+from monai.data import CacheDataset, Dataset, PersistentDataset
+from monai.transforms import Compose, RandGaussianNoised
+from PIL import Image
+
+BYTES = 3 * 16 * 24 + 16 * 24  # of one item on the grid of `way`: RGB and mask, 8 bits each
+
+
+@pytest.fixture(scope="module")
+def items(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("images")
+    rng = np.random.default_rng(0)
+    found = []
+    for name in "abcdefg":
+        Image.fromarray(rng.integers(0, 256, (20, 30, 3), dtype=np.uint8)).save(folder / f"{name}.png")
+        mask = np.zeros((20, 30), np.uint8)
+        mask[3:12, 5:25] = 255
+        Image.fromarray(mask).save(folder / f"{name}_mask.png")
+        found.append({"image": str(folder / f"{name}.png"), "label": str(folder / f"{name}_mask.png"), "group": name})
+    return found
+
+
+def trained_way() -> tuple[Any, Any]:
+    """The transforms before the cache, and after it, of a shipped bundle's training, on a small grid."""
+    parser = ConfigParser()
+    parser.read_config(str(shipped_bundles()["skin_lesion"] / "configs" / "train.yaml"))
+    parser["image_size"] = [16, 24]
+    parser["train::spatial_augmentation"] = [
+        t for t in parser["train::spatial_augmentation"] if "Rotate90" not in t["_target_"]
+    ]
+    return parser.get_parsed_content("train::cached::transform"), parser.get_parsed_content("train::dataset::transform")
+
+
+@pytest.fixture(scope="module")
+def way() -> Any:
+    return trained_way()[0]
+
+
+@pytest.fixture(scope="module")
+def augmentation() -> Any:
+    return trained_way()[1]
+
+
+# --- the datalist --------------------------------------------------------------------------------------------
+
+
+def write_datalist(folder: Path, **splits: list[dict[str, Any]]) -> Path:
+    content = {"training": [], "validation": [], "test": [], **splits}
+    (folder / "datalist.json").write_text(json.dumps(content))
+    return folder
+
+
+def touched(folder: Path, *names: str) -> list[str]:
+    for name in names:
+        (folder / name).touch()
+    return list(names)
+
+
+def test_paths_relative_to_the_datalist_become_absolute(tmp_path: Path) -> None:
+    image, label = touched(tmp_path, "a.png", "a_mask.png")
+    entry = {"image": image, "label": label, "group": "a", "class": "benign", "image_sha256": "0"}
+    loaded = load_datalist(write_datalist(tmp_path, test=[entry]), "test")
+    assert loaded == [
+        {"image": f"{tmp_path}/a.png", "label": f"{tmp_path}/a_mask.png", "group": "a", "class": "benign"}
+    ]
+
+
+def test_several_masks_of_an_image_are_kept(tmp_path: Path) -> None:
+    image, *labels = touched(tmp_path, "a.png", "a_mask.png", "a_mask_1.png")
+    loaded = load_datalist(write_datalist(tmp_path, training=[{"image": image, "label": labels}]), "training")
+    assert loaded[0]["label"] == [f"{tmp_path}/{label}" for label in labels]
+
+
+@pytest.mark.parametrize("missing", ["a.png", "a_mask.png"])
+def test_an_item_whose_file_is_missing_is_left_out_by_name(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, missing: str
+) -> None:
+    entries = [
+        {"image": image, "label": label}
+        for image, label in (touched(tmp_path, f"{n}.png", f"{n}_mask.png") for n in "ab")
+    ]
+    write_datalist(tmp_path, training=entries)
+    (tmp_path / missing).unlink()
+    with caplog.at_level(logging.ERROR, "delineate"):
+        assert [Path(item["image"]).name for item in load_datalist(tmp_path, "training")] == ["b.png"]
+    assert caplog.messages == [f"{tmp_path}/{missing}: listed in the datalist but not there; restore it or index again"]
+
+
+def test_a_folder_without_datalist_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(DelineateError, match=r"no datalist\.json.*delineate data index"):
+        load_datalist(tmp_path, "test")
+
+
+def test_an_empty_split_is_refused_unless_allowed(tmp_path: Path) -> None:
+    write_datalist(tmp_path)
+    with pytest.raises(DelineateError, match="'validation' has no usable item"):
+        load_datalist(tmp_path, "validation")
+    assert load_datalist(tmp_path, "validation", must_have_items=False) == []
+
+
+def test_a_wrong_split_is_answered_with_the_closest(tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match="did you mean 'training'"):
+        load_datalist(tmp_path, "train")
+
+
+# --- the cache -----------------------------------------------------------------------------------------------
+
+
+def test_items_that_fit_are_kept_in_memory(items: list[Any], way: Any) -> None:
+    assert type(cached_dataset(items, way, budget_gb=1.0)) is CacheDataset
+
+
+def test_items_that_do_not_fit_are_kept_on_disk(items: list[Any], way: Any, tmp_path: Path) -> None:
+    data = cached_dataset(items, way, tmp_path / "cache", budget_gb=1e-6)
+    assert type(data) is PersistentDataset
+    assert len([data[i] for i in range(len(data))]) == len(list((tmp_path / "cache").iterdir()))
+
+
+def test_without_a_folder_they_are_read_anew(items: list[Any], way: Any) -> None:
+    assert type(cached_dataset(items, way, budget_gb=1e-6)) is Dataset
+
+
+def test_the_budget_is_met_to_the_byte(items: list[Any], way: Any) -> None:
+    needed = len(items) * BYTES
+    assert type(cached_dataset(items, way, budget_gb=needed / 1e9 + 1e-12)) is CacheDataset
+    assert type(cached_dataset(items, way, budget_gb=(needed - 1) / 1e9)) is Dataset
+
+
+@pytest.mark.parametrize(("free", "kind"), [(14 * BYTES, CacheDataset), (14 * BYTES - 2, Dataset)])
+def test_half_of_the_free_memory_is_the_budget(
+    items: list[Any], way: Any, monkeypatch: pytest.MonkeyPatch, free: int, kind: type
+) -> None:
+    memory = type("Memory", (), {"available": free})
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
+    assert type(cached_dataset(items, way)) is kind
+
+
+def test_the_estimate_is_exact_for_items_of_one_size(items: list[Any], way: Any) -> None:
+    for some in (items[:1], items[:3], items):
+        held = [value for item in CacheDataset(some, way, progress=False) for value in item.values()]
+        true = sum(v.numel() * v.element_size() for v in held if isinstance(v, torch.Tensor))
+        assert estimate_bytes(some, way) == true == len(some) * BYTES
+
+
+def test_nothing_takes_no_memory(way: Any) -> None:
+    assert estimate_bytes([], way) == 0
+
+
+def test_the_estimate_is_logged_before_the_cache_is_filled(
+    items: list[Any], way: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "delineate"):
+        cached_dataset(items * 100, lambda item: {"image": torch.zeros(10_000, dtype=torch.uint8)}, budget_gb=0.001)
+    assert caplog.messages == ["cache: 700 items, 7 MB, budget 1 MB: no cache"]
+
+
+@pytest.mark.parametrize("budget_gb", [1.0, 1e-6])
+def test_cached_images_and_masks_have_8_bits(items: list[Any], way: Any, tmp_path: Path, budget_gb: float) -> None:
+    data = cached_dataset(items, way, tmp_path / "cache", budget_gb)
+    for _ in range(2):  # the second time from the cache
+        assert {data[0][key].dtype for key in ("image", "label")} == {torch.uint8}
+        assert set(data[0]["label"].unique().tolist()) == {0, 1}
+
+
+def test_every_place_holds_the_same(items: list[Any], way: Any, tmp_path: Path) -> None:
+    places = [
+        cached_dataset(items, way, folder, budget) for folder, budget in ((None, 1), (tmp_path, 1e-6), (None, 1e-6))
+    ]
+    for index in (0, 3, 3):
+        memory, disk, anew = (data[index] for data in places)
+        for key in ("image", "label"):
+            assert torch.equal(torch.as_tensor(memory[key]), torch.as_tensor(disk[key]))
+            assert torch.equal(torch.as_tensor(memory[key]), torch.as_tensor(anew[key]))
+
+
+# --- augmentation --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def augmented(items: list[Any], way: Any, augmentation: Any) -> Callable[[int, int], AugmentedDataset]:
+    data = cached_dataset(items, way, budget_gb=1.0)
+
+    def make(seed: int, epoch: int) -> AugmentedDataset:
+        dataset = AugmentedDataset(data, augmentation, seed)
+        dataset.set_epoch(epoch)
+        return dataset
+
+    return make
+
+
+def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    return all(torch.equal(one[key], other[key]) for key in ("image", "label"))
+
+
+def test_seed_epoch_and_index_decide_the_draws(augmented: Callable[[int, int], AugmentedDataset]) -> None:
+    one, again = augmented(3, 2), augmented(3, 2)
+    assert all(same(one[i], again[i]) for i in range(len(one)))
+
+
+@pytest.mark.parametrize(("seed", "epoch"), [(3, 1), (4, 2)])
+def test_another_seed_or_epoch_draws_anew(
+    augmented: Callable[[int, int], AugmentedDataset], seed: int, epoch: int
+) -> None:
+    one, other = augmented(3, 2), augmented(seed, epoch)
+    assert sum(same(one[i], other[i]) for i in range(len(one))) < len(one) // 2
+
+
+def test_the_order_of_access_does_not_matter(augmented: Callable[[int, int], AugmentedDataset]) -> None:
+    dataset = augmented(0, 5)
+    forward = [dataset[i] for i in range(len(dataset))]
+    order = list(range(len(dataset))) * 2
+    random.Random(0).shuffle(order)
+    assert all(same(dataset[i], forward[i]) for i in order)
+
+
+def test_the_draws_do_not_depend_on_the_global_state(augmented: Callable[[int, int], AugmentedDataset]) -> None:
+    drawn = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        np.random.seed(seed)
+        drawn.append(augmented(0, 1)[2])
+    assert same(*drawn)
+
+
+def test_equal_items_are_not_augmented_alike() -> None:
+    noise = Compose([RandGaussianNoised("image", prob=1.0)])
+    dataset = AugmentedDataset(Dataset([{"image": torch.zeros(1, 4, 4)}] * 8), noise)
+    assert len({float(torch.as_tensor(dataset[i]["image"]).sum()) for i in range(8)}) == 8
+
+
+def test_what_the_network_gets_is_plain_float32(augmented: Callable[[int, int], AugmentedDataset]) -> None:
+    item = augmented(0, 1)[0]
+    assert item.keys() == {"image", "label"}
+    assert {(type(value), value.dtype) for value in item.values()} == {(torch.Tensor, torch.float32)}
+    assert set(item["label"].unique().tolist()) <= {0, 1}
+
+
+def test_image_and_mask_are_moved_alike(way: Any, augmentation: Any, tmp_path: Path) -> None:
+    mask = np.zeros((16, 24), np.uint8)
+    mask[2:9, 3:15] = 255
+    Image.fromarray(mask).save(tmp_path / "a.png")
+    data = cached_dataset([{"image": str(tmp_path / "a.png"), "label": str(tmp_path / "a.png")}], way, budget_gb=1.0)
+    dataset = AugmentedDataset(data, augmentation)
+    for epoch in range(10):
+        dataset.set_epoch(epoch)
+        item = dataset[0]
+        assert ((item["image"].mean(0) > 0.5) == item["label"][0].bool()).float().mean() > 0.9
+
+
+def test_augmentation_leaves_the_cache_as_it_was(items: list[Any], way: Any, augmentation: Any) -> None:
+    data = cached_dataset(items, way, budget_gb=1.0)
+    before = [(item["image"].clone(), len(item["image"].applied_operations)) for item in data]
+    dataset = AugmentedDataset(data, augmentation)
+    for epoch in range(4):
+        dataset.set_epoch(epoch)
+        for index in range(len(dataset)):
+            dataset[index]
+    for item, (pixels, operations) in zip(data, before, strict=True):
+        assert torch.equal(torch.as_tensor(item["image"]), torch.as_tensor(pixels))
+        assert len(item["image"].applied_operations) == operations
+
+
+# --- streaming -----------------------------------------------------------------------------------------------
+
+
+def refuse_b(item: dict[str, str]) -> str:
+    if item["image"] == "b.png":
+        raise InputError("b.png", "is empty (0 bytes)", "copy it again")
+    return item["image"]
+
+
+STREAM = [{"image": f"{name}.png"} for name in "abc"]
+
+
+@pytest.mark.parametrize("transform", [refuse_b, Compose([refuse_b])], ids=["bare", "wrapped by MONAI"])
+def test_a_refused_item_is_named_and_the_rest_goes_on(transform: Any, caplog: pytest.LogCaptureFixture) -> None:
+    stream = StreamDataset(STREAM, transform)
+    with caplog.at_level(logging.ERROR, "delineate"):
+        assert list(stream) == ["a.png", "c.png"]
+    assert caplog.messages == ["b.png: is empty (0 bytes); copy it again"]
+    assert [error.source for error in stream.refused] == ["b.png"]
+
+
+def test_refused_items_go_to_on_error(caplog: pytest.LogCaptureFixture) -> None:
+    seen: list[InputError] = []
+    stream = StreamDataset(STREAM, refuse_b, seen.append)
+    assert len(list(stream)) == 2
+    assert [error.reason for error in seen] == ["is empty (0 bytes)"]
+    assert caplog.messages == []
+
+
+def test_a_second_pass_counts_anew() -> None:
+    stream = StreamDataset(STREAM, refuse_b, lambda _: None)
+    assert [len(list(stream)) for _ in range(2)] == [2, 2]
+    assert len(stream.refused) == 1
+
+
+@pytest.mark.parametrize("wrap", [False, True])
+def test_other_errors_are_not_swallowed(wrap: bool) -> None:
+    def fail(_: Any) -> Any:
+        raise ZeroDivisionError("a bug")
+
+    stream = StreamDataset(STREAM, Compose([fail]) if wrap else fail)
+    with pytest.raises((ZeroDivisionError, RuntimeError)):
+        list(stream)
+    assert stream.refused == []
+
+
+def test_items_are_read_one_by_one() -> None:
+    read: list[str] = []
+    stream = iter(StreamDataset(STREAM, lambda item: read.append(item["image"])))
+    next(stream)
+    assert read == ["a.png"]
+
+
+def test_a_refusal_is_found_behind_what_it_caused() -> None:
+    cause = InputError("a", "b", "c")
+    error = RuntimeError("applying transform")
+    error.__cause__ = ValueError("between")
+    error.__cause__.__context__ = cause
+    assert refusal(error) is cause
+    assert refusal(RuntimeError()) is None
+    assert refusal(None) is None

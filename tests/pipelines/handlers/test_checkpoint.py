@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pytest
+import torch
+from delineate.pipelines.errors import DelineateError
+from delineate.pipelines.handlers import checkpoint
+from delineate.pipelines.weight_sums import check_sums, sha256
+from delineate.pipelines.weights import load_weights
+from tiny_training import Build
+
+
+def load(path: Path) -> Any:
+    return torch.load(path, weights_only=True)
+
+
+def weights(state: dict[str, torch.Tensor]) -> torch.Tensor:
+    return torch.cat([value.flatten() for value in state.values()])
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    return tmp_path / "models"
+
+
+# --- what is saved -------------------------------------------------------------------------------------------
+
+
+def test_model_is_the_best_and_last_the_last(build: Build, models: Path) -> None:
+    build([0.2, 0.9], 2).run()
+    best = load(models / "model.pt")
+    training = build([0.2, 0.9, 0.5, 0.1], 4)
+    training.run()
+    assert torch.equal(weights(load(models / "model.pt")), weights(best))
+    assert torch.equal(weights(load(models / "last.pt")["network"]), training.weights())
+    assert not torch.equal(weights(best), training.weights())
+
+
+def test_the_first_validation_is_saved_even_when_it_scores_0(build: Build, models: Path) -> None:
+    build([0.0], 1).run()
+    assert (models / "model.pt").is_file()
+
+
+def test_nothing_is_called_best_before_a_validation(build: Build, models: Path) -> None:
+    build([], 1, interval=2).run()
+    assert [p.name for p in models.iterdir()] == ["last.pt"]
+
+
+def test_an_epoch_without_validation_does_not_replace_the_best(build: Build, models: Path) -> None:
+    build([0.5], 2, interval=2).run()
+    best = (models / "model.pt").read_bytes()
+    build([0.5], 3, interval=2).run()
+    assert (models / "model.pt").read_bytes() == best
+
+
+@pytest.mark.parametrize(("interval", "kept"), [(0, []), (2, ["epoch_0002.pt", "epoch_0004.pt"])])
+def test_every_nth_network_is_kept(build: Build, models: Path, interval: int, kept: list[str]) -> None:
+    build([0.5] * 5, 5, save_interval=interval).run()
+    assert sorted(p.name for p in models.glob("epoch_*.pt")) == kept
+
+
+def test_the_best_is_listed_with_its_hash(build: Build, models: Path) -> None:
+    build([0.2, 0.9, 0.5], 3, save_interval=1).run()
+    assert (models / "SHA256SUMS").read_text() == f"{sha256(models / 'model.pt')}  model.pt\n"
+    assert check_sums(models) == []
+
+
+def test_the_best_loads_like_any_bundles_weights(build: Build, models: Path) -> None:
+    build([0.5], 1).run()
+    loaded = load_weights(torch.nn.Conv2d(1, 1, 3, padding=1), models.parent)
+    assert torch.equal(weights(dict(loaded.state_dict())), weights(load(models / "model.pt")))
+
+
+def test_the_same_training_gives_the_same_file(build: Build, models: Path) -> None:
+    hashes = []
+    for _ in range(2):
+        build([0.5], 1).run()
+        hashes.append(sha256(models / "model.pt"))
+    assert hashes[0] == hashes[1]
+
+
+# --- the way back --------------------------------------------------------------------------------------------
+
+
+def test_a_resumed_training_ends_with_the_weights_of_an_unbroken_one(build: Build) -> None:
+    unbroken = build([0.5] * 4, 4)
+    unbroken.run()
+    build([0.5] * 2, 2).run()
+    resumed = build([0.5] * 2, 4, resume=True)
+    assert resumed.run() == 4
+    assert torch.equal(resumed.weights(), unbroken.weights())
+    assert resumed.trainer.state.iteration == unbroken.trainer.state.iteration
+
+
+def test_a_worse_validation_after_a_resume_leaves_the_best(build: Build, models: Path) -> None:
+    build([0.9, 0.3], 2).run()
+    best = (models / "model.pt").read_bytes()
+    resumed = build([0.8, 0.7], 4, resume=True)
+    resumed.run()
+    assert (models / "model.pt").read_bytes() == best
+    assert (resumed.validator.state.best_metric, resumed.validator.state.best_metric_epoch) == (0.9, 1)
+
+
+def test_a_better_validation_after_a_resume_replaces_the_best(build: Build, models: Path) -> None:
+    build([0.5, 0.3], 2).run()
+    best = (models / "model.pt").read_bytes()
+    build([0.8], 3, resume=True).run()
+    assert (models / "model.pt").read_bytes() != best
+    assert check_sums(models) == []
+
+
+def test_a_finished_training_has_nothing_left_to_do(build: Build, models: Path) -> None:
+    build([0.5, 0.6], 2).run()
+    before = {p.name: p.read_bytes() for p in models.iterdir()}
+    assert build([], 2, resume=True).run() == 2
+    assert {p.name: p.read_bytes() for p in models.iterdir()} == before
+
+
+def test_resuming_without_a_state_starts_from_scratch(build: Build, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "delineate"):
+        assert build([0.5], 1, resume=True).run() == 1
+    assert "last.pt yet: training starts" in caplog.text
+
+
+def test_without_resume_a_state_is_passed_over(build: Build) -> None:
+    fresh = build([0.5], 1)
+    fresh.run()
+    again = build([0.5], 1)
+    again.run()
+    assert torch.equal(fresh.weights(), again.weights())
+
+
+@pytest.mark.parametrize("change", ["network", "optimizer", "missing"])
+def test_a_state_of_another_training_is_refused(build: Build, models: Path, change: str) -> None:
+    build([0.5], 1).run()
+    state = load(models / "last.pt")
+    if change == "network":
+        state["network"] = torch.nn.Conv2d(1, 2, 3).state_dict()
+    elif change == "optimizer":
+        state["optimizer"] = torch.optim.AdamW([torch.zeros(1)]).state_dict()
+    else:
+        del state["lr_scheduler"]
+    torch.save(state, models / "last.pt")
+    with pytest.raises(DelineateError, match=r"last\.pt is of another .*; train without resume") as refused:
+        build([0.5], 2, resume=True).run()
+    assert len(str(refused.value).splitlines()) == 1
+
+
+# --- never half written --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["model.pt", "last.pt"])
+@pytest.mark.parametrize("error", [OSError("no space left"), KeyboardInterrupt()])
+def test_a_write_that_fails_midway_leaves_the_file_from_before(
+    build: Build, models: Path, monkeypatch: pytest.MonkeyPatch, name: str, error: BaseException
+) -> None:
+    training = build([0.2, 0.9], 2)
+    save = torch.save
+    saved: list[Any] = []
+
+    def breaks(state: Any, file: BinaryIO) -> None:
+        saved.append(state)
+        if len(saved) == (3 if name == "model.pt" else 4):  # of the second epoch
+            file.write(b"PK half a file")
+            raise error
+        save(state, file)
+
+    monkeypatch.setattr(checkpoint.torch, "save", breaks)
+    with pytest.raises(type(error)):
+        training.run()
+    assert len(saved) == (3 if name == "model.pt" else 4)
+    assert load(models / "last.pt")["epoch"] == 1
+    assert check_sums(models) == []
+    assert sorted(p.name for p in models.iterdir()) == ["SHA256SUMS", "last.pt", "model.pt"]
+
+
+# --- early stopping ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("patience", "last"), [(1, 3), (2, 4), (0, 6)])
+def test_training_stops_when_patience_has_run_out(build: Build, patience: int, last: int) -> None:
+    assert build([0.1, 0.5, 0.4, 0.3, 0.2, 0.1], 6, patience=patience).run() == last
+
+
+def test_training_goes_on_while_it_gets_better(build: Build) -> None:
+    assert build([0.1, 0.2, 0.3, 0.4], 4, patience=1).run() == 4
+
+
+def test_a_stopped_training_that_is_resumed_stays_stopped(build: Build, models: Path) -> None:
+    assert build([0.5, 0.4, 0.3], 9, patience=2).run() == 3
+    before = (models / "last.pt").read_bytes()
+    assert build([], 9, patience=2, resume=True).run() == 3
+    assert (models / "last.pt").read_bytes() == before
+
+
+def test_a_resumed_training_stops_where_an_unbroken_one_would(build: Build) -> None:
+    build([0.5, 0.4], 2, patience=3).run()
+    assert build([0.3, 0.2, 0.1], 9, patience=3, resume=True).run() == 4
+
+
+def test_the_reason_for_stopping_is_logged(build: Build, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "delineate"):
+        build([0.5, 0.4], 9, patience=1).run()
+    assert "no better validation since epoch 1: stopped after epoch 2" in caplog.messages
