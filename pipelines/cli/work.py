@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -39,14 +40,12 @@ def train(
         raise DelineateError(
             f"{data} has no datalist.json; index the images first: delineate data index SOURCE --out {data}"
         )
+    values = parse_settings(set_ or [])
+    overlays = [part(kind, name) for kind, name in (("networks", network), ("losses", loss)) if name]
     if resume:
-        if network or loss or set_:
-            raise DelineateError(f"{run} is resumed as it was begun; leave out --network, --loss and --set")
-        if not (run / "configs" / "train.yaml").is_file():
-            raise DelineateError(f"{run} holds no run to go on with; leave out --resume to begin one")
+        check_resumable(run, values, overlays)
     else:
-        overlays = [part(kind, name) for kind, name in (("networks", network), ("losses", loss)) if name]
-        begin_run(find_bundle(bundle), run, parse_settings(set_ or []), overlays)
+        begin_run(find_bundle(bundle), run, values, overlays)
     arguments: dict[str, object] = {"bundle_root": str(run), "dataset_dir": str(data)}
     if resume:
         arguments["resume"] = True
@@ -66,6 +65,30 @@ def begin_run(source: Path, run: Path, values: dict[str, Any], overlays: list[Pa
         run.mkdir(exist_ok=True)
         for entry in sorted(Path(draft).iterdir(), key=lambda entry: entry.name == "configs"):
             entry.replace(run / entry.name)  # configs/ last: with it, it is a run
+
+
+def check_resumable(run: Path, values: dict[str, Any], overlays: list[Path]) -> None:
+    """Refuse to resume what was never begun, or with other settings than it was begun with.
+
+    Raises:
+        DelineateError: in both cases.
+    """
+    configs = run / "configs"
+    if not (configs / "train.yaml").is_file():
+        raise DelineateError(f"{run} holds no run to go on with; leave out --resume to begin one")
+    with TemporaryDirectory() as draft:
+        shutil.copytree(configs, Path(draft) / "configs")
+        change_bundle(Path(draft), values, overlays)
+        changed = [
+            f.name
+            for f in sorted(configs.iterdir())
+            if (Path(draft) / "configs" / f.name).read_bytes() != f.read_bytes()
+        ]
+    if (values or overlays) and changed:
+        raise DelineateError(
+            f"{run} was begun with other settings ({', '.join(changed)} would change); it is resumed as it was begun: "
+            "leave out --network, --loss and --set"
+        )
 
 
 def parse_settings(settings: list[str]) -> dict[str, Any]:

@@ -48,6 +48,8 @@ def find_images(
 
 def _expand(source: str | Path) -> list[tuple[Path, Path]]:
     """Paths and the relative names of their outputs."""
+    if not str(source):
+        return []  # Path("") would be the whole working folder
     path = Path(source)
     if path.is_dir():
         files = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from delineate.pipelines.data.phantoms import write_phantoms
 from processes import SMALL, Done, delineate, succeeded
+
+from delineate.pipelines.data.phantoms import write_phantoms
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 import typer
+from processes import SMALL, call, delineate, printed_line, refusal, succeeded
+
 from delineate.pipelines.bundles import shipped_bundles
 from delineate.pipelines.cli import app
-from processes import SMALL, call, delineate, printed_line, refusal, succeeded
 
 if TYPE_CHECKING:
     from conftest import Place
@@ -99,8 +100,9 @@ def test_the_printed_line_of_segment_writes_the_same_masks(place: Place, dataset
 
 def test_the_printed_line_survives_the_shell_and_fire(place: Place, tmp_path: Path) -> None:
     """Fire reads 2024 as a number and a,b as a tuple; folders have such names."""
-    from delineate.pipelines.cli.console import monai_line
     from fire.parser import DefaultParseValue
+
+    from delineate.pipelines.cli.console import monai_line
 
     for value in ("2024", "a,b", "1e3", "None", "[x]", "it's here", "plain", "{a}", '"q"', "a b"):
         words = shlex.split(monai_line("train.yaml", {"dataset_dir": value}))

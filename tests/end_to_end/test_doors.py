@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from delineate.pipelines.data.phantoms import phantom
-from delineate.pipelines.segmenter import Segmenter
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from processes import Done, delineate, stock, succeeded
+
+from delineate.pipelines.data.phantoms import phantom
+from delineate.pipelines.segmenter import Segmenter
 
 if TYPE_CHECKING:
     from conftest import Place

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
+from processes import call, stock, succeeded
+
 from delineate.networks import UltraLightUNet
 from delineate.pipelines.images import read_image, read_mask
 from delineate.pipelines.segmenter import Segmenter
-from processes import call, stock, succeeded
 
 if TYPE_CHECKING:
     from conftest import Place

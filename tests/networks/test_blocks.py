@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from delineate.networks.blocks import TwoConv, UpCat, grouped_separable_conv, plain_conv
 from torch import nn
+
+from delineate.networks.blocks import TwoConv, UpCat, grouped_separable_conv, plain_conv
 
 
 @pytest.mark.parametrize("conv", [plain_conv, grouped_separable_conv])

@@ -4,9 +4,10 @@ import inspect
 
 import pytest
 import torch
+from monai.bundle import ConfigParser
+
 from delineate.networks import UltraLightUNet, UNet, create_network, describe_network, list_networks
 from delineate.networks.registry import NETWORKS
-from monai.bundle import ConfigParser
 
 VOCABULARY = {"spatial_dims", "in_channels", "out_channels", "features", "act", "norm", "dropout", "upsample"}
 

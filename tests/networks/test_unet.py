@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 import torch
-from delineate.networks import UltraLightUNet, UNet
 from torch import nn
+
+from delineate.networks import UltraLightUNet, UNet
 
 SMALL: dict[str, Any] = {"features": (4, 8, 16)}
 KINDS = [(network, upsample) for network in (UNet, UltraLightUNet) for upsample in ("deconv", "nontrainable")]

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from monai.bundle import ConfigParser
+
 from delineate.pipelines.bundles import (
     WORKFLOWS,
     change_bundle,
@@ -17,7 +19,6 @@ from delineate.pipelines.bundles import (
 )
 from delineate.pipelines.errors import DelineateError, UnknownNameError
 from delineate.pipelines.verify import verify_bundle
-from monai.bundle import ConfigParser
 
 FILES = {
     "LICENSE",

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from delineate.pipelines.files import write_atomically
 
 

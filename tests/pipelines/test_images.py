@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from delineate.pipelines import images
-from delineate.pipelines.errors import InputError
-from delineate.pipelines.images import read_image, read_mask, write_png
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+
+from delineate.pipelines import images
+from delineate.pipelines.errors import InputError
+from delineate.pipelines.images import read_image, read_mask, write_png
 
 RNG = np.random.default_rng(0)
 COLOUR = RNG.integers(0, 256, (5, 7, 3), dtype=np.uint8)

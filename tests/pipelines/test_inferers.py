@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 import torch
-from delineate.networks import UltraLightUNet
-from delineate.pipelines.inferers import PrecisionInferer, fastest_precision
 from monai.data import MetaTensor
 from monai.inferers import SlidingWindowInferer
 from torch import nn
+
+from delineate.networks import UltraLightUNet
+from delineate.pipelines.inferers import PrecisionInferer, fastest_precision
 
 CPU = torch.device("cpu")
 

@@ -5,13 +5,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from delineate.pipelines.bundles import shipped_bundles
-from delineate.pipelines.metrics import PixelAccuracy, mean_with_interval
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from monai.bundle import ConfigParser
 from monai.metrics import DiceMetric, MeanIoU
 from scipy.stats import bootstrap
+
+from delineate.pipelines.bundles import shipped_bundles
+from delineate.pipelines.metrics import PixelAccuracy, mean_with_interval
 
 VALUES = np.random.default_rng(3).beta(8, 2, 60).tolist()
 

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from delineate.pipelines.outputs import Segmentation, write_segmentation
 from monai.data import MetaTensor
 from PIL import Image
+
+from delineate.pipelines.outputs import Segmentation, write_segmentation
 
 RNG = np.random.default_rng(0)
 MASK = RNG.integers(0, 2, (20, 33), dtype=np.uint8)

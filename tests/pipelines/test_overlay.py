@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from delineate.pipelines.overlay import YELLOW, draw_outline
 
 

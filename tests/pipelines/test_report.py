@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from delineate.pipelines.report import Picture, pick_examples, write_report
 from PIL import Image
+
+from delineate.pipelines.report import Picture, pick_examples, write_report
 
 METRICS: dict[str, Any] = {
     "count": 20,

@@ -7,15 +7,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from delineate.pipelines.bundles import shipped_bundles
-from delineate.pipelines.data.datasets import refusal
-from delineate.pipelines.errors import InputError
-from delineate.pipelines.transforms import ReadImaged, ReadMaskd, ResizeToGridd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from PIL import Image
+
+from delineate.pipelines.bundles import shipped_bundles
+from delineate.pipelines.data.datasets import refusal
+from delineate.pipelines.errors import InputError
+from delineate.pipelines.transforms import ReadImaged, ReadMaskd, ResizeToGridd
 
 SIZES = [(40, 64), (64, 40), (33, 47), (20, 300), (32, 32)]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from delineate.pipelines import versions as module
 from delineate.pipelines.data.index import dataset_hash
 from delineate.pipelines.versions import commit, data_hash, provenance, versions

@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from delineate.pipelines.weight_sums import check_sums, sum_problems, write_sums
 
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
+
 from delineate.pipelines.errors import DelineateError
 from delineate.pipelines.weight_sums import write_sums
 from delineate.pipelines.weights import load_weights
-from torch import nn
 
 
 def network(seed: int = 0, features: int = 4) -> nn.Module:

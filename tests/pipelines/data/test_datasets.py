@@ -11,6 +11,11 @@ import numpy as np
 import psutil
 import pytest
 import torch
+from monai.bundle import ConfigParser
+from monai.data import CacheDataset, Dataset, PersistentDataset
+from monai.transforms import Compose, RandGaussianNoised
+from PIL import Image
+
 from delineate.pipelines.bundles import shipped_bundles
 from delineate.pipelines.data.datasets import (
     AugmentedDataset,
@@ -21,10 +26,6 @@ from delineate.pipelines.data.datasets import (
     refusal,
 )
 from delineate.pipelines.errors import DelineateError, InputError, UnknownNameError
-from monai.bundle import ConfigParser
-from monai.data import CacheDataset, Dataset, PersistentDataset
-from monai.transforms import Compose, RandGaussianNoised
-from PIL import Image
 
 BYTES = 3 * 16 * 24 + 16 * 24  # of one item on the grid of `way`: RGB and mask, 8 bits each
 

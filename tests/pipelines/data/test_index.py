@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from delineate.pipelines.data.index import dataset_hash, index_dataset
 from delineate.pipelines.data.splits import SPLITS
 from delineate.pipelines.errors import DelineateError, InputError, UnknownNameError
-from PIL import Image
 
 SHARED = Path(__file__).parents[3] / "../shared/data"
 MASK = np.pad(np.full((3, 4), 255, np.uint8), 2)

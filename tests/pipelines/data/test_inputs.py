@@ -5,10 +5,11 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from delineate.pipelines.data.inputs import find_images
-from delineate.pipelines.errors import InputError
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from delineate.pipelines.data.inputs import find_images
+from delineate.pipelines.errors import InputError
 
 
 def touch(root: Path, *names: str) -> Path:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from delineate.pipelines.data.layouts import LAYOUTS, Found, busi, detect, isic, paired
 from delineate.pipelines.errors import InputError
 

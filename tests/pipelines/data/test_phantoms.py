@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from delineate.pipelines.data.phantoms import SIZES, phantom, write_phantoms
 from PIL import Image
 from scipy import ndimage
+
+from delineate.pipelines.data.phantoms import SIZES, phantom, write_phantoms
 
 SEEDS = range(12)
 

@@ -4,10 +4,11 @@ import random
 from collections import Counter
 
 import pytest
-from delineate.pipelines.data.splits import SPLITS, split_groups
-from delineate.pipelines.errors import DelineateError
 from hypothesis import given
 from hypothesis import strategies as st
+
+from delineate.pipelines.data.splits import SPLITS, split_groups
+from delineate.pipelines.errors import DelineateError
 
 STRATA = st.dictionaries(st.text(min_size=1, max_size=6), st.sampled_from(["", "benign", "malignant"]), max_size=80)
 SHARES = st.lists(st.integers(0, 20), min_size=3, max_size=3).filter(any)

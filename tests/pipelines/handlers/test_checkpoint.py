@@ -6,11 +6,12 @@ from typing import Any, BinaryIO
 
 import pytest
 import torch
+from tiny_training import Build
+
 from delineate.pipelines.errors import DelineateError
 from delineate.pipelines.handlers import checkpoint
 from delineate.pipelines.weight_sums import check_sums, sha256
 from delineate.pipelines.weights import load_weights
-from tiny_training import Build
 
 
 def load(path: Path) -> Any:

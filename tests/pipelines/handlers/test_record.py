@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from delineate.pipelines.handlers import RunRecord
 from tiny_training import Build, Training
+
+from delineate.pipelines.handlers import RunRecord
 
 SHA = {"image_sha256": "0" * 64, "label_sha256": "1" * 64}
 

@@ -9,16 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from delineate.pipelines.data.datasets import StreamDataset
-from delineate.pipelines.errors import DelineateError, InputError
-from delineate.pipelines.handlers import MaskWriter, ScoreWriter
-from delineate.pipelines.metrics import PixelAccuracy
 from monai.data import DataLoader, MetaTensor
 from monai.engines import SupervisedEvaluator
 from monai.handlers import IgniteMetricHandler, from_engine
 from monai.metrics import DiceMetric
 from monai.transforms import CopyItemsd
 from PIL import Image
+
+from delineate.pipelines.data.datasets import StreamDataset
+from delineate.pipelines.errors import DelineateError, InputError
+from delineate.pipelines.handlers import MaskWriter, ScoreWriter
+from delineate.pipelines.metrics import PixelAccuracy
 
 Item = dict[str, Any]
 

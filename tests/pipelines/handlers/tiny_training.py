@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from delineate.pipelines.handlers import CheckpointSaver, EarlyStop, EpochSeed, HistoryLogger
 from ignite.metrics import Metric
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
 from monai.handlers import ValidationHandler
+
+from delineate.pipelines.handlers import CheckpointSaver, EarlyStop, EpochSeed, HistoryLogger
 
 
 class Scripted(Metric):

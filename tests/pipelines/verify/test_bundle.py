@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
 from delineate.pipelines.errors import InputError
 from delineate.pipelines.verify import Finding, verify_bundle
 from delineate.pipelines.weight_sums import write_sums
-from hypothesis import given
-from hypothesis import strategies as st
 
 COMMON = """\
 bundle_root: "."

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from delineate.pipelines.verify.config import MISSING, Config, ConfigError, look_up, read_config
 
 

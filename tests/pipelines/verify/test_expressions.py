@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import pytest
-from delineate.pipelines.verify.expressions import expression_problem, references
 from hypothesis import given
 from hypothesis import strategies as st
+
+from delineate.pipelines.verify.expressions import expression_problem, references
 
 ALLOWED = [
     "$torch.device('cuda' if torch.cuda.is_available() else 'cpu')",

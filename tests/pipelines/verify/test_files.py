@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from delineate.pipelines.verify.files import check_files, check_logging
 from delineate.pipelines.verify.findings import Finding
 

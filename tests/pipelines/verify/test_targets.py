@@ -4,6 +4,7 @@ from pydoc import locate
 from types import ModuleType
 
 import pytest
+
 from delineate.pipelines.verify.targets import allowed_targets, arguments_problem, target_problem
 
 HOSTILE = [
