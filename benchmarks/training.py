@@ -8,7 +8,7 @@ All train the same network on the same items at 256x256, batch 4, with the same 
 * ``plain``: float32, contiguous, a loop over the same images as tensors in memory, without any augmentation;
 * ``stock``: ``SupervisedTrainer`` with the same cache, augmentation and loader, ``SimpleInferer``, float32, contiguous.
 
-They take turns, and the ratios are of the medians of one run.
+Each has a process of its own, they take turns, and the ratios are of the medians of one run.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import cycle
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +34,10 @@ from monai.inferers import SimpleInferer
 from delineate.networks import create_network
 from delineate.pipelines.bundles import shipped_bundles
 from delineate.pipelines.inferers import fastest_precision
+from delineate.pipelines.memory import keep_freed_memory
 from delineate.pipelines.versions import commit, versions
 
-BATCH, SIZE = 4, 256
+BATCH, SIZE, THREADS = 4, 256, min(2, os.cpu_count() or 1)
 
 
 def bundle_trainer(data: Path, network: str, **settings: Any) -> Any:
@@ -61,6 +64,15 @@ def engine_steps(trainer: Any) -> Iterator[float]:
         yield time.perf_counter() - start
 
 
+def delineate_steps(data: Path, network: str) -> Iterator[float]:
+    keep_freed_memory()  # as train.yaml does in "initialize"
+    return engine_steps(bundle_trainer(data, network))
+
+
+def stock_steps(data: Path, network: str) -> Iterator[float]:
+    return engine_steps(bundle_trainer(data, network, **{"train::inferer": SimpleInferer()}))
+
+
 def plain_steps(data: Path, network: str) -> Iterator[float]:
     trainer = bundle_trainer(data, network)  # for its items, loss and optimizer only
     items = [trainer.data_loader.dataset.data[i] for i in range(min(64, len(trainer.data_loader.dataset)))]
@@ -76,18 +88,36 @@ def plain_steps(data: Path, network: str) -> Iterator[float]:
         yield time.perf_counter() - start
 
 
+RUNNERS: dict[str, Callable[[Path, str], Iterator[float]]] = {
+    "delineate": delineate_steps,
+    "plain": plain_steps,
+    "stock": stock_steps,
+}
+
+
+def work(name: str, data: Path, network: str, pipe: Connection) -> None:
+    """Take one step whenever asked to; each trainer has a process of its own, with its own memory."""
+    torch.set_num_threads(THREADS)
+    steps = RUNNERS[name](data, network)
+    while pipe.recv():
+        pipe.send(next(steps))
+
+
 def measure(data: Path, network: str, steps: int) -> dict[str, list[float]]:
-    runners = {
-        "delineate": engine_steps(bundle_trainer(data, network)),
-        "plain": plain_steps(data, network),
-        "stock": engine_steps(bundle_trainer(data, network, **{"train::inferer": SimpleInferer()})),
-    }
-    seconds: dict[str, list[float]] = {name: [] for name in runners}
+    """Seconds of each step of each trainer; they take turns."""
+    spawn, pipes = get_context("spawn"), {}
+    for name in RUNNERS:
+        pipes[name], theirs = spawn.Pipe()
+        spawn.Process(target=work, args=(name, data, network, theirs), daemon=True).start()
+    seconds: dict[str, list[float]] = {name: [] for name in RUNNERS}
     for step in range(steps + 2):
-        for name, runner in runners.items():
-            taken = next(runner)
+        for name, pipe in pipes.items():
+            pipe.send(True)
+            taken = pipe.recv()
             if step >= 2:  # the first two warm up
                 seconds[name].append(taken)
+    for pipe in pipes.values():
+        pipe.send(False)
     return seconds
 
 
@@ -97,7 +127,6 @@ def main() -> None:
     arguments.add_argument("--out", type=Path, required=True)
     arguments.add_argument("--networks", nargs="+", default=["ultra_light_unet", "unet"])
     options = arguments.parse_args()
-    torch.set_num_threads(min(2, os.cpu_count() or 1))
     precision = str(fastest_precision(torch.device("cpu"))[0]).removeprefix("torch.")
     rows = []
     for network in options.networks:
@@ -114,7 +143,7 @@ def main() -> None:
                 "ratio_to_delineate": round(medians[name] / medians["delineate"], 2),
                 "precision": precision if name == "delineate" else "float32",
                 "cpu": cpu_name(),
-                "threads": torch.get_num_threads(),
+                "threads": THREADS,
                 "torch": versions()["torch"],
                 "monai": versions()["monai"],
                 "commit": commit(),

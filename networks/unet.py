@@ -23,7 +23,8 @@ class UNet(nn.Module):
         spatial_dims: 2 or 3.
         in_channels: channels of the image, 3 for RGB, 1 for grey.
         out_channels: channels of the logits, 1 for lesion against background.
-        features: channels of each level, from the full resolution down; each level halves the size.
+        features: channels of each level, from the full resolution down; each level halves the size. 64 to 1024 in
+            five levels where ``None``.
         act: activation, by name or ``(name, {arguments})``.
         norm: normalisation, by name or ``(name, {arguments})``.
         dropout: probability 0-1 of dropping a channel after each activation.
@@ -41,13 +42,14 @@ class UNet(nn.Module):
 
     first_conv: Convolution = staticmethod(plain_conv)
     conv: Convolution = staticmethod(plain_conv)
+    default_features: Sequence[int] = (64, 128, 256, 512, 1024)
 
     def __init__(
         self,
         spatial_dims: int = 2,
         in_channels: int = 3,
         out_channels: int = 1,
-        features: Sequence[int] = (64, 128, 256, 512, 1024),
+        features: Sequence[int] | None = None,
         act: Named = ("relu", {"inplace": True}),
         norm: Named = "batch",
         dropout: float = 0.0,
@@ -55,6 +57,7 @@ class UNet(nn.Module):
         upsample: str = "deconv",
     ) -> None:
         super().__init__()
+        features = self.default_features if features is None else features
         if len(features) < 2:
             raise ValueError(f"features has {len(features)} level(s), a U-Net needs 2 or more; e.g. (16, 32, 64)")
         if upsample not in ("deconv", "nontrainable"):
@@ -133,17 +136,4 @@ class UltraLightUNet(UNet):
 
     first_conv = staticmethod(partial(grouped_separable_conv, groups=1))
     conv = staticmethod(grouped_separable_conv)
-
-    def __init__(
-        self,
-        spatial_dims: int = 2,
-        in_channels: int = 3,
-        out_channels: int = 1,
-        features: Sequence[int] = (16, 32, 64, 128, 256),
-        act: Named = ("relu", {"inplace": True}),
-        norm: Named = "batch",
-        dropout: float = 0.0,
-        bias: bool = False,
-        upsample: str = "deconv",
-    ) -> None:
-        super().__init__(spatial_dims, in_channels, out_channels, features, act, norm, dropout, bias, upsample)
+    default_features = (16, 32, 64, 128, 256)
