@@ -24,17 +24,17 @@ _FIELDS = ("image", "label", "group", "class")
 Item = dict[str, Any]
 
 
-def load_datalist(dataset_dir: str | Path, split: str, *, must_have_items: bool = True) -> list[Item]:
+def load_datalist(dataset_dir: str | Path, split: str, *, skip_missing: bool = True) -> list[Item]:
     """Items of one split of a data set's ``datalist.json``, with absolute paths.
 
     Args:
         dataset_dir: folder that holds ``datalist.json``, as ``delineate data index`` writes it.
         split: ``"training"``, ``"validation"`` or ``"test"``.
-        must_have_items: whether an empty split is an error.
+        skip_missing: whether items whose files are missing are left out, and logged by name; an evaluation keeps
+            them, so that they are counted as refused.
 
     Returns:
-        items with ``image`` (path), ``label`` (path or list of paths), ``group`` and, where known, ``class``. Items
-        whose files are missing are logged by name and left out.
+        items with ``image`` (path), ``label`` (path or list of paths), ``group`` and, where known, ``class``.
 
     Raises:
         DelineateError: when there is no datalist, or nothing is left in the split.
@@ -48,8 +48,10 @@ def load_datalist(dataset_dir: str | Path, split: str, *, must_have_items: bool 
             f"{dataset_dir} has no datalist.json; index images first: delineate data index SOURCE --out {dataset_dir}"
         )
     found = _read_split(path, split)
-    items = [{key: item[key] for key in _FIELDS if key in item} for item in found if _is_there(item)]
-    if must_have_items and not items:
+    items = [
+        {key: item[key] for key in _FIELDS if key in item} for item in found if not skip_missing or _is_there(item)
+    ]
+    if not items:
         raise DelineateError(f"{path}: the split {split!r} has no usable item; index the images again")
     return items
 

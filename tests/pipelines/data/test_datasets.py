@@ -115,11 +115,15 @@ def test_a_folder_without_datalist_says_how_to_make_one(tmp_path: Path) -> None:
         load_datalist(tmp_path, "test")
 
 
-def test_an_empty_split_is_refused_unless_allowed(tmp_path: Path) -> None:
+def test_an_evaluation_keeps_missing_items_to_refuse_and_count_them(tmp_path: Path) -> None:
+    write_datalist(tmp_path, test=[{"image": "gone.png", "label": "gone_mask.png"}])
+    assert [item["image"] for item in load_datalist(tmp_path, "test", skip_missing=False)] == [f"{tmp_path}/gone.png"]
+
+
+def test_an_empty_split_is_refused(tmp_path: Path) -> None:
     write_datalist(tmp_path)
     with pytest.raises(DelineateError, match="'validation' has no usable item"):
         load_datalist(tmp_path, "validation")
-    assert load_datalist(tmp_path, "validation", must_have_items=False) == []
 
 
 def test_a_wrong_split_is_answered_with_the_closest(tmp_path: Path) -> None:
