@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DATA ?=
 OUT ?= demo
 
-.PHONY: demo test lint types check bundles clean
+.PHONY: demo test lint types check bundles docs clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -36,6 +36,9 @@ bundles: $(VENV)/installed  ## the shipped bundles, built anew from configs/
 	for task in skin_lesion breast_lesion; do \
 		rm -rf bundles/$$task && $(BIN)/delineate bundle new bundles/$$task --task $$task || exit 1; \
 	done
+
+docs: $(VENV)/installed  ## docs/networks.md and its pictures, from the registry and the CSVs in benchmarks/
+	$(BIN)/python benchmarks/networks_page.py
 
 clean:
 	rm -rf $(VENV) .typecheck build

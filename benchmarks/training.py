@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import csv
 import os
-import platform
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -35,7 +34,7 @@ from delineate.networks import create_network
 from delineate.pipelines.bundles import shipped_bundles
 from delineate.pipelines.inferers import fastest_precision
 from delineate.pipelines.memory import keep_freed_memory
-from delineate.pipelines.versions import commit, versions
+from delineate.pipelines.versions import commit, cpu_name, versions
 
 BATCH, SIZE, THREADS = 4, 256, min(2, os.cpu_count() or 1)
 
@@ -154,12 +153,6 @@ def main() -> None:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-
-
-def cpu_name() -> str:
-    able = getattr(torch.cpu, "get_capabilities", dict)()
-    units = [unit for unit in ("amx_bf16", "avx512_bf16", "avx512_f", "avx2") if able.get(unit)]
-    return f"{able.get('cpu_name') or platform.processor()} ({units[0] if units else 'no AVX2'})"
 
 
 if __name__ == "__main__":

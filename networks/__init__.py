@@ -1,6 +1,29 @@
 """2D segmentation networks in MONAI's vocabulary: logits out, any number of channels in and out."""
 
+from .cmunext import CMUNeXt
+from .deeplabv3plus import DeepLabV3Plus
+from .facts import NetworkFacts, network_facts
+from .interchange import load_in_order
 from .registry import create_network, describe_network, list_networks
-from .unet import UltraLightUNet, UNet
+from .tiny_unet import TinyUNet
+from .unet import UNet
+from .variants import ClassicUNet, DepthwiseUNet, SEDepthwiseUNet, SEUNet, SpatialAttentionUNet, UltraLightUNet
 
-__all__ = ["UNet", "UltraLightUNet", "create_network", "describe_network", "list_networks"]
+__all__ = [
+    "CMUNeXt",
+    "ClassicUNet",
+    "DeepLabV3Plus",
+    "DepthwiseUNet",
+    "NetworkFacts",
+    "SEDepthwiseUNet",
+    "SEUNet",
+    "SpatialAttentionUNet",
+    "TinyUNet",
+    "UNet",
+    "UltraLightUNet",
+    "create_network",
+    "describe_network",
+    "list_networks",
+    "load_in_order",
+    "network_facts",
+]

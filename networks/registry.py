@@ -3,25 +3,60 @@
 from __future__ import annotations
 
 import inspect
+from typing import Any
 
 from monai.utils import ComponentStore, look_up_option
 from torch import nn
 
-from .unet import UltraLightUNet, UNet
+from .cmunext import CMUNeXt
+from .deeplabv3plus import DeepLabV3Plus
+from .monai_nets import UNETR, AttentionUnet, BasicUNet, DynUNet, FlexibleUNet, MedNeXt, SegResNet, SwinUNETR
+from .tiny_unet import TinyUNet
+from .unet import UNet
+from .variants import ClassicUNet, DepthwiseUNet, SEDepthwiseUNet, SEUNet, SpatialAttentionUNet, UltraLightUNet
 
 NETWORKS = ComponentStore("networks", "2D segmentation networks; logits out")
-NETWORKS.add("unet", "U-Net, two 3x3 convolutions a level, 64 to 1024 channels", UNet)
+NETWORKS.add("unet", "U-Net: two 3x3 convolutions a level, 64 to 1024 channels", UNet)
+NETWORKS.add("depthwise_unet", "U-Net of depthwise separable convolutions", DepthwiseUNet)
+NETWORKS.add("se_unet", "U-Net with squeeze-and-excitation after every block", SEUNet)
+NETWORKS.add("se_depthwise_unet", "U-Net with both", SEDepthwiseUNet)
+NETWORKS.add("spatial_attention_unet", "se_depthwise_unet with spatial attention in the encoder", SpatialAttentionUNet)
 NETWORKS.add("ultra_light_unet", "U-Net of depthwise and grouped pointwise convolutions", UltraLightUNet)
+NETWORKS.add("classic_unet", "U-Net as published in 2015: no padding, no norm", ClassicUNet)
+NETWORKS.add("deeplabv3plus", "DeepLabV3+: atrous encoder, pooling at several rates, small decoder", DeepLabV3Plus)
+NETWORKS.add("tiny_unet", "U-Net of cascades of depthwise convolutions, each of a larger receptive field", TinyUNet)
+NETWORKS.add("cmunext", "U-Net of large depthwise kernels, with fused skip connections", CMUNeXt)
+
+MONAI_NETWORKS = ComponentStore("monai", "MONAI's own networks, called as ours; listed as monai.NAME")
+MONAI_NETWORKS.add("BasicUNet", "MONAI's U-Net with instance norm", BasicUNet)
+MONAI_NETWORKS.add("AttentionUnet", "U-Net whose skip connections are gated from below", AttentionUnet)
+MONAI_NETWORKS.add("SegResNet", "residual encoder, light decoder, group norm", SegResNet)
+MONAI_NETWORKS.add("DynUNet", "the U-Net of nnU-Net, with deep supervision where asked for", DynUNet)
+MONAI_NETWORKS.add("FlexibleUNet", "U-Net on a ResNet or EfficientNet encoder", FlexibleUNet)
+MONAI_NETWORKS.add("SwinUNETR", "shifted-window transformer encoder, convolutional decoder", SwinUNETR)
+MONAI_NETWORKS.add("UNETR", "vision transformer encoder, convolutional decoder; one image size", UNETR)
+MONAI_NETWORKS.add("MedNeXt", "U-Net of ConvNeXt blocks", MedNeXt)
 
 
 def list_networks() -> list[str]:
     """Names that :func:`create_network` takes."""
-    return list(NETWORKS.names)
+    return [*NETWORKS.names, *(f"monai.{name}" for name in MONAI_NETWORKS.names)]
+
+
+def _component(name: str) -> Any:
+    name = look_up_option(name, list_networks())
+    store = MONAI_NETWORKS if name.startswith("monai.") else NETWORKS
+    return store.components[name.removeprefix("monai.")]
 
 
 def describe_network(name: str) -> str:
     """One line about the network called ``name``."""
-    return str(NETWORKS.components[look_up_option(name, list_networks())].description)
+    return str(_component(name).description)
+
+
+def network_class(name: str) -> Any:
+    """The class of the network called ``name``."""
+    return _component(name).value
 
 
 def create_network(name: str, *, in_channels: int = 3, out_channels: int = 1, **arguments: object) -> nn.Module:
@@ -36,7 +71,7 @@ def create_network(name: str, *, in_channels: int = 3, out_channels: int = 1, **
     Raises:
         ValueError: when there is no such network, or it does not take an argument; the closest name is given.
     """
-    component = NETWORKS[look_up_option(name, list_networks())]
+    component = network_class(name)
     known = list(inspect.signature(component).parameters)
     for argument in arguments:
         look_up_option(argument, known)

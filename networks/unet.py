@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import ClassVar
 
 import torch
 from monai.networks.layers.factories import Conv, Pool
 from torch import nn
 
-from .blocks import Convolution, Named, TwoConv, UpCat, grouped_separable_conv, plain_conv
+from .blocks import Convolution, Named, TwoConv, UpCat, plain_conv
+from .sizes import check_size
 
 
 class UNet(nn.Module):
@@ -26,7 +28,7 @@ class UNet(nn.Module):
         features: channels of each level, from the full resolution down; each level halves the size. 64 to 1024 in
             five levels where ``None``.
         act: activation, by name or ``(name, {arguments})``.
-        norm: normalisation, by name or ``(name, {arguments})``.
+        norm: normalisation, by name or ``(name, {arguments})``; none where ``None``.
         dropout: probability 0-1 of dropping a channel after each activation.
         bias: whether the convolutions of the blocks have a bias.
         upsample: ``"deconv"`` (transposed convolution that halves the channels) or ``"nontrainable"`` (bilinear,
@@ -40,8 +42,13 @@ class UNet(nn.Module):
         torch.Size([1, 1, 33, 47])
     """
 
+    reference: ClassVar[str] = (
+        "Ronneberger O, Fischer P, Brox T. U-Net: Convolutional Networks for Biomedical Image Segmentation. "
+        "MICCAI 2015, https://doi.org/10.1007/978-3-319-24574-4_28"
+    )
     first_conv: Convolution = staticmethod(plain_conv)
     conv: Convolution = staticmethod(plain_conv)
+    up_cat: type[UpCat] = UpCat
     default_features: Sequence[int] = (64, 128, 256, 512, 1024)
 
     def __init__(
@@ -51,7 +58,7 @@ class UNet(nn.Module):
         out_channels: int = 1,
         features: Sequence[int] | None = None,
         act: Named = ("relu", {"inplace": True}),
-        norm: Named = "batch",
+        norm: Named | None = "batch",
         dropout: float = 0.0,
         bias: bool = False,
         upsample: str = "deconv",
@@ -62,53 +69,76 @@ class UNet(nn.Module):
             raise ValueError(f"features has {len(features)} level(s), a U-Net needs 2 or more; e.g. (16, 32, 64)")
         if upsample not in ("deconv", "nontrainable"):
             raise ValueError(f"upsample is {upsample!r}; set 'deconv' or 'nontrainable' (bilinear)")
-        block = partial(TwoConv, spatial_dims, act=act, norm=norm, dropout=dropout, bias=bias)
         levels = list(features)
         if upsample == "nontrainable":
             levels[-1] //= 2
-        self.divisor = 2 ** (len(levels) - 1)
+        self.spatial_dims = spatial_dims
+        self.two_conv = partial(TwoConv, spatial_dims, act=act, norm=norm, dropout=dropout, bias=bias)
+        self.smallest_size, self.divisor = 2 ** (len(levels) - 1), 1
         self.pool = Pool[Pool.MAX, spatial_dims](2)
         self.encoder = nn.ModuleList(
-            block(c_in, c_out, conv=self.conv if level else self.first_conv)
+            self.block(c_in, c_out, conv=self.conv if level else self.first_conv, skipped=level < len(levels) - 1)
             for level, (c_in, c_out) in enumerate(zip([in_channels, *levels], levels, strict=False))
         )
-        self.decoder = nn.ModuleList(self._up_levels(spatial_dims, levels, upsample, block))
+        self.decoder = nn.ModuleList(self.up_levels(levels, upsample))
         self.out = Conv[Conv.CONV, spatial_dims](features[0], out_channels, 1)
 
-    def _up_levels(self, spatial_dims: int, levels: list[int], upsample: str, block: partial[TwoConv]) -> list[UpCat]:
+    def block(
+        self, in_channels: int, out_channels: int, mid_channels: int | None = None, *, conv: Convolution, skipped: bool
+    ) -> nn.Module:
+        """What stands at each level.
+
+        Args:
+            in_channels: channels of its input.
+            out_channels: channels of its output.
+            mid_channels: channels between its two convolutions; ``out_channels`` where ``None``.
+            conv: makes each convolution.
+            skipped: whether its output goes into a skip connection.
+        """
+        convs = self.two_conv(in_channels, out_channels, mid_channels, conv=conv)
+        attention = self.attention(out_channels, skipped)
+        return nn.Sequential(convs, *attention) if attention else convs
+
+    def attention(self, channels: int, skipped: bool) -> list[nn.Module]:
+        """What follows the two convolutions of a block with ``channels`` channels: here nothing."""
+        return []
+
+    def up_levels(self, levels: list[int], upsample: str) -> list[UpCat]:
+        """The decoder, from the bottom up."""
         ups, channels = [], levels[-1]
         for i in range(len(levels) - 2, -1, -1):
             skip = levels[i]
             if upsample == "deconv":
-                up = Conv[Conv.CONVTRANS, spatial_dims](channels, skip, 2, stride=2)
-                ups.append(UpCat(up, block(2 * skip, skip, conv=self.conv)))
+                up = Conv[Conv.CONVTRANS, self.spatial_dims](channels, skip, 2, stride=2)
+                convs = self.block(2 * skip, skip, conv=self.conv, skipped=False)
                 channels = skip
             else:
-                mode = "bilinear" if spatial_dims == 2 else "trilinear"
+                mode = "bilinear" if self.spatial_dims == 2 else "trilinear"
                 up = nn.Upsample(scale_factor=2, mode=mode, align_corners=True)
                 out = skip // 2 if i else skip
-                ups.append(UpCat(up, block(channels + skip, out, (channels + skip) // 2, conv=self.conv)))
+                convs = self.block(channels + skip, out, (channels + skip) // 2, conv=self.conv, skipped=False)
                 channels = out
+            ups.append(self.up_cat(up, convs))
         return ups
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Raw logits.
 
         Args:
-            x: image of shape ``(B, in_channels, H, W)``; any H and W of at least ``divisor`` pixels (16 with five
+            x: image of shape ``(B, in_channels, H, W)``; any H and W of at least ``smallest_size`` pixels (16 with five
                 levels), odd ones too.
 
         Returns:
             logits of shape ``(B, out_channels, H, W)``.
 
         Raises:
-            ValueError: when the image is smaller than ``divisor``.
+            ValueError: when the image is smaller.
         """
-        if min(x.shape[2:]) < self.divisor:
-            raise ValueError(
-                f"image is {list(x.shape[2:])} pixels, this network needs at least {self.divisor} a side; "
-                "resize or pad it"
-            )
+        check_size(x, self.smallest_size, self.divisor)
+        return self.encode_decode(x)
+
+    def encode_decode(self, x: torch.Tensor) -> torch.Tensor:
+        """:meth:`forward` without looking at the size."""
         skips: list[torch.Tensor] = []
         for level, block in enumerate(self.encoder):
             if level > 0:
@@ -119,21 +149,3 @@ class UNet(nn.Module):
             x = up(x, skips[len(skips) - 2 - level])
         logits: torch.Tensor = self.out(x)
         return logits
-
-
-class UltraLightUNet(UNet):
-    """U-Net of depthwise and grouped pointwise convolutions: 239,676 parameters at 3 channels in, 1 out.
-
-    Each convolution of :class:`UNet` becomes a depthwise 3x3 and a pointwise 1x1 in 4 groups (one group in the first
-    block); the transposed convolutions stay ungrouped.
-
-    Depthwise separable convolutions: Chollet F. Xception. CVPR 2017, https://doi.org/10.1109/CVPR.2017.195.
-    Grouped pointwise convolutions: Zhang X et al. ShuffleNet. CVPR 2018, https://doi.org/10.1109/CVPR.2018.00716.
-
-    Args: as :class:`UNet`, with ``features`` from 16 to 256; each a multiple of 4 and, with ``"nontrainable"``, twice
-        the one above it or a multiple of 16.
-    """
-
-    first_conv = staticmethod(partial(grouped_separable_conv, groups=1))
-    conv = staticmethod(grouped_separable_conv)
-    default_features = (16, 32, 64, 128, 256)

@@ -35,6 +35,15 @@ def commit() -> str | None:
         return None
 
 
+def cpu_name() -> str:
+    """The CPU, with the widest of its units that matter here."""
+    import torch
+
+    able: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    units = [unit for unit in ("amx_bf16", "avx512_bf16", "avx512_f", "avx2") if able.get(unit)]
+    return f"{able.get('cpu_name') or platform.processor()} ({units[0] if units else 'no AVX2'})"
+
+
 def data_hash(dataset_dir: str | Path) -> str:
     """SHA-256 that names the images, masks and splits of a data set, wherever its files lie."""
     from .data.index import dataset_hash

@@ -3,25 +3,41 @@
 from __future__ import annotations
 
 import json
+import sys
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
 from .console import show_table
 
-
-def networks() -> None:
-    """The networks there are."""
-    from ...networks import create_network, describe_network, list_networks
-
-    rows = []
-    for name in list_networks():
-        parameters = sum(p.numel() for p in create_network(name, in_channels=3, out_channels=1).parameters())
-        rows.append([name, f"{parameters:,}", describe_network(name)])
-    show_table("networks", ["name", "parameters (3 in, 1 out)", "what it is"], rows)
+AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
 
-def info(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
+def networks(as_json: AsJson = False) -> None:
+    """The networks there are, and what each costs with 3 channels in and 1 out."""
+    from ...networks import list_networks, network_facts
+
+    facts = [network_facts(name) for name in list_networks()]
+    if as_json:
+        print(json.dumps([asdict(each) for each in facts], indent=2))
+        return
+    columns = ["name", "parameters", "MACs", "smallest", "divisor", "DOI"]
+    rows = [
+        [
+            each.name,
+            f"{each.parameters:,}",
+            f"{each.macs / 1e9:.2f} G at {each.side}",
+            each.smallest_size,
+            "one size" if each.divisor == sys.maxsize else each.divisor,
+            each.reference.split("https://doi.org/")[-1],
+        ]
+        for each in facts
+    ]
+    show_table("networks; a side has the smallest number of pixels plus a multiple of the divisor", columns, rows)
+
+
+def info(as_json: AsJson = False) -> None:
     """Versions, machine and what it computes in."""
     import psutil
     import torch

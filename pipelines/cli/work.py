@@ -33,14 +33,25 @@ def train(
         typer.Option("--set", metavar="ID=VALUE", help="Set an id of the bundle, e.g. max_epochs=20."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was broken off.")] = False,
+    compare: Annotated[
+        str | None, typer.Option(metavar="NETWORK,...", help="Train these networks alike; OUT gets one table.")
+    ] = None,
+    minutes: Annotated[float | None, typer.Option(help="With --compare: each network's time to train.")] = None,
 ) -> None:
     """Train a bundle; the run is a bundle, too."""
-    run = out or Path("runs") / Path(find_bundle(bundle)).resolve().name
+    if (compare is None) != (minutes is None) or (compare and network):
+        raise DelineateError("--compare goes with --minutes and without --network: --compare unet,se_unet --minutes 10")
+    run = out or Path("runs") / (find_bundle(bundle).resolve().name + ("_compare" if compare else ""))
     if not (data / "datalist.json").is_file():
         raise DelineateError(
             f"{data} has no datalist.json; index the images first: delineate data index SOURCE --out {data}"
         )
     values = parse_settings(set_ or [])
+    if compare is not None and minutes is not None:
+        from .compare import compare_networks
+
+        compare_networks(find_bundle(bundle), data, run, compare, minutes, loss, values, resume)
+        return
     overlays = [part(kind, name) for kind, name in (("networks", network), ("losses", loss)) if name]
     if resume:
         check_resumable(run, values, overlays)

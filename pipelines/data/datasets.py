@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from monai.data import CacheDataset, Dataset, MetaTensor, PersistentDataset, load_decathlon_datalist
 from monai.data.utils import pickle_hashing
 from monai.transforms import Compose
-from torch.utils.data import IterableDataset
+from torch.utils.data import DistributedSampler, IterableDataset
 
 from ..errors import DelineateError, InputError, UnknownNameError
 
@@ -146,6 +147,35 @@ class AugmentedDataset(torch.utils.data.Dataset[Any]):
         # plain tensors: MONAI's random transforms note themselves in the metadata, which is the cache's own
         item = {k: v.as_tensor() if isinstance(v, MetaTensor) else v for k, v in self.data[index].items()}
         return self.transform(item)
+
+
+class EpochSampler(DistributedSampler[Any]):
+    """The order of the items in an epoch, from seed and epoch alone; the first ``length`` of it where that is given.
+
+    Ignite's ``epoch_length`` would go on with the order of the epoch before, which a resumed training does not know.
+    MONAI's trainer tells the epoch to any ``DistributedSampler``.
+
+    Args:
+        dataset: what is drawn from.
+        seed: non-negative integer.
+        length: items an epoch; all where ``None``, or where there are no more.
+
+    Raises:
+        DelineateError: when ``length`` is below 1.
+    """
+
+    def __init__(self, dataset: torch.utils.data.Dataset[Any], seed: int = 0, length: int | None = None) -> None:
+        super().__init__(dataset, num_replicas=1, rank=0, seed=seed)
+        if length is not None and length < 1:
+            raise DelineateError(f"an epoch of {length} items has no batch; set epoch_length to null, 1 or more")
+        self.length = length
+
+    def __iter__(self) -> Iterator[Any]:
+        return islice(super().__iter__(), self.length)
+
+    def __len__(self) -> int:
+        every = super().__len__()
+        return every if self.length is None else min(self.length, every)
 
 
 class StreamDataset(IterableDataset[Any]):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -146,6 +147,22 @@ def test_gradients_reach_the_network() -> None:
     assert spy.conv.weight.grad.dtype == torch.float32
 
 
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_each_of_several_logits_comes_back_as_one_alone(kind: type) -> None:
+    spy = Spy()
+
+    def supervised(x: torch.Tensor) -> Any:
+        return kind((spy(x), spy(x[..., ::2, ::2])))
+
+    several = PrecisionInferer(precision="bfloat16")(MetaTensor(image()), supervised)
+    assert isinstance(several, list)
+    assert [(type(x), x.dtype, tuple(x.shape[2:])) for x in several] == [
+        (torch.Tensor, torch.float32, (32, 48)),
+        (torch.Tensor, torch.float32, (16, 24)),
+    ]
+    assert all(x.is_contiguous() for x in several)
+
+
 def test_each_network_is_laid_out() -> None:
     inferer, spies = PrecisionInferer(), [Spy(), Spy()]
     for spy in spies:
@@ -159,3 +176,60 @@ def test_a_plain_function_and_a_volume_are_taken_too() -> None:
 
     volume = torch.ones(1, 1, 2, 3, 4)
     assert torch.equal(PrecisionInferer()(volume, double), 2 * volume)
+
+
+def small_net() -> nn.Module:
+    torch.manual_seed(0)
+    return UltraLightUNet(features=(4, 8, 16)).eval()
+
+
+def infer(inferer: PrecisionInferer, net: nn.Module) -> torch.Tensor:
+    with torch.no_grad():
+        logits: torch.Tensor = inferer(image(), net)
+    return logits
+
+
+def test_weights_cast_once_give_what_autocast_gives() -> None:
+    net, inferer = small_net(), PrecisionInferer(precision="bfloat16")
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        expected = net(image().contiguous(memory_format=torch.channels_last)).float()
+    assert torch.equal(infer(inferer, net), expected)
+
+
+def test_weights_that_change_are_cast_anew() -> None:
+    net, inferer = small_net(), PrecisionInferer(precision="bfloat16")
+    before = infer(inferer, net)
+    with torch.no_grad():
+        next(net.parameters()).mul_(3)
+    after = infer(inferer, net)
+    assert not torch.equal(after, before)
+    assert torch.equal(after, infer(PrecisionInferer(precision="bfloat16"), net))
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_network_keeps_its_own_weights(fails: bool) -> None:
+    net = small_net()
+    own = {name: (id(p), p.dtype) for name, p in net.named_parameters()}
+    if fails:
+        net.register_forward_hook(lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            infer(PrecisionInferer(precision="bfloat16"), net)
+    else:
+        infer(PrecisionInferer(precision="bfloat16"), net)
+    assert {name: (id(p), p.dtype) for name, p in net.named_parameters()} == own
+
+
+def test_weights_made_in_inference_mode_are_taken_too() -> None:
+    with torch.inference_mode():
+        net = small_net()
+        logits = PrecisionInferer(precision="bfloat16")(image(), net)
+    assert torch.equal(logits, infer(PrecisionInferer(precision="bfloat16"), small_net()))
+
+
+def test_threads_that_share_a_network_leave_it_its_weights() -> None:
+    net, inferer = small_net(), PrecisionInferer(precision="bfloat16")
+    expected = infer(inferer, net)
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda _: infer(inferer, net), range(16)))
+    assert all(torch.equal(result, expected) for result in results)
+    assert {p.dtype for p in net.parameters()} == {torch.float32}

@@ -1,0 +1,246 @@
+"""What each network costs on this machine: time of an image, images a second in training, peak memory.
+
+    python benchmarks/networks.py --out benchmarks/networks.csv
+    python benchmarks/networks.py --out benchmarks/networks.csv --append --device cuda
+    python benchmarks/networks.py --out benchmarks/networks.csv --append --networks unet cmunext
+
+Of each network, with 3 channels in and 1 out, untrained:
+
+* inference: one image of 256x256, or of the next size that the network takes (``side``);
+* training: batches of 4 at 128x128 or the next size (``training_side``), forward, loss, backward, AdamW;
+* ``float32``: plain PyTorch, contiguous; ``default``: what ``PrecisionInferer`` chooses (``precision``), channels_last.
+  The two take turns in one process, each with its own copy of the network; medians of at least 3 turns and 3 s;
+* ``_mb``: what the process holds at most with the network, in default precision, less what it held before it (10^6
+  bytes); on a GPU what PyTorch allocates there.
+
+Inference and training of each network have a process of their own. A network that fails has the reason in its row
+(``error``), and the rest go on. Leave the machine alone meanwhile: where others want the same cores, each thread waits
+for the other, and figures are many times too high.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import inspect
+import os
+import re
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.inferers import Inferer, SimpleInferer
+from monai.losses import DeepSupervisionLoss
+from torch import nn
+
+from delineate.networks import create_network, list_networks
+from delineate.networks.facts import count_macs
+from delineate.networks.registry import network_class
+from delineate.networks.sizes import next_size
+from delineate.pipelines.files import replacing
+from delineate.pipelines.inferers import PrecisionInferer, fastest_precision
+from delineate.pipelines.versions import commit, cpu_name, versions
+
+SIDE, TRAINING_SIDE, BATCH, THREADS = 256, 128, 4, min(2, os.cpu_count() or 1)
+SECONDS, FEWEST = 3.0, 3
+COLUMNS = [
+    "network",
+    "parameters",
+    "macs",
+    "side",
+    "float32_ms",
+    "default_ms",
+    "latency_ratio",
+    "inference_turns",
+    "inference_mb",
+    "training_side",
+    "float32_images_s",
+    "default_images_s",
+    "training_ratio",
+    "training_turns",
+    "training_mb",
+    "precision",
+    "device",
+    "cpu",
+    "threads",
+    "torch",
+    "monai",
+    "commit",
+    "error",
+]
+Row = dict[str, Any]
+
+
+def build(name: str, side: int) -> nn.Module:
+    """The network, for square images of ``side`` pixels; always with the same weights."""
+    wanted = {"mirror": True, "img_size": side}  # logits that cover the image; a network for one size
+    known = inspect.signature(network_class(name)).parameters
+    torch.manual_seed(0)
+    return create_network(name, **{argument: value for argument, value in wanted.items() if argument in known})
+
+
+def cost(name: str, pixels: int) -> Row:
+    """Without computing: the first side of at least ``pixels`` that the network takes, parameters, MACs."""
+    with torch.device("meta"):
+        network: Any = build(name, pixels).eval()
+    side = next_size(pixels, network.smallest_size, network.divisor)
+    parameters = sum(p.numel() for p in network.parameters())
+    return {"parameters": parameters, "macs": count_macs(network, side), "side": side}
+
+
+def infer(name: str, device: torch.device) -> Row:
+    torch.set_num_threads(THREADS)
+    row = cost(name, SIDE)
+    image, before = torch.rand(1, 3, row["side"], row["side"]).to(device), peak_mb(device)
+    network, inferer = build(name, row["side"]).to(device).eval(), PrecisionInferer()
+    with torch.inference_mode():
+        for _ in range(2):
+            inferer(image, network)
+    row["inference_mb"] = round(peak_mb(device) - before, 1)
+    plain = build(name, row["side"]).to(device).eval()
+    with torch.inference_mode():
+        seconds = take_turns({"float32": lambda: plain(image), "default": lambda: inferer(image, network)}, device)
+    medians = {precision: statistics.median(taken) for precision, taken in seconds.items()}
+    return row | {
+        "float32_ms": round(1000 * medians["float32"], 2),
+        "default_ms": round(1000 * medians["default"], 2),
+        "latency_ratio": round(medians["float32"] / medians["default"], 2),
+        "inference_turns": len(seconds["default"]),
+    }
+
+
+def train(name: str, device: torch.device) -> Row:
+    torch.set_num_threads(THREADS)
+    side = cost(name, TRAINING_SIDE)["side"]
+    images, labels = torch.rand(BATCH, 3, side, side).to(device), torch.rand(BATCH, 1, side, side).round().to(device)
+    before = peak_mb(device)
+    default = training_step(build(name, side).to(device), PrecisionInferer(), images, labels)
+    for _ in range(2):
+        default()
+    memory = round(peak_mb(device) - before, 1)
+    float32 = training_step(build(name, side).to(device), SimpleInferer(), images, labels)
+    seconds = take_turns({"float32": float32, "default": default}, device)
+    medians = {precision: statistics.median(taken) for precision, taken in seconds.items()}
+    return {
+        "training_side": side,
+        "float32_images_s": round(BATCH / medians["float32"], 2),
+        "default_images_s": round(BATCH / medians["default"], 2),
+        "training_ratio": round(medians["float32"] / medians["default"], 2),
+        "training_turns": len(seconds["default"]),
+        "training_mb": memory,
+    }
+
+
+def training_step(
+    network: nn.Module, inferer: Inferer, images: torch.Tensor, labels: torch.Tensor
+) -> Callable[[], None]:
+    network.train()
+    loss = DeepSupervisionLoss(nn.BCEWithLogitsLoss())  # of logits, or of a list of them
+    optimizer = torch.optim.AdamW(network.parameters())
+
+    def step() -> None:
+        optimizer.zero_grad()
+        loss(inferer(images, network), labels).backward()
+        optimizer.step()
+
+    return step
+
+
+def take_turns(calls: Mapping[str, Callable[[], object]], device: torch.device) -> dict[str, list[float]]:
+    """Seconds of each call; the first turn warms up and does not count."""
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    end, turn = float("inf"), 0
+    while turn <= FEWEST or time.perf_counter() < end:
+        for name, call in calls.items():
+            seconds[name].append(timed(call, device))
+        if turn == 0:
+            end = time.perf_counter() + SECONDS
+        turn += 1
+    return {name: taken[1:] for name, taken in seconds.items()}
+
+
+def timed(call: Callable[[], object], device: torch.device) -> float:
+    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    wait()
+    start = time.perf_counter()
+    call()
+    wait()
+    return time.perf_counter() - start
+
+
+def peak_mb(device: torch.device) -> float:
+    """The most memory that was held so far, in 10^6 bytes."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated() / 1e6
+    status = Path("/proc/self/status")
+    if found := re.search(r"VmHWM:\s+(\d+) kB", status.read_text() if status.exists() else ""):
+        return int(found[1]) * 1024 / 1e6  # Linux lets ru_maxrss begin with what the parent process held
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
+
+
+def measure(name: str, device: torch.device) -> Row:
+    """The network's row: figures, or why there are none."""
+    row = {
+        "network": name,
+        "precision": str(fastest_precision(device)[0]).removeprefix("torch."),
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
+        "cpu": cpu_name(),
+        "threads": THREADS,
+        "torch": versions()["torch"],
+        "monai": versions()["monai"],
+        "commit": commit(),
+    }
+    errors = []
+    for job in (infer, train):
+        try:
+            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+                row |= process.submit(job, name, device).result()
+        except Exception as error:
+            errors.append(" ".join(f"{job.__name__}: {type(error).__name__}: {error}".split()))
+    return row | {"error": "; ".join(errors)}
+
+
+def read(path: Path) -> list[Row]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def write(path: Path, rows: Iterable[Row]) -> None:
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def identity(row: Row) -> tuple[str, ...]:
+    """What a row measures: another of the same takes its place."""
+    return row["network"], row["device"], row["cpu"] if row["device"] == "cpu" else ""
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--out", type=Path, required=True)
+    arguments.add_argument("--networks", nargs="+", choices=list_networks(), default=list_networks(), metavar="NAME")
+    arguments.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    arguments.add_argument("--append", action="store_true", help="keep rows of other networks and devices in --out")
+    options = arguments.parse_args()
+    if options.device == "cuda" and not torch.cuda.is_available():
+        arguments.error("PyTorch sees no GPU here; leave out --device, or install a torch that is built for it")
+    rows = {identity(row): row for row in read(options.out)} if options.append and options.out.exists() else {}
+    for name in options.networks:
+        row = measure(name, torch.device(options.device))
+        rows[identity(row)] = row
+        write(options.out, rows.values())
+        print({column: row[column] for column in COLUMNS if column in row}, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""What each network is and costs, without computing with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from .registry import create_network, describe_network
+from .sizes import next_size
+
+
+@dataclass(frozen=True)
+class NetworkFacts:
+    """One row of ``delineate networks``: of a network with 3 channels in and 1 out.
+
+    Attributes:
+        name: as :func:`~delineate.networks.create_network` takes it.
+        description: one line.
+        parameters: how many numbers are trained.
+        macs: multiply-accumulates of one image (half of what is called FLOPs), of convolutions and matrix products.
+        side: pixels a side of that image: 256, or the next size that the network takes.
+        smallest_size: pixels a side of the smallest image that it takes.
+        divisor: a side has ``smallest_size`` pixels plus a multiple of this; 1: any size.
+        reference: where it was published.
+    """
+
+    name: str
+    description: str
+    parameters: int
+    macs: int
+    side: int
+    smallest_size: int
+    divisor: int
+    reference: str
+
+
+def network_facts(name: str) -> NetworkFacts:
+    """The facts of the network called ``name``.
+
+    Raises:
+        ValueError: when there is no such network; the closest name is given.
+    """
+    with torch.device("meta"):
+        network: Any = create_network(name, in_channels=3, out_channels=1).eval()
+    smallest, divisor = network.smallest_size, network.divisor
+    side = next_size(256, smallest, divisor)
+    return NetworkFacts(
+        name=name,
+        description=describe_network(name),
+        parameters=sum(p.numel() for p in network.parameters()),
+        macs=count_macs(network, side),
+        side=side,
+        smallest_size=smallest,
+        divisor=divisor,
+        reference=network.reference,
+    )
+
+
+def count_macs(network: nn.Module, side: int, in_channels: int = 3) -> int:
+    """Multiply-accumulates of one image ``(1, in_channels, side, side)``, of convolutions and matrix products.
+
+    Nothing is computed where ``network`` is on the device ``meta``.
+    """
+    image = torch.zeros(1, in_channels, side, side, device=next(network.parameters()).device)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network(image)
+    return int(counter.get_total_flops()) // 2

@@ -1,0 +1,109 @@
+"""Networks compared by whole processes; one killed at any moment goes on to the same table."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+from processes import DELINEATE, Done, delineate, environment, refusal, succeeded
+
+pytestmark = pytest.mark.slow
+SMALL = ("train", "skin_lesion", "--compare", "unet,ultra_light_unet", "--set", "image_size=[64,64]",
+         "--set", "network_def::features=[8,16,32]", "--minutes", "0.05", "--out", "out")  # fmt: skip
+
+
+def rows(out: Path) -> dict[str, dict[str, str]]:
+    with (out / "compare.csv").open(newline="") as file:
+        return {row["network"]: row for row in csv.DictReader(file)}
+
+
+def epochs(run: Path) -> int:
+    history = run / "logs" / "history.csv"
+    return len(history.read_text().splitlines()) - 1 if history.is_file() else 0
+
+
+def stop_when(ready: Callable[[], bool], how: signal.Signals, *words: str | Path, cwd: Path) -> None:
+    """Start ``delineate``, stop it when ``ready``; the process that it trains in must end, too."""
+    with (cwd / "stopped.log").open("ab") as log:
+        process = subprocess.Popen(
+            [str(word) for word in (DELINEATE, *words)],
+            cwd=cwd, env=environment(), stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not ready() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    assert process.poll() is None, f"ended before it was stopped:\n{(cwd / 'stopped.log').read_text()}"
+    children = psutil.Process(process.pid).children(recursive=True)
+    os.killpg(process.pid, how) if how == signal.SIGINT else process.send_signal(how)
+    assert process.wait(20) != 0
+    assert not psutil.wait_procs(children, timeout=20)[1]
+
+
+@pytest.fixture(scope="module")
+def stopped(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Done]:
+    """A comparison, killed before its first network was begun, interrupted and killed while that trains, resumed."""
+    folder = tmp_path_factory.mktemp("compare")
+    out, begin = folder / "out", (*SMALL, "--data", dataset)
+    stop_when((out / "compare.json").is_file, signal.SIGKILL, *begin, cwd=folder)
+    stop_when(lambda: epochs(out / "unet") >= 1, signal.SIGINT, *begin, "--resume", cwd=folder)
+    before = epochs(out / "unet")
+    stop_when(lambda: epochs(out / "unet") > before, signal.SIGKILL, *begin, "--resume", cwd=folder)
+    return folder, succeeded(delineate(*begin, "--resume", cwd=folder))
+
+
+def test_the_table_has_all_networks(stopped: tuple[Path, Done]) -> None:
+    folder, done = stopped
+    table = rows(folder / "out")
+    assert table.keys() == {"unet", "ultra_light_unet"}
+    assert {row["images"] for row in table.values()} == {"3"}
+    assert len({row["dataset_hash"] for row in table.values()}) == 1
+    for row in table.values():
+        assert 0 <= float(row["dice_low"]) <= float(row["dice"]) <= float(row["dice_high"]) <= 1
+        assert int(row["steps"]) >= 5
+        assert float(row["latency_ms"]) > 0
+    printed = [line.split("\t")[0] for line in done.stdout.splitlines() if line.count("\t") == 9]
+    assert printed == sorted(table, key=lambda name: -float(table[name]["dice"]))
+
+
+def test_a_stopped_training_ends_as_one_that_was_not(stopped: tuple[Path, Done], dataset: Path, tmp_path: Path) -> None:
+    run = stopped[0] / "out" / "unet"
+    again = tmp_path / "unet"
+    again.mkdir()
+    for name in ("configs", "docs"):
+        (again / name).symlink_to(run / name)
+    succeeded(delineate("train", "skin_lesion", "--data", dataset, "--out", again, "--resume"))
+    one, other = (torch.load(f / "models/last.pt", weights_only=True) for f in (run, again))
+    assert all(torch.equal(one["network"][name], other["network"][name]) for name in other["network"])
+    assert one["iteration"] == other["iteration"] == int(rows(run.parent)["unet"]["steps"])
+
+
+def test_what_is_finished_is_kept(stopped: tuple[Path, Done], dataset: Path) -> None:
+    out = stopped[0] / "out"
+    before = {p: p.stat().st_mtime_ns for run in ("unet", "ultra_light_unet") for p in (out / run).rglob("*")}
+    table = rows(out)
+    succeeded(delineate(*SMALL, "--data", dataset, "--resume", cwd=out.parent))
+    assert {p: p.stat().st_mtime_ns for run in ("unet", "ultra_light_unet") for p in (out / run).rglob("*")} == before
+    assert rows(out) == table
+
+
+def test_each_network_is_a_bundle(stopped: tuple[Path, Done]) -> None:
+    assert "passes" in succeeded(delineate("bundle", "verify", stopped[0] / "out" / "unet")).stdout
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [((), "there already"), (("--resume", "--minutes", "1"), "begun with other minutes")],
+    ids=["occupied", "other terms"],
+)
+def test_what_would_mix_two_comparisons_is_refused(
+    more: tuple[str, ...], message: str, stopped: tuple[Path, Done], dataset: Path
+) -> None:
+    assert message in refusal(delineate(*SMALL, "--data", dataset, *more, cwd=stopped[0]))

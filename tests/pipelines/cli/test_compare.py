@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from monai.bundle import ConfigParser
+
+from delineate.pipelines.bundles import shipped_bundles
+from delineate.pipelines.cli import compare as module
+from delineate.pipelines.cli.compare import Job, compare_networks
+from delineate.pipelines.cli.work import train
+from delineate.pipelines.errors import DelineateError
+
+ROW = {
+    "parameters": 1, "macs": 2, "dice": 0.5, "dice_low": 0.4, "dice_high": 0.6, "iou": 0.3, "latency_ms": 1.0,
+    "epochs": 5, "steps": 5, "training_minutes": 1, "precision": "float32", "images": 3, "refused": 0, "seed": 0,
+    "device": "a CPU", "threads": 1,
+}  # fmt: skip
+
+
+def compare(out: Path, networks: str = "unet,se_unet", minutes: float = 1, **values: Any) -> None:
+    compare_networks(shipped_bundles()["skin_lesion"], out.parent, out, networks, minutes, None, values, resume=False)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"networks": "unet,unett"}, "did you mean 'unet'"),
+        ({"networks": "unet,unet"}, "name each network once"),
+        ({"networks": " ,"}, "got nothing"),
+        ({"minutes": 0}, "give each network some time"),
+        ({"minutes": float("nan")}, "give each network some time"),
+        ({"max_epochs": 3}, "decides on max_epochs"),
+        ({"learning_rat": 3}, "did you mean 'learning_rate'"),
+    ],
+    ids=str,
+)
+def test_what_would_fail_later_is_refused_at_once(wrong: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(DelineateError, match=message):
+        compare(tmp_path / "out", **wrong)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"compare": "unet"},
+        {"minutes": 3.0},
+        {"compare": "unet", "minutes": 3.0, "network": "unet"},
+        {"compare": "", "network": "unet"},
+    ],
+    ids=str,
+)
+def test_options_that_do_not_go_together_are_refused(options: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(DelineateError, match="--compare goes with --minutes and without --network"):
+        train("skin_lesion", tmp_path, tmp_path / "out", **options)
+
+
+def job(run: Path) -> Job:
+    return Job(shipped_bundles()["skin_lesion"], run.parent, run, "unet", 1, {}, ())
+
+
+def test_why_a_process_failed_is_told(tmp_path: Path) -> None:
+    reason = module._in_its_process(job(tmp_path / "run"))
+    assert reason is not None
+    assert "no datalist.json" in reason
+
+
+class Deadly:
+    """Who unpickles it aborts."""
+
+    def __reduce__(self) -> Any:
+        return os.abort, ()
+
+
+def test_a_killed_process_is_told_by_its_signal(tmp_path: Path) -> None:
+    deadly = replace(job(tmp_path / "run"), values=Deadly())
+    assert module._in_its_process(deadly) == "its process was killed by signal 6; memory?"
+
+
+def test_what_a_component_raised_is_told_not_what_monai_made_of_it(capsys: pytest.CaptureFixture[str]) -> None:
+    wrong = {"_target_": "torch.nn.Conv2d", "in_channels": 3, "out_channels": 4, "kernel_size": 3, "groups": 7}
+    with pytest.raises(RuntimeError, match="Failed to instantiate") as wrapped:
+        ConfigParser({"c": wrong}).get_parsed_content("c")
+    assert module._told(wrapped.value) == "ValueError: in_channels must be divisible by groups"
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_one_network_that_fails_is_named_and_the_rest_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def in_its_process(job: Job) -> str | None:
+        if job.network == "unet":
+            return "out of memory"
+        (job.run / "evaluation").mkdir(parents=True)
+        (job.run / "evaluation/compare.json").write_text(json.dumps(ROW | {"network": job.network}))
+        return None
+
+    monkeypatch.setattr(module, "_in_its_process", in_its_process)
+    (tmp_path / "datalist.json").write_text('{"training": [], "validation": [], "test": []}')
+    with pytest.raises(typer.Exit) as ended:
+        compare(tmp_path / "out")
+    assert ended.value.exit_code == 1
+    assert (tmp_path / "out/compare.csv").read_text().splitlines()[-1].endswith(",out of memory")
+    page = (tmp_path / "out/compare.md").read_text()
+    assert "| se_unet |" in page
+    assert "- unet: out of memory" in page
