@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from functools import partial
 from typing import ClassVar
 
-import torch
 from monai.networks.layers.factories import Conv, Pool
 from monai.networks.layers.simplelayers import SkipConnection
 from monai.networks.layers.utils import get_act_layer, get_norm_layer
 from torch import nn
 
 from .blocks import Named, UpCat, plain_conv
-from .sizes import check_size
+from .encoder_decoder import EncoderDecoder
 
 
 class _Units:
@@ -59,7 +58,7 @@ class _Units:
         return UpCat(nn.Sequential(up, self.conv(below, skip)), fusion)
 
 
-class CMUNeXt(nn.Module):
+class CMUNeXt(EncoderDecoder):
     """CMUNeXt: 3,149,185 parameters at 3 channels in, 1 out.
 
     Based on: Tang F et al. CMUNeXt: An Efficient Medical Image Segmentation Network Based on Large Kernel and Skip
@@ -119,35 +118,10 @@ class CMUNeXt(nn.Module):
             raise ValueError(f"kernel_sizes is {tuple(kernel_sizes)}, an even kernel shifts the image; set odd ones")
         levels = list(features)
         make = _Units(spatial_dims, act, conv_act, norm)
-        self.smallest_size, self.divisor = 2 ** (len(levels) - 1), 1
-        self.stem = make.conv(in_channels, levels[0])
-        self.pool = Pool[Pool.MAX, spatial_dims](2)
-        self.encoder = nn.ModuleList(map(make.level, [levels[0], *levels], levels, depths, kernel_sizes))
-        self.decoder = nn.ModuleList(map(make.skip_fusion, levels[:0:-1], levels[-2::-1]))
-        self.out = Conv[Conv.CONV, spatial_dims](levels[0], out_channels, 1)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Raw logits.
-
-        Args:
-            x: image of shape ``(B, in_channels, H, W)``; any H and W of at least ``smallest_size`` pixels (16 with five
-                levels), odd ones too.
-
-        Returns:
-            logits of shape ``(B, out_channels, H, W)``.
-
-        Raises:
-            ValueError: when the image is smaller.
-        """
-        check_size(x, self.smallest_size, self.divisor)
-        x = self.stem(x)
-        skips: list[torch.Tensor] = []
-        for level, block in enumerate(self.encoder):
-            if level > 0:
-                skips.append(x)
-                x = self.pool(x)
-            x = block(x)
-        for up in self.decoder:
-            x = up(x, skips.pop())
-        logits: torch.Tensor = self.out(x)
-        return logits
+        self.assemble(
+            encoder=map(make.level, [levels[0], *levels], levels, depths, kernel_sizes),
+            pool=Pool[Pool.MAX, spatial_dims](2),
+            decoder=map(make.skip_fusion, levels[:0:-1], levels[-2::-1]),
+            out=Conv[Conv.CONV, spatial_dims](levels[0], out_channels, 1),
+            stem=make.conv(in_channels, levels[0]),
+        )

@@ -99,7 +99,8 @@ class MedNeXt(MonaiNetwork, nets.MedNeXt):
 
     Args: ``spatial_dims`` (2 or 3), ``in_channels``, ``out_channels``, and
 
-        init_filters: channels of the first level; each one below has twice as many.
+        init_filters: channels of the first level; each one below has twice as many. With fewer than 16, training on a
+            CPU may crash: https://github.com/uxlfoundation/oneDNN/issues/6035.
         encoder_expansion_ratio: channels inside an encoder block over those outside, for all levels or each.
         decoder_expansion_ratio: the same, for the decoder.
         bottleneck_expansion_ratio: the same, for the bottom.

@@ -11,7 +11,7 @@ from monai.networks.layers.utils import get_act_layer, get_norm_layer
 from torch import nn
 
 from .blocks import Named, UpCat
-from .sizes import check_size
+from .encoder_decoder import EncoderDecoder
 
 
 def _unit(
@@ -70,7 +70,7 @@ class CMRF(nn.Module):
         return mixed
 
 
-class TinyUNet(nn.Module):
+class TinyUNet(EncoderDecoder):
     """TinyU-Net: 481,105 parameters at 3 channels in, 1 out.
 
     Based on: Chen J et al. TinyU-Net: Lighter Yet Better U-Net with Cascaded Multi-receptive Fields. MICCAI 2024,
@@ -119,36 +119,10 @@ class TinyUNet(nn.Module):
             raise ValueError("features has no level, TinyUNet needs 1 or more; e.g. (64, 128, 256, 512)")
         levels = list(features)
         block = partial(CMRF, cascade=cascade, act=act, norm=norm)
-        self.smallest_size, self.divisor = 2 ** len(levels), 1
-        self.pool = nn.MaxPool2d(2)
-        self.encoder = nn.ModuleList(
-            block(c_in, c_out) for c_in, c_out in zip([in_channels, *levels], levels, strict=False)
-        )
-        self.decoder = nn.ModuleList(
+        encoder = [block(c_in, c_out) for c_in, c_out in zip([in_channels, *levels], levels, strict=False)]
+        decoder = [
             UpCat(nn.Upsample(scale_factor=2, mode="bicubic", align_corners=False), block(below + skip, skip))
             for below, skip in zip([levels[-1], *levels[:0:-1]], levels[::-1], strict=True)
-        )
-        self.out = nn.Conv2d(levels[0], out_channels, 1)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Raw logits.
-
-        Args:
-            x: image of shape ``(B, in_channels, H, W)``; any H and W of at least ``smallest_size`` pixels (16 with four
-                levels), odd ones too.
-
-        Returns:
-            logits of shape ``(B, out_channels, H, W)``.
-
-        Raises:
-            ValueError: when the image is smaller.
-        """
-        check_size(x, self.smallest_size, self.divisor)
-        skips: list[torch.Tensor] = []
-        for block in self.encoder:
-            skips.append(block(x))
-            x = self.pool(skips[-1])
-        for up in self.decoder:
-            x = up(x, skips.pop())
-        logits: torch.Tensor = self.out(x)
-        return logits
+        ]
+        bottom = nn.Identity()
+        self.assemble([*encoder, bottom], nn.MaxPool2d(2), decoder, nn.Conv2d(levels[0], out_channels, 1))

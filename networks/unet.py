@@ -1,4 +1,4 @@
-"""The U-Net family: one encoder-decoder, made of interchangeable blocks."""
+"""The U-Net, whose blocks its variants change."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ from collections.abc import Sequence
 from functools import partial
 from typing import ClassVar
 
-import torch
 from monai.networks.layers.factories import Conv, Pool
 from torch import nn
 
 from .blocks import Convolution, Named, TwoConv, UpCat, plain_conv
-from .sizes import check_size
+from .encoder_decoder import EncoderDecoder
 
 
-class UNet(nn.Module):
+class UNet(EncoderDecoder):
     """U-Net with batch norm and padded convolutions.
 
     Based on: Ronneberger O, Fischer P, Brox T. U-Net: Convolutional Networks for Biomedical Image Segmentation.
@@ -74,14 +73,13 @@ class UNet(nn.Module):
             levels[-1] //= 2
         self.spatial_dims = spatial_dims
         self.two_conv = partial(TwoConv, spatial_dims, act=act, norm=norm, dropout=dropout, bias=bias)
-        self.smallest_size, self.divisor = 2 ** (len(levels) - 1), 1
-        self.pool = Pool[Pool.MAX, spatial_dims](2)
-        self.encoder = nn.ModuleList(
+        encoder = [
             self.block(c_in, c_out, conv=self.conv if level else self.first_conv, skipped=level < len(levels) - 1)
             for level, (c_in, c_out) in enumerate(zip([in_channels, *levels], levels, strict=False))
-        )
-        self.decoder = nn.ModuleList(self.up_levels(levels, upsample))
-        self.out = Conv[Conv.CONV, spatial_dims](features[0], out_channels, 1)
+        ]
+        decoder = self.up_levels(levels, upsample)
+        out = Conv[Conv.CONV, spatial_dims](features[0], out_channels, 1)
+        self.assemble(encoder, Pool[Pool.MAX, spatial_dims](2), decoder, out)
 
     def block(
         self, in_channels: int, out_channels: int, mid_channels: int | None = None, *, conv: Convolution, skipped: bool
@@ -120,32 +118,3 @@ class UNet(nn.Module):
                 channels = out
             ups.append(self.up_cat(up, convs))
         return ups
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Raw logits.
-
-        Args:
-            x: image of shape ``(B, in_channels, H, W)``; any H and W of at least ``smallest_size`` pixels (16 with five
-                levels), odd ones too.
-
-        Returns:
-            logits of shape ``(B, out_channels, H, W)``.
-
-        Raises:
-            ValueError: when the image is smaller.
-        """
-        check_size(x, self.smallest_size, self.divisor)
-        return self.encode_decode(x)
-
-    def encode_decode(self, x: torch.Tensor) -> torch.Tensor:
-        """:meth:`forward` without looking at the size."""
-        skips: list[torch.Tensor] = []
-        for level, block in enumerate(self.encoder):
-            if level > 0:
-                x = self.pool(x)
-            x = block(x)
-            skips.append(x)
-        for level, up in enumerate(self.decoder):
-            x = up(x, skips[len(skips) - 2 - level])
-        logits: torch.Tensor = self.out(x)
-        return logits

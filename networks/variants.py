@@ -135,12 +135,23 @@ class ClassicUNet(UNet):
         mirror: bool = False,
     ) -> None:
         super().__init__(spatial_dims, in_channels, out_channels, features, act, norm, dropout, bias, upsample)
+        self._start_as_published()
         scale = self.smallest_size
         bottom = 4 - (3 - 4 * scale) // scale  # the smallest image there that leaves a pixel of logits
         self.margin = 12 * scale - 8
         self._smallest, self._scale = scale * (bottom + 4) - 4, scale
         self.smallest_size, self.divisor = (1, 1) if mirror else (self._smallest, scale)
         self.mirror = mirror
+
+    def _start_as_published(self) -> None:
+        """Weights from a Gaussian of variance 2 over the inputs of a unit: with no norm, torch's own would fade out."""
+        for name, parameter in self.named_parameters():
+            if name.endswith("bias"):
+                nn.init.zeros_(parameter)
+            elif "upsample" in name:  # each output of a 2x2 transposed convolution has one input a channel
+                nn.init.normal_(parameter, std=(2 / parameter.shape[0]) ** 0.5)
+            else:
+                nn.init.kaiming_normal_(parameter, nonlinearity="relu")
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Raw logits.

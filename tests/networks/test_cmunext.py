@@ -6,7 +6,6 @@ import pytest
 import torch
 from monai.networks.layers.simplelayers import SkipConnection
 from torch import nn
-from torch.export import Dim
 
 from delineate.networks.cmunext import CMUNeXt
 
@@ -64,28 +63,10 @@ def test_the_smaller_and_the_larger_network_are_a_matter_of_arguments(
     assert count(on_meta(**arguments)) == parameters
 
 
-@pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize(("shape", "out_channels"), [((1, 3, 33, 47), 1), ((3, 1, 16, 61), 4), ((1, 5, 31, 32), 4)])
-def test_logits_have_the_size_of_the_image(shape: tuple[int, ...], out_channels: int, training: bool) -> None:
-    net = CMUNeXt(in_channels=shape[1], out_channels=out_channels).train(training)
-    with torch.no_grad():
-        logits = net(image(*shape))
-    assert logits.shape == (shape[0], out_channels, *shape[2:])
-    assert logits.isfinite().all()
-
-
 def test_volumes_are_taken_too() -> None:
     net = CMUNeXt(spatial_dims=3, in_channels=1, **TINY).eval()
     with torch.no_grad():
         assert net(image(1, 1, 5, 6, 9)).shape == (1, 1, 5, 6, 9)
-
-
-def test_every_parameter_gets_a_finite_gradient() -> None:
-    net = calibrated()  # in training, a batch norm takes the bias before it away again: its gradient is rounding error
-    net(image(2, 3, 33, 47)).square().mean().backward()
-    without = [n for n, p in net.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
-    unused = [n for n, p in net.named_parameters() if p.grad is not None and not p.grad.any()]
-    assert (without, unused) == ([], [])
 
 
 @pytest.mark.parametrize(("arguments", "smallest"), [({}, 16), (TINY, 4)])
@@ -106,18 +87,6 @@ def test_a_batch_of_one_trains_from_two_pixels_at_the_bottom() -> None:
     net = CMUNeXt()
     net(image(1, 3, 16, 32)).mean().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
-
-
-def test_an_exported_network_takes_any_size_and_batch() -> None:
-    net = calibrated()
-    # from 32 pixels: torch.export makes a special case of the single pixel that 16 leave at the bottom
-    sizes = {0: Dim("batch", min=1), 2: Dim("height", min=32), 3: Dim("width", min=32)}
-    exported = torch.export.export(net, (image(2, 3, 48, 64),), dynamic_shapes=(sizes,)).module()
-    with torch.no_grad():
-        for shape in ((1, 3, 32, 32), (3, 3, 61, 47)):
-            logits = net(image(*shape))
-            assert logits.std() > 0.01
-            torch.testing.assert_close(exported(image(*shape)), logits, rtol=0, atol=1e-4)
 
 
 def test_torchscript_gives_the_same_logits_at_any_size() -> None:

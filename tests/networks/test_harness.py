@@ -337,7 +337,7 @@ def test_one_exported_graph_takes_every_batch_and_size(form: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.isinstance.treespec, LeafSpec.:FutureWarning")  # torch's exporter calls torch so
-@each_form
+@pytest.mark.parametrize("form", [form for form in FORMS if not form.endswith("supervised")])  # a matter of training
 def test_onnx_runtime_gives_the_same_logits(form: str) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     network = learnt(form)
