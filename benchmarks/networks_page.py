@@ -12,7 +12,6 @@ import csv
 import json
 import math
 import shlex
-import sys
 from collections.abc import Iterable, Sequence
 from itertools import product
 from pathlib import Path
@@ -109,7 +108,7 @@ def macs(facts: NetworkFacts) -> str:
 
 def sides(facts: NetworkFacts) -> str:
     smallest, divisor = facts.smallest_size, facts.divisor
-    if divisor == sys.maxsize:
+    if divisor is None:
         return f"{smallest} only"
     return f"{smallest} or more" if divisor == 1 else f"{smallest} + multiples of {divisor}"
 
@@ -174,13 +173,17 @@ def comparison(benchmarks: Path, data: str) -> dict[str, str]:
     return {
         "title": title,
         "sentence": f"{all_of(ranked, 'images')} test images, seed {all_of(ranked, 'seed')}, "
-        f"{all_of(ranked, 'precision')}, {all_of(ranked, 'device') or all_of(ranked, 'cpu')}, torch "
+        f"{all_of(ranked, 'precision')}, {all_of(ranked, 'device')}, threads: {all_of(ranked, 'threads')}, torch "
         f"{all_of(ranked, 'torch')}, MONAI {all_of(ranked, 'monai')}; `dataset_hash` {ranked[0]['dataset_hash'][:12]}. "
         f"[CSV](../benchmarks/compare_{data}.csv).",
-        "command": compare_command(bundle, data, [row["network"] for row in rows], agreed),
+        "command": one_thread(ranked) + compare_command(bundle, data, [row["network"] for row in rows], agreed),
         "table": table({"network": "---", **dict.fromkeys(titles, RIGHT)}, map(dice_cells, ranked)),
         "failed": "; ".join(f"`{row['network']}` ({row['error']})" for row in rows if row.get("error")),
     }
+
+
+def one_thread(rows: Sequence[Row]) -> str:
+    return "OMP_NUM_THREADS=1 " if all_of(rows, "threads") == "1" else ""
 
 
 def compare_command(bundle: str, data: str, networks: list[str], terms: dict[str, Any]) -> str:

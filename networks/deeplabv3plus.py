@@ -149,8 +149,8 @@ class ASPP(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``x`` (B, in_channels, H, W) to (B, out_channels, H, W)."""
         branches = [branch(x) for branch in self.branches]
-        mean = self.mean(x).expand(-1, -1, x.shape[2], x.shape[3])
-        projected: torch.Tensor = self.project(torch.cat([*branches, mean], dim=1))
+        branches.append(self.mean(x).expand(-1, -1, x.shape[2], x.shape[3]))
+        projected: torch.Tensor = self.project(torch.cat(branches, dim=1))
         return projected
 
 
@@ -193,8 +193,6 @@ class DeepLabV3Plus(nn.Module):
         "Chen LC et al. Encoder-Decoder with Atrous Separable Convolution for Semantic Image Segmentation. ECCV 2018, "
         "https://doi.org/10.1007/978-3-030-01234-2_49"
     )
-    smallest_size = 32  # two pixels a side at a stride of 16: batch norm of a batch of 1 needs more than one
-    divisor = 1
 
     def __init__(
         self,
@@ -218,6 +216,8 @@ class DeepLabV3Plus(nn.Module):
         atrous = partial(_separable_unit if separable else _conv_unit, act=act, norm=norm)
         rates = [rate * 16 // output_stride for rate in (6, 12, 18)]
 
+        # two pixels a side at a stride of 16: batch norm of a batch of 1 needs more than one
+        self.smallest_size, self.divisor = 32, 1
         self.low, stages = make_encoder(in_channels)
         rate = 1
         for stage in stages[output_stride // 8 :]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +25,7 @@ class NetworkFacts:
         macs: multiply-accumulates of one image (half of what is called FLOPs), of convolutions and matrix products.
         side: pixels a side of that image: 256, or the next size that the network takes.
         smallest_size: pixels a side of the smallest image that it takes.
-        divisor: a side has ``smallest_size`` pixels plus a multiple of this; 1: any size.
+        divisor: a side has ``smallest_size`` pixels plus a multiple of this; 1: any size; ``None``: no other size.
         reference: where it was published.
     """
 
@@ -34,7 +35,7 @@ class NetworkFacts:
     macs: int
     side: int
     smallest_size: int
-    divisor: int
+    divisor: int | None
     reference: str
 
 
@@ -55,7 +56,7 @@ def network_facts(name: str) -> NetworkFacts:
         macs=count_macs(network, side),
         side=side,
         smallest_size=smallest,
-        divisor=divisor,
+        divisor=None if divisor == sys.maxsize else divisor,
         reference=network.reference,
     )
 

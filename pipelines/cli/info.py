@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import asdict
 from typing import Annotated
 
@@ -29,7 +28,7 @@ def networks(as_json: AsJson = False) -> None:
             f"{each.parameters:,}",
             f"{each.macs / 1e9:.2f} G at {each.side}",
             each.smallest_size,
-            "one size" if each.divisor == sys.maxsize else each.divisor,
+            "one size" if each.divisor is None else each.divisor,
             each.reference.split("https://doi.org/")[-1],
         ]
         for each in facts

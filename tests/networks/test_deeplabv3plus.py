@@ -184,3 +184,9 @@ def test_an_unknown_backbone_is_answered_with_the_closest_name() -> None:
 def test_volumes_and_other_output_strides_are_refused(arguments: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         DeepLabV3Plus(**arguments)
+
+
+def test_torchscript_gives_the_same_logits_at_any_size() -> None:
+    net, x = calibrated(), image(1, 3, 47, 61)
+    with torch.no_grad():
+        torch.testing.assert_close(torch.jit.script(net)(x), net(x))
