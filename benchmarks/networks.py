@@ -9,11 +9,12 @@ Of each network, with 3 channels in and 1 out, untrained:
 * inference: one image of 256x256, or of the next size that the network takes (``side``);
 * training: batches of 4 at 128x128 or the next size (``training_side``), forward, loss, backward, AdamW;
 * ``float32``: plain PyTorch, contiguous; ``default``: what ``PrecisionInferer`` chooses (``precision``), channels_last.
-  The two take turns in one process, each with its own copy of the network; of three calls and one before that does not count; medians of at least 6;
+  One after the other, medians of at least 5 calls and 3 s, after 2 that do not count;
 * ``_mb``: what the process holds at most with the network, in default precision, less what it held before it (10^6
   bytes); on a GPU what PyTorch allocates there.
 
-Inference and training of each network have a process of their own. A network that fails has the reason in its row
+Inference and training in each precision have a process of their own: what one leaves in the caches and on the heap made
+the other up to twice as slow. Training in default precision keeps freed memory, as the bundles do. A network that fails has the reason in its row
 (``error``), and the rest go on. Leave the machine alone meanwhile: where others want the same cores, each thread waits
 for the other, and figures are many times too high.
 """
@@ -28,8 +29,9 @@ import re
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
+from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -45,10 +47,11 @@ from delineate.networks.registry import network_class
 from delineate.networks.sizes import next_size
 from delineate.pipelines.files import replacing
 from delineate.pipelines.inferers import PrecisionInferer, fastest_precision
+from delineate.pipelines.memory import keep_freed_memory
 from delineate.pipelines.versions import commit, cpu_name, versions
 
 SIDE, TRAINING_SIDE, BATCH, THREADS = 256, 128, 4, min(2, os.cpu_count() or 1)
-SECONDS, FEWEST, IN_A_TURN = 3.0, 6, 3
+SECONDS, FEWEST, WARM_UP = 3.0, 5, 2
 COLUMNS = [
     "network",
     "parameters",
@@ -94,47 +97,36 @@ def cost(name: str, pixels: int) -> Row:
     return {"parameters": parameters, "macs": count_macs(network, side), "side": side}
 
 
-def infer(name: str, device: torch.device) -> Row:
+def infer(name: str, device: torch.device, default: bool) -> Row:
     torch.set_num_threads(THREADS)
     row = cost(name, SIDE)
     image, before = torch.rand(1, 3, row["side"], row["side"]).to(device), peak_mb(device)
-    network, inferer = build(name, row["side"]).to(device).eval(), PrecisionInferer()
+    network: nn.Module = build(name, row["side"]).to(device).eval()
+    inferer = PrecisionInferer()
     with torch.inference_mode():
-        for _ in range(2):
-            inferer(image, network)
-    row["inference_mb"] = round(peak_mb(device) - before, 1)
-    plain = build(name, row["side"]).to(device).eval()
-    with torch.inference_mode():
-        seconds = take_turns({"float32": lambda: plain(image), "default": lambda: inferer(image, network)}, device)
-    medians = {precision: statistics.median(taken) for precision, taken in seconds.items()}
+        seconds = repeat((lambda: inferer(image, network)) if default else (lambda: network(image)), device)
+    if not default:
+        return {"float32_ms": round(1000 * statistics.median(seconds), 2)}
     return row | {
-        "float32_ms": round(1000 * medians["float32"], 2),
-        "default_ms": round(1000 * medians["default"], 2),
-        "latency_ratio": round(medians["float32"] / medians["default"], 2),
-        "inference_calls": len(seconds["default"]),
+        "default_ms": round(1000 * statistics.median(seconds), 2),
+        "inference_calls": len(seconds),
+        "inference_mb": round(peak_mb(device) - before, 1),
     }
 
 
-def train(name: str, device: torch.device) -> Row:
+def train(name: str, device: torch.device, default: bool) -> Row:
     torch.set_num_threads(THREADS)
+    if default:
+        keep_freed_memory()
     side = cost(name, TRAINING_SIDE)["side"]
     images, labels = torch.rand(BATCH, 3, side, side).to(device), torch.rand(BATCH, 1, side, side).round().to(device)
-    before = peak_mb(device)
-    default = training_step(build(name, side).to(device), PrecisionInferer(), images, labels)
-    for _ in range(2):
-        default()
+    before, inferer = peak_mb(device), PrecisionInferer() if default else SimpleInferer()
+    seconds = repeat(training_step(build(name, side).to(device), inferer, images, labels), device)
+    speed = round(BATCH / statistics.median(seconds), 2)
+    if not default:
+        return {"float32_images_s": speed}
     memory = round(peak_mb(device) - before, 1)
-    float32 = training_step(build(name, side).to(device), SimpleInferer(), images, labels)
-    seconds = take_turns({"float32": float32, "default": default}, device)
-    medians = {precision: statistics.median(taken) for precision, taken in seconds.items()}
-    return {
-        "training_side": side,
-        "float32_images_s": round(BATCH / medians["float32"], 2),
-        "default_images_s": round(BATCH / medians["default"], 2),
-        "training_ratio": round(medians["float32"] / medians["default"], 2),
-        "training_calls": len(seconds["default"]),
-        "training_mb": memory,
-    }
+    return {"training_side": side, "default_images_s": speed, "training_calls": len(seconds), "training_mb": memory}
 
 
 def training_step(
@@ -152,13 +144,13 @@ def training_step(
     return step
 
 
-def take_turns(calls: Mapping[str, Callable[[], object]], device: torch.device) -> dict[str, list[float]]:
-    """Seconds of each call; the first of a turn finds caches and memory as the other left them and does not count."""
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
-    end = time.perf_counter() + SECONDS
-    while len(next(iter(seconds.values()))) < FEWEST or time.perf_counter() < end:
-        for name, call in calls.items():
-            seconds[name] += [timed(call, device) for _ in range(1 + IN_A_TURN)][1:]
+def repeat(call: Callable[[], object], device: torch.device) -> list[float]:
+    """Seconds of each call, the first ones left out."""
+    for _ in range(WARM_UP):
+        call()
+    seconds: list[float] = []
+    while len(seconds) < FEWEST or sum(seconds) < SECONDS:
+        seconds.append(timed(call, device))
     return seconds
 
 
@@ -196,12 +188,15 @@ def measure(name: str, device: torch.device) -> Row:
         "commit": commit(),
     }
     errors = []
-    for job in (infer, train):
+    for job, default in product((infer, train), (False, True)):
         try:
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-                row |= process.submit(job, name, device).result()
+                row |= process.submit(job, name, device, default).result()
         except Exception as error:
             errors.append(" ".join(f"{job.__name__}: {type(error).__name__}: {error}".split()))
+    if not errors:
+        row["latency_ratio"] = round(row["float32_ms"] / row["default_ms"], 2)
+        row["training_ratio"] = round(row["default_images_s"] / row["float32_images_s"], 2)
     return row | {"error": "; ".join(errors)}
 
 
