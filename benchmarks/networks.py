@@ -14,9 +14,9 @@ Of each network, with 3 channels in and 1 out, untrained:
   bytes); on a GPU what PyTorch allocates there.
 
 Inference and training in each precision have a process of their own: what one leaves in the caches and on the heap made
-the other up to twice as slow. Training in default precision keeps freed memory, as the bundles do. A network that fails has the reason in its row
-(``error``), and the rest go on. Leave the machine alone meanwhile: where others want the same cores, each thread waits
-for the other, and figures are many times too high.
+the other up to twice as slow. In default precision freed memory is kept, as the bundles do. A network that fails has
+the reason in its row (``error``), and the rest go on. Leave the machine alone meanwhile: where others want the same
+cores, each thread waits for the other, and figures are many times too high.
 """
 
 from __future__ import annotations
@@ -99,6 +99,8 @@ def cost(name: str, pixels: int) -> Row:
 
 def infer(name: str, device: torch.device, default: bool) -> Row:
     torch.set_num_threads(THREADS)
+    if default:
+        keep_freed_memory()
     row = cost(name, SIDE)
     image, before = torch.rand(1, 3, row["side"], row["side"]).to(device), peak_mb(device)
     network: nn.Module = build(name, row["side"]).to(device).eval()

@@ -9,7 +9,7 @@ _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4  # of glibc's malloc.h
 
 
 def keep_freed_memory() -> bool:
-    """Let glibc keep what is freed: each step of a training on a CPU allocates the same large tensors again.
+    """Let glibc keep what is freed: each step and each image on a CPU allocates the same large tensors again.
 
     By default glibc maps each block over 32 MB anew and the kernel fills it with zeros, page by page, which took about
     0.9 of the 4 s of a step of the large U-Net when we looked. The process then holds on to its peak memory until it

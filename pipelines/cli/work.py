@@ -168,9 +168,11 @@ def segment(
         **settings,
     }
     print(monai_line(str(root / "configs" / "inference.yaml"), arguments), flush=True)
+    from ..memory import keep_freed_memory
     from ..outputs import write_segmentation
     from ..segmenter import Segmenter
 
+    keep_freed_memory()
     refused: list[InputError] = []
 
     def refuse(error: InputError) -> None:
