@@ -18,9 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.path import Path as Path2D
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Annotation, Text
 from matplotlib.ticker import EngFormatter, LogLocator, NullLocator, StrMethodFormatter
@@ -286,13 +288,20 @@ def place_labels(
     ]
     inside = axes.get_window_extent()
 
-    def cost(box: Bbox, offset: tuple[float, float]) -> float:
+    def crossed(point: Any, offset: tuple[float, float]) -> int:
+        """How many other points the leader to a label runs through."""
+        path = Path2D([point, point + np.multiply(offset, axes.figure.dpi / 72)])
+        others = [box for box in taken[: len(points)] if not box.contains(*point)]
+        return sum(path.intersects_bbox(box, filled=False) for box in others)
+
+    def cost(box: Bbox, point: Any, offset: tuple[float, float]) -> float:
         outside = box.x0 < inside.x0 or box.x1 > inside.x1 or box.y0 < inside.y0 or box.y1 > inside.y1
-        return 1000 * (box.count_overlaps(taken) + outside) + 25 * box.count_overlaps(lines) + math.hypot(*offset)
+        hidden = box.count_overlaps(taken) + outside + crossed(point, offset)
+        return 1000 * hidden + 25 * box.count_overlaps(lines) + math.hypot(*offset)
 
     for name, x, y in sorted(points, key=lambda point: -point[2]):
         label = annotate(axes, name, x, y)
-        best = min((cost(move(label, offset), offset), offset) for offset in offsets)[1]
+        best = min((cost(move(label, offset), place((x, y)), offset), offset) for offset in offsets)[1]
         taken.append(move(label, best))
         label.arrow_patch.set_visible(math.hypot(*best) > offsets[0][0])
 
