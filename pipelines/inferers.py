@@ -100,7 +100,8 @@ class PrecisionInferer(Inferer):
     @contextmanager
     def _weights_cast_once(self, network: Callable[..., Any], device: torch.device) -> Iterator[None]:
         """In inference: what autocast would cast anew in each call, a sixth of the large U-Net's time."""
-        if not isinstance(network, nn.Module) or network.training or torch.is_grad_enabled():
+        in_float32 = self._chosen[device] == torch.float32
+        if in_float32 or not isinstance(network, nn.Module) or network.training or torch.is_grad_enabled():
             yield
             return
         with _ONE_AT_A_TIME:
@@ -116,7 +117,8 @@ class PrecisionInferer(Inferer):
 
     def _cast_weights(self, network: nn.Module, dtype: torch.dtype) -> list[tuple[nn.Module, nn.Parameter]]:
         """Modules and their weights in ``dtype``, made anew where the weights have changed."""
-        modules = [m for m in network.modules() if isinstance(m, _CAST_BY_AUTOCAST) and dtype != torch.float32]
+        castable = [m for m in network.modules() if isinstance(m, _CAST_BY_AUTOCAST)]
+        modules = [m for m in castable if "weight" in m._parameters]  # a parametrized weight is computed in each call
         weights = [m.weight for m in modules]
         if any(w.is_inference() for w in weights):  # these don't tell when they change
             return []

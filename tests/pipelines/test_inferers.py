@@ -233,3 +233,18 @@ def test_threads_that_share_a_network_leave_it_its_weights() -> None:
         results = list(pool.map(lambda _: infer(inferer, net), range(16)))
     assert all(torch.equal(result, expected) for result in results)
     assert {p.dtype for p in net.parameters()} == {torch.float32}
+
+
+def test_a_weight_that_is_computed_from_others_is_left_to_autocast() -> None:
+    net = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 1, 3, padding=1))).eval()
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        expected = net(image().contiguous(memory_format=torch.channels_last)).float()
+    assert torch.equal(infer(PrecisionInferer(precision="bfloat16"), net), expected)
+
+
+def test_inference_in_float32_casts_nothing() -> None:
+    net, inferer = Spy().eval(), PrecisionInferer(precision="float32")
+    seen: list[torch.dtype] = []
+    net.conv.register_forward_pre_hook(lambda conv, _: seen.append(conv.weight.dtype))
+    infer(inferer, net)
+    assert seen == [torch.float32]
