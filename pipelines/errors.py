@@ -25,6 +25,10 @@ class InputError(DelineateError):
         self.source, self.reason, self.remedy = str(source), reason, remedy
 
 
+class SkippedError(InputError):
+    """A file that is in order but no image (a DICOM report, plan, structure set): passed over, with its reason."""
+
+
 class UnknownNameError(DelineateError):
     """A name that is not among the known ones; the message names the closest.
 

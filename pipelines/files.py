@@ -38,4 +38,4 @@ def remove_leftovers(folder: str | Path) -> None:
     """Remove what processes that were killed in :func:`replacing` left in ``folder``."""
     for path in Path(folder).glob(".*.tmp"):
         if re.fullmatch(r"\.[0-9a-f]{32}\.tmp", path.name):
-            path.unlink()
+            path.unlink(missing_ok=True)  # another process may have been quicker

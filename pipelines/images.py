@@ -55,11 +55,15 @@ def read_image(path: str | Path, channels: Channels) -> NDArray[np.uint8]:
     return pixels.reshape(*pixels.shape[:2], -1)
 
 
-def read_mask(paths: str | Path | Sequence[str | Path]) -> NDArray[np.uint8]:
+def read_mask(paths: str | Path | Sequence[str | Path], outline: bool = False) -> NDArray[np.uint8]:
     """Decode a mask; several files are united (OR).
 
     Understood are the values 0/1 and 0/255 (with 16 bits also 0/65535), as grey, palette (by its colours, not
     its indices) or R = G = B, with an opaque alpha channel or none. Nothing is ever thresholded.
+
+    Args:
+        paths: one file or several.
+        outline: each file holds a contour, which is filled as `fill_outline` does.
 
     Returns:
         (H, W), values 0 and 1.
@@ -68,14 +72,37 @@ def read_mask(paths: str | Path | Sequence[str | Path]) -> NDArray[np.uint8]:
         InputError: as `read_image`, and for other grey values, colours, or files of different sizes.
     """
     files = [Path(paths)] if isinstance(paths, str | Path) else [Path(path) for path in paths]
-    union = _read_one_mask(files[0])
+    union = _read_one_mask(files[0], outline)
     for file in files[1:]:
-        mask = _read_one_mask(file)
+        mask = _read_one_mask(file, outline)
         if mask.shape != union.shape:
             reason = f"mask is {size_text(mask)}, mask {files[0].name} of the same image is {size_text(union)}"
             raise InputError(file, reason, "make the masks of one image the same size")
         union |= mask
     return union.astype(np.uint8)
+
+
+def fill_outline(line: NDArray[np.bool_] | NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Fill one contour, the line included.
+
+    A contour that encloses less than a third of its bounding box is taken for open: it has gaps, or leaves the image.
+    Then its convex hull is filled, which suits heads and other convex shapes; where one leaves the image around a
+    corner, the corner is cut off.
+
+    Args:
+        line: (H, W), 0 and 1; a filled area comes back as it is, no line as an empty mask.
+
+    Returns:
+        (H, W), values 0 and 1.
+    """
+    from scipy.ndimage import binary_fill_holes
+    from skimage.morphology import convex_hull_image
+
+    if not line.any():
+        return np.zeros(line.shape, np.uint8)
+    filled = binary_fill_holes(line)
+    height, width = (np.ptp(np.flatnonzero(line.any(axis=axis))) + 1 for axis in (1, 0))
+    return np.asarray(filled if 3 * filled.sum() >= height * width else convex_hull_image(line), np.uint8)
 
 
 def write_png(path: str | Path, pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> None:
@@ -167,7 +194,7 @@ def _opaque(path: Path, image: Image.Image, what: str) -> Image.Image:
     return rgba.convert("RGB")
 
 
-def _read_one_mask(path: Path) -> NDArray[np.bool_]:
+def _read_one_mask(path: Path, outline: bool) -> NDArray[np.bool_]:
     image = _open(path)
     deep = _is_deep(image)
     pixels = np.array(image) if deep else _grey_of_mask(path, image)
@@ -176,7 +203,7 @@ def _read_one_mask(path: Path) -> NDArray[np.bool_]:
     if top not in ((0, 1, 255, 65535) if deep else (0, 1, 255)) or (pixels[foreground] != top).any():
         reason = f"mask has grey values {_some([str(value) for value in np.unique(pixels)])}"
         raise InputError(path, reason, "save it with the two values 0 and 255, as PNG")
-    return foreground
+    return fill_outline(foreground).astype(np.bool_) if outline else foreground
 
 
 def _grey_of_mask(path: Path, image: Image.Image) -> NDArray[np.uint8]:

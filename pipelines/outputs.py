@@ -2,67 +2,165 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .images import read_image, write_png
+from .images import write_png
 from .overlay import draw_outline
+from .sources import open_volume, read_picture
+from .volumes.planes import Affine, plane_axis, put_plane, take_plane
+from .volumes.slicing import Axis, Slicing
+from .volumes.volume import Volume
+from .volumes.writing import write_volume
+
+Item = Mapping[Any, Any]
 
 
 @dataclass(frozen=True)
 class Segmentation:
-    """The outline in one image.
+    """The outline in one image, or in one volume.
 
     Attributes:
-        source: the image file.
+        source: the image file; of a DICOM series the folder.
         name: relative path without suffix that outputs are named after.
-        mask: (H, W) uint8, 0 or 1, on the image's own grid, EXIF orientation applied.
-        probability: (H, W) float32, 0-1.
+        mask: uint8, 0 or 1, on the source's own grid: (H, W), EXIF orientation applied; of a volume (I, J, K), as in
+            `Volume`.
+        probability: float32, 0-1, of the mask's shape.
+        spacing: distances in mm between rows and columns, or of a volume's voxels along I, J, K; ``None`` where the
+            source does not tell.
+        item: what names the image within its source (``slice``, ``series``).
+        slicing: how it was read.
+        volume: the source's voxels and grid, where it is a volume.
     """
 
     source: str
     name: str
     mask: NDArray[np.uint8]
     probability: NDArray[np.float32]
+    spacing: tuple[float, ...] | None = None
+    item: Mapping[str, Any] = field(default_factory=dict)
+    slicing: Slicing = field(default_factory=Slicing)
+    volume: Volume | None = None
 
     @classmethod
-    def from_output(cls, output: Mapping[Any, Any]) -> Segmentation:
-        """From one item after postprocessing: ``image`` (for its file name), ``name``, ``pred``, ``probability``."""
-        source = str(output["image"].meta["filename_or_obj"])
-        pixels = {key: np.asarray(output[key].detach().cpu()) for key in ("pred", "probability")}
-        name = str(output.get("name", Path(source).stem))
-        return cls(source, name, pixels["pred"][0].astype(np.uint8), pixels["probability"][0].astype(np.float32))
+    def from_output(cls, output: Item) -> Segmentation:
+        """From one item after postprocessing: ``image`` (for its meta), ``name``, ``pred``, ``probability``."""
+        meta = output["image"].meta
+        source = str(meta["filename_or_obj"])
+        pixels = {key: np.asarray(output[key].detach().cpu())[0] for key in ("pred", "probability")}
+        return cls(
+            source,
+            str(output.get("name", Path(source).stem)),
+            pixels["pred"].astype(np.uint8),
+            pixels["probability"].astype(np.float32),
+            tuple(json.loads(meta["spacing"])) if "spacing" in meta else None,
+            {"image": source} | {key: meta[key] for key in ("slice", "series") if key in meta},
+            Slicing.of(json.loads(meta.get("slicing", "{}"))),
+        )
+
+    @property
+    def extent(self) -> str:
+        """How much is foreground: pixels and mm², voxels and ml; without spacing, pixels alone."""
+        count, unit = int(self.mask.sum()), "voxels" if self.volume else "pixels"
+        if self.spacing is None:
+            return f"{count} {unit}; its file gives no spacing"
+        size = count * prod(self.spacing)
+        return f"{count} {unit}, " + (f"{size / 1000:.2f} ml" if self.volume else f"{size:.1f} mm²")
+
+
+class Assembler:
+    """Puts the results of a volume's slices together; those of other images pass.
+
+    A volume is given out when all its slices have come; one with a slice that was refused never is.
+    """
+
+    def __init__(self) -> None:
+        self._open: dict[str, tuple[Segmentation, int]] = {}
+
+    def add(self, output: Item) -> Segmentation | None:
+        """Take one item after postprocessing.
+
+        Returns:
+            the result of the image, or of the volume that it completes; ``None`` where slices are still to come.
+        """
+        plane, meta = Segmentation.from_output(output), output["image"].meta
+        if "slices" not in meta:
+            return plane
+        whole, done = self._open.pop(plane.name) if plane.name in self._open else (_empty(plane), 0)
+        affine, axis = _grid(whole)
+        for voxels, pixels in ((whole.mask, plane.mask), (whole.probability, plane.probability)):
+            put_plane(voxels, affine, axis, meta["slice"], pixels)
+        if done + 1 == meta["slices"]:
+            return whole
+        self._open[plane.name] = (whole, done + 1)
+        return None
+
+
+def _grid(result: Segmentation) -> tuple[Affine, Axis]:
+    """Where a volume lies, and along what it is cut."""
+    assert result.volume is not None
+    assert result.slicing.axis is not None  # nobody could have read a slice without
+    return result.volume.affine, result.slicing.axis
+
+
+def _empty(plane: Segmentation) -> Segmentation:
+    """A volume's result with no foreground yet."""
+    volume = open_volume(plane.item, Path(plane.source))
+    grid = volume.voxels.shape[:3]
+    spacing = tuple(np.linalg.norm(volume.affine[:3, :3], axis=0).tolist())
+    empty = np.zeros(grid, np.uint8), np.zeros(grid, np.float32)
+    return Segmentation(plane.source, plane.name, *empty, spacing, plane.item, plane.slicing, volume)
 
 
 def write_segmentation(
-    result: Segmentation, folder: str | Path, *, overlay: bool = False, probability: bool = False
+    result: Segmentation,
+    folder: str | Path,
+    *,
+    overlay: bool = False,
+    probability: bool = False,
+    volume_suffix: str = ".nii.gz",
 ) -> Path:
-    """Write ``NAME_mask.png`` (0/255) and, where asked, ``NAME_overlay.png`` and ``NAME_probability.png``.
+    """Write ``NAME_mask.png`` (0/255) or, of a volume, ``NAME_mask.nii.gz`` (0/1); more where asked.
 
     Args:
-        result: one segmented image.
+        result: one segmented image or volume.
         folder: where to; folders below it are made as ``result.name`` asks.
-        overlay: also the image with the outline drawn in.
-        probability: also the probabilities as 16-bit PNG, 0-65535 for 0-1.
+        overlay: also ``NAME_overlay.png``, the image (of a volume the slice with most foreground) with the outline.
+        probability: also ``NAME_probability.png``, 16 bit, 0-65535 for 0-1; of a volume ``NAME_probability.nii.gz``,
+            float32.
+        volume_suffix: ``.nii.gz``, ``.nii``, ``.nrrd`` or ``.mha``.
 
     Returns:
         the mask's path.
     """
     base = Path(folder) / result.name
     base.parent.mkdir(parents=True, exist_ok=True)
+    if overlay:
+        write_png(base.with_name(f"{base.name}_overlay.png"), _overlay(result))
+    if result.volume is not None:
+        if probability:
+            write_volume(base.with_name(f"{base.name}_probability{volume_suffix}"), result.probability, result.volume)
+        return write_volume(base.with_name(f"{base.name}_mask{volume_suffix}"), result.mask, result.volume)
     path = base.with_name(f"{base.name}_mask.png")
     write_png(path, result.mask * np.uint8(255))
-    if overlay:
-        write_png(
-            base.with_name(f"{base.name}_overlay.png"),
-            draw_outline(read_image(result.source, "rgb"), result.mask),
-        )
     if probability:
         scaled = np.round(result.probability * 65535).astype(np.uint16)
         write_png(base.with_name(f"{base.name}_probability.png"), scaled)
     return path
+
+
+def _overlay(result: Segmentation) -> NDArray[np.uint8]:
+    if result.volume is None:
+        return draw_outline(read_picture({"image": result.source, **result.item}, result.slicing), result.mask)
+    affine, axis = _grid(result)
+    along = plane_axis(affine, axis)
+    index = int(result.mask.sum(axis=tuple({0, 1, 2} - {along})).argmax())
+    plane = take_plane(result.mask, affine, axis, index)
+    return draw_outline(read_picture({**result.item, "slice": index}, result.slicing), plane)

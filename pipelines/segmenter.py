@@ -15,7 +15,7 @@ from .bundles import find_bundle
 from .data.datasets import StreamDataset
 from .data.inputs import find_images
 from .errors import DelineateError, InputError
-from .outputs import Segmentation
+from .outputs import Assembler, Segmentation
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +46,7 @@ class Segmenter:
         self.device = torch.device(parser.get_parsed_content("device"))
         self.network = parser.get_parsed_content("network")
         self.preprocessing = parser.get_parsed_content("preprocessing")
+        self.slicing = parser.get_parsed_content("slicing") if "slicing" in parser else None
         self.inferer = parser.get_parsed_content("inferer")
         self.postprocessing = parser.get_parsed_content("postprocessing")
 
@@ -55,12 +56,12 @@ class Segmenter:
         """Outline each image, one after the other.
 
         Args:
-            sources: image files, folders, globs.
+            sources: files (pictures, DICOM, volumes), folders, globs.
             on_error: called with each input that is refused. Without it they are logged, and the generator ends by
                 raising when all others are done.
 
         Yields:
-            one result an image, on the image's own grid.
+            one result an image, on the image's own grid; a volume's slices come together as one.
 
         Raises:
             DelineateError: at the end, naming the refused inputs, unless ``on_error`` is given.
@@ -71,16 +72,18 @@ class Segmenter:
             refused.append(error)
             on_error(error) if on_error else logger.error(str(error))
 
-        stream = StreamDataset(find_images(sources, refuse), self.preprocessing, refuse)
+        stream = StreamDataset(find_images(sources, refuse, self.slicing), self.preprocessing, refuse)
+        assembler = Assembler()
         for batch in DataLoader(stream, batch_size=1, num_workers=0):
-            yield self._segment_one(batch)
+            if (result := assembler.add(self._segment_one(batch))) is not None:
+                yield result
         if refused and not on_error:
             raise DelineateError(f"{len(refused)} input(s) refused: " + "; ".join(map(str, refused)))
 
     @torch.no_grad()
-    def _segment_one(self, batch: dict[str, Any]) -> Segmentation:
+    def _segment_one(self, batch: dict[str, Any]) -> dict[Any, Any]:
         """As ``SupervisedEvaluator`` does it, for a batch of one image (1, C, H, W)."""
         image = batch["image"]
         logits = self.inferer(image.to(self.device), self.network)
-        output = self.postprocessing({"image": image[0], "name": batch["name"][0], "pred": logits[0]})
-        return Segmentation.from_output(output)
+        output: dict[Any, Any] = self.postprocessing({"image": image[0], "name": batch["name"][0], "pred": logits[0]})
+        return output

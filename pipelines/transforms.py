@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -12,54 +13,93 @@ from monai.data import MetaTensor
 from monai.transforms import InvertibleTransform, MapTransform
 from torch.nn.functional import interpolate
 
-from .images import read_image, read_mask
+from .errors import InputError
+from .sources import read_label, read_pixels, read_spacing
+from .volumes.slicing import Slicing
 
 Item = dict[Hashable, Any]
 
 
 class ReadImaged(MapTransform):
-    """Reads image files: path to ``MetaTensor`` (C, H, W), uint8 0-255, rows first, EXIF orientation applied.
+    """Reads images: path to ``MetaTensor`` (C, H, W), uint8 0-255, rows first, EXIF orientation applied.
+
+    Its ``meta`` names the file (``filename_or_obj``), the size (``spatial_shape``), the distances between rows and
+    columns in mm where they are known (``spacing``), how it was read (``slicing``) and, of a slice, where it belongs
+    (``slice``, ``slices``, ``series``).
 
     Args:
-        keys: keys of the paths.
-        channels: ``"rgb"`` (C = 3) or ``"grey"`` (C = 1); see :func:`delineate.pipelines.images.read_image`.
+        keys: keys of the paths; which part of a file is meant stands beside them in the item (``slice``, ``series``).
+        channels: ``"rgb"`` or ``"grey"``; see :func:`delineate.pipelines.sources.read_pixels`.
+        slicing: how volumes become images: a mapping with the names of
+            :class:`delineate.pipelines.volumes.slicing.Slicing`.
+        in_channels: C that the network takes; other images are refused. Any where ``None``.
 
     Raises:
         InputError: when a file is refused; it names file, reason and remedy.
     """
 
-    def __init__(self, keys: KeysCollection, channels: Literal["rgb", "grey"]) -> None:
+    def __init__(
+        self,
+        keys: KeysCollection,
+        channels: Literal["rgb", "grey"],
+        slicing: Mapping[str, Any] | None = None,
+        in_channels: int | None = None,
+    ) -> None:
         super().__init__(keys)
-        self.channels = channels
+        self.channels, self.slicing, self.in_channels = channels, Slicing.of(slicing), in_channels
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Item:
         """Replace each path by the image's pixels."""
         item = dict(data)
         for key in self.key_iterator(item):
-            path = Path(item[key])
-            pixels = torch.from_numpy(read_image(path, self.channels)).permute(2, 0, 1).contiguous()
-            item[key] = MetaTensor(pixels, meta={"filename_or_obj": str(path), "spatial_shape": list(pixels.shape[1:])})
+            named = {**item, "image": item[key]}
+            pixels = torch.from_numpy(read_pixels(named, self.channels, self.slicing)).permute(2, 0, 1).contiguous()
+            meta = self._meta(named, pixels)
+            if self.in_channels not in (None, len(pixels)):
+                raise InputError(
+                    meta["filename_or_obj"],
+                    f"gives {len(pixels)} channels; the network takes {self.in_channels}",
+                    "set in_channels (modalities x (1 + 2 x neighbours)) and train anew, or give it what it takes",
+                )
+            item[key] = MetaTensor(pixels, meta=meta)
         return item
+
+    def _meta(self, item: Item, pixels: torch.Tensor) -> dict[str, Any]:
+        first = item["image"] if isinstance(item["image"], str | Path) else item["image"][0]
+        meta = {
+            "filename_or_obj": str(first),
+            "spatial_shape": list(pixels.shape[1:]),
+            "slicing": json.dumps(self.slicing.as_dict()),  # a batch of metas can't hold None
+        }
+        meta |= {key: item[key] for key in ("slice", "slices", "series") if key in item}
+        if spacing := read_spacing(item, self.slicing):
+            meta["spacing"] = json.dumps(spacing)
+        return meta
 
 
 class ReadMaskd(MapTransform):
-    """Reads masks: path, or list of paths to be united, to a tensor (1, H, W), uint8 0/1, on the file's own grid.
+    """Reads masks to a tensor (1, H, W), uint8 0/1, on the image's own grid.
 
     Args:
-        keys: keys of the paths.
+        keys: keys of the masks' paths (one, or a list to be united); what is foreground stands beside them in the item
+            (``label_values``, ``label_is``, ``slice``).
+        slicing: how volumes become images, as for :class:`ReadImaged`.
 
     Raises:
         InputError: when a file is no mask; it names file, reason and remedy.
     """
 
-    def __init__(self, keys: KeysCollection) -> None:
+    def __init__(self, keys: KeysCollection, slicing: Mapping[str, Any] | None = None) -> None:
         super().__init__(keys)
+        self.slicing = Slicing.of(slicing)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Item:
         """Replace each path by the mask."""
         item = dict(data)
         for key in self.key_iterator(item):
-            item[key] = torch.from_numpy(read_mask(item[key]))[None]
+            image = item.get("image")  # its file, which may have been read by now
+            named = {**item, "image": image.meta["filename_or_obj"]} if isinstance(image, MetaTensor) else item
+            item[key] = torch.from_numpy(read_label({**named, "label": item[key]}, self.slicing))[None]
         return item
 
 

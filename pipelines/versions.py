@@ -9,7 +9,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-_PACKAGES = ("delineate", "torch", "monai", "pytorch-ignite", "numpy", "pillow")
+_PACKAGES = (
+    *("delineate", "torch", "monai", "pytorch-ignite", "numpy", "pillow"),
+    *("pydicom", "python-gdcm", "pyjpegls", "nibabel", "SimpleITK"),
+)
 
 
 def versions() -> dict[str, str]:
@@ -46,7 +49,7 @@ def cpu_name() -> str:
 
 def data_hash(dataset_dir: str | Path) -> str:
     """SHA-256 that names the images, masks and splits of a data set, wherever its files lie."""
-    from .data.index import dataset_hash
+    from .data.datalist import dataset_hash
 
     return dataset_hash(json.loads((Path(dataset_dir) / "datalist.json").read_text(encoding="utf-8")))
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from ..errors import InputError
+from ..errors import InputError, SkippedError
 
 
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -31,9 +31,9 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[objec
 
 
 def show_refused(refused: Sequence[InputError]) -> None:
-    """One line a refused file, on standard error."""
+    """One line a refused or skipped file, on standard error."""
     for error in refused:
-        print(f"refused: {error}", file=sys.stderr, flush=True)
+        print(f"{'skipped' if isinstance(error, SkippedError) else 'refused'}: {error}", file=sys.stderr, flush=True)
 
 
 @contextmanager

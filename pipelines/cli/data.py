@@ -1,62 +1,113 @@
-"""``delineate data``: data sets."""
+"""``delineate data``: data sets downloaded, indexed, cut, dealt and looked at."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import typer
 
+from ..errors import SkippedError
+from .audit import audit
 from .console import progress, show_refused, show_table
+from .download import download
+from .split import parse_numbers, split
 
-app = typer.Typer(help="Index labelled images; make phantoms.", no_args_is_help=True)
+app = typer.Typer(help="Download, index, cut, split and audit labelled images; make phantoms.", no_args_is_help=True)
+for command in (download, split, audit):
+    app.command()(command)
+
+Source = Annotated[Path, typer.Argument(help="Folder with images and masks, as downloaded.")]
+Out = Annotated[Path, typer.Option(help="The data set's folder; datalist.json goes there.")]
+Shares = Annotated[str, typer.Option("--split", help="Shares of training, validation and test.")]
+Seed = Annotated[int, typer.Option(help="Of the split.")]
+Folds = Annotated[int | None, typer.Option(min=2, help="Deal training and validation into so many folds.")]
+
+SHARES = "0.7,0.15,0.15"
 
 
 @app.command()
 def index(
-    source: Annotated[Path, typer.Argument(help="Folder with images and masks, as downloaded.")],
-    out: Annotated[Path, typer.Option(help="The data set's folder; datalist.json goes there.")],
-    layout: Annotated[str, typer.Option(help="auto, isic, busi or paired.")] = "auto",
-    split: Annotated[str, typer.Option(help="Shares of training, validation and test.")] = "0.7,0.15,0.15",
-    seed: Annotated[int, typer.Option(help="Of the split.")] = 0,
+    source: Source,
+    out: Out,
+    layout: Annotated[
+        str, typer.Option(help="auto, isic, busi, nerve, hc18, ph2, paired, csv, dicom or nifti.")
+    ] = "auto",
+    shares: Shares = SHARES,
+    seed: Seed = 0,
+    folds: Folds = None,
     classes: Annotated[str | None, typer.Option(help="Keep only these classes, e.g. benign,malignant.")] = None,
 ) -> None:
     """Find images and masks, check each, split them, and write datalist.json; no image is copied or changed."""
-    from ..data.index import index_dataset
-    from ..errors import DelineateError
+    _index(source, layout, out, shares, seed=seed, folds=folds, classes=classes.split(",") if classes else None)
 
-    try:
-        fractions = [float(share) for share in split.split(",")]
-    except ValueError:
-        raise DelineateError(f"--split got {split!r}; give three shares, e.g. 0.7,0.15,0.15") from None
-    with progress("reading") as moved:
-        report = index_dataset(
-            source,
-            layout,
-            out=out,
-            fractions=fractions,
-            seed=seed,
-            classes=classes.split(",") if classes else None,
-            progress=moved,
-        )
-    show_refused(report.refused)
-    print(f"layout: {report.layout}")
-    rows = [["split", *pair] for pair in report.splits.items()] + [["class", *pair] for pair in report.classes.items()]
-    show_table("images", ["", "", "images"], rows)
-    print(f"{report.duplicates} image(s) repeat another pixel by pixel; they share its group")
-    print(f"{len(report.refused)} file(s) refused")
-    print(f"written: {report.path}")
+
+@app.command()
+def slices(
+    source: Source,
+    out: Out,
+    axis: Annotated[Literal["axial", "sagittal", "coronal"], typer.Option(help="The planes to cut.")] = "axial",
+    window: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A CT preset (abdomen, lung, ...), CENTRE,WIDTH, LOW%,HIGH% or auto; once, or once a modality."
+        ),
+    ] = None,
+    labels: Annotated[str | None, typer.Option(help="Values that are foreground, e.g. 1,2; else all but 0.")] = None,
+    neighbours: Annotated[int, typer.Option(min=0, help="Slices on either side that become channels, too.")] = 0,
+    empty: Annotated[Literal["keep", "drop"], typer.Option(help="What becomes of slices without foreground.")] = "keep",
+    write: Annotated[bool, typer.Option("--write", help="Write the slices as PNG into OUT, and use these.")] = False,
+    layout: Annotated[str, typer.Option(help="auto, nifti or dicom.")] = "auto",
+    shares: Shares = SHARES,
+    seed: Seed = 0,
+    folds: Folds = None,
+) -> None:
+    """Cut CT and MR volumes into slices and index these; no split cuts through a volume or a patient."""
+    from ..data.slices import write_slices
+    from ..volumes.slicing import Slicing
+
+    slicing = Slicing(axis, window if window and len(window) > 1 else (window or ["auto"])[0], neighbours)
+    values = parse_numbers("--labels", labels, int, "whole numbers, e.g. 1,2") if labels else None
+    _index(
+        source, layout, out, shares, seed=seed, folds=folds, slicing=slicing, drop_empty=empty == "drop", labels=values
+    )
+    if write:
+        print(f"{write_slices(out)} slices written to {out / 'images'}")
 
 
 @app.command()
 def phantoms(
-    out: Annotated[Path, typer.Option(help="Folder to write images/ and masks/ to.")],
-    count: Annotated[int, typer.Option(min=1, help="Number of images.")] = 100,
+    out: Annotated[Path, typer.Option(help="Folder to write images and masks to.")],
+    kind: Annotated[Literal["skin", "ct"], typer.Option(help="Dermoscopy pictures, or CT volumes as NIfTI.")] = "skin",
+    count: Annotated[int, typer.Option(min=1, help="Number of images or volumes.")] = 100,
     seed: Annotated[int, typer.Option(min=0, help="Another seed, other images.")] = 0,
 ) -> None:
-    """Draw dermoscopy-like images with their masks, to try things out on."""
+    """Draw images with their masks, to try things out on."""
     from ..bundles import refuse_occupied
+    from ..data.phantom_volumes import write_phantom_volumes
     from ..data.phantoms import write_phantoms
 
     refuse_occupied(out)
-    print(f"written: {write_phantoms(out, count, seed)}")
+    write = {"skin": write_phantoms, "ct": write_phantom_volumes}[kind]
+    print(f"written: {write(out, count, seed)}")
+
+
+def _index(source: Path, layout: str, out: Path, shares: str, **options: Any) -> None:
+    from ..data.index import index_dataset
+
+    fractions = parse_numbers("--split", shares, float, "three shares, e.g. 0.7,0.15,0.15")
+    with progress("reading") as moved:
+        report = index_dataset(source, layout, out=out, fractions=fractions, progress=moved, **options)
+    show_refused(report.refused)
+    print(f"layout: {report.layout} ({report.reason})")
+    rows = [["split", *pair] for pair in report.splits.items()] + [["class", *pair] for pair in report.classes.items()]
+    show_table("images", ["", "", "images"], rows)
+    if report.unlabelled:
+        print(f"{report.unlabelled} image(s) without label, in no split")
+    print(f"{report.duplicates} image(s) repeat another pixel by pixel; they share its group")
+    print(f"{report.near_duplicates} pair(s) of images look alike; they share a group: see 'delineate data audit'")
+    for move in report.moved:
+        print(f"moved: group {move.group} was in {', '.join(move.old)}, is in {move.new}")
+    skipped = sum(isinstance(error, SkippedError) for error in report.refused)
+    print(f"{len(report.refused) - skipped} refused, {skipped} skipped")
+    print(f"written: {report.path}")

@@ -7,18 +7,19 @@ import shutil
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 import yaml
 
 from ..bundles import change_bundle, copy_bundle, find_bundle, part, refuse_occupied
-from ..errors import DelineateError, InputError
-from .console import monai_line, run_workflow, show_table
+from ..errors import DelineateError, InputError, SkippedError
+from .console import monai_line, run_workflow, show_refused, show_table
 
 BundleOrRun = Annotated[
     str, typer.Argument(metavar="RUN|BUNDLE", help="A run's or bundle's folder, or a shipped bundle's name.")
 ]
+VolumeFormat = Literal["nii.gz", "nii", "nrrd", "mha"]
 Dataset = Annotated[Path, typer.Option("--data", help="Folder with datalist.json, made by 'delineate data index'.")]
 
 
@@ -32,6 +33,10 @@ def train(
         list[str] | None,
         typer.Option("--set", metavar="ID=VALUE", help="Set an id of the bundle, e.g. max_epochs=20."),
     ] = None,
+    fold: Annotated[int | None, typer.Option(min=0, help="Of a data set with folds: validate on this one.")] = None,
+    allow_leaks: Annotated[
+        bool, typer.Option("--allow-leaks", help="Train although the splits leak; the run's record says so.")
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was broken off.")] = False,
     compare: Annotated[
         str | None, typer.Option(metavar="NETWORK,...", help="Train these networks alike; OUT gets one table.")
@@ -46,7 +51,8 @@ def train(
         raise DelineateError(
             f"{data} has no datalist.json; index the images first: delineate data index SOURCE --out {data}"
         )
-    values = parse_settings(set_ or [])
+    values = settings_of_data(find_bundle(bundle), data) | parse_settings(set_ or [])
+    values |= ({} if fold is None else {"fold": fold}) | ({"allow_leaks": True} if allow_leaks else {})
     if compare is not None and minutes is not None:
         from .compare import compare_networks
 
@@ -62,6 +68,14 @@ def train(
         arguments["resume"] = True
     run_workflow(str(run / "configs" / "train.yaml"), arguments)
     print(f"run: {run}")
+
+
+def settings_of_data(bundle: Path, data: Path) -> dict[str, Any]:
+    """What a data set of slices asks of a bundle: to cut and show volumes alike."""
+    from ..data.slices import bundle_settings
+
+    channels = yaml.safe_load((bundle / "configs" / "train.yaml").read_text(encoding="utf-8")).get("channels")
+    return bundle_settings(data, channels)
 
 
 def begin_run(source: Path, run: Path, values: dict[str, Any], overlays: list[Path]) -> None:
@@ -146,7 +160,10 @@ def evaluate(
 
 def segment(
     bundle: BundleOrRun,
-    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Image files, folders, globs.")],
+    inputs: Annotated[
+        list[str],
+        typer.Argument(metavar="INPUT...", help="Files (pictures, DICOM, NIfTI, MHA, NRRD), folders, globs."),
+    ],
     out: Annotated[Path, typer.Option(help="Where the masks go.")],
     overlay: Annotated[bool, typer.Option("--overlay", help="Also write the image with the outline drawn in.")] = False,
     probability: Annotated[
@@ -155,8 +172,11 @@ def segment(
     threshold: Annotated[
         float | None, typer.Option(min=0, max=1, help="Probability from which a pixel is foreground.")
     ] = None,
+    volume_format: Annotated[
+        VolumeFormat, typer.Option(help="Of masks of volumes; the other door always writes nii.gz.")
+    ] = "nii.gz",
 ) -> None:
-    """Write one mask PNG (0/255) an image, of exactly its size."""
+    """Write a mask PNG (0/255) an image, of exactly its size; of a volume a mask volume (0/1) on its grid."""
     root = find_bundle(bundle)
     settings: dict[str, Any] = {} if threshold is None else {"threshold": threshold}
     arguments: dict[str, object] = {
@@ -176,15 +196,16 @@ def segment(
     refused: list[InputError] = []
 
     def refuse(error: InputError) -> None:
-        refused.append(error)
-        print(f"refused: {error}", file=sys.stderr, flush=True)
+        if not isinstance(error, SkippedError):
+            refused.append(error)
+        show_refused([error])
 
     done = 0
     for result in Segmenter(root, **settings).segment(inputs, on_error=refuse):
-        print(
-            f"{result.source} -> {write_segmentation(result, out, overlay=overlay, probability=probability)}",
-            flush=True,
+        path = write_segmentation(
+            result, out, overlay=overlay, probability=probability, volume_suffix=f".{volume_format}"
         )
+        print(f"{result.source} -> {path} ({result.extent})", flush=True)
         done += 1
     print(f"{done} segmented, {len(refused)} refused")
     if refused:

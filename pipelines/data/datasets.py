@@ -1,31 +1,39 @@
-"""Data sets for training and judging: the datalist's items, cached, streamed, augmented."""
+"""Data sets for training and judging: the datalist's items, streamed or augmented."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
-from monai.data import CacheDataset, Dataset, MetaTensor, PersistentDataset, load_decathlon_datalist
-from monai.data.utils import pickle_hashing
+from monai.data import Dataset, MetaTensor
 from monai.transforms import Compose
 from torch.utils.data import DistributedSampler, IterableDataset
 
 from ..errors import DelineateError, InputError, UnknownNameError
+from ..volumes.slicing import Slicing
 
 logger = logging.getLogger(__name__)
 SPLITS = ("training", "validation", "test")
-_FIELDS = ("image", "label", "group", "class")
+_PATHS = ("image", "label")
+_FIELDS = (*_PATHS, "group", "class", "slice", "series", "label_values", "label_is", "spacing")
 
 Item = dict[str, Any]
 
 
-def load_datalist(dataset_dir: str | Path, split: str, *, skip_missing: bool = True) -> list[Item]:
+def load_datalist(
+    dataset_dir: str | Path,
+    split: str,
+    *,
+    skip_missing: bool = True,
+    fold: int | None = None,
+    slicing: Mapping[str, Any] | None = None,
+) -> list[Item]:
     """Items of one split of a data set's ``datalist.json``, with absolute paths.
 
     Args:
@@ -33,12 +41,17 @@ def load_datalist(dataset_dir: str | Path, split: str, *, skip_missing: bool = T
         split: ``"training"``, ``"validation"`` or ``"test"``.
         skip_missing: whether items whose files are missing are left out, and logged by name; an evaluation keeps
             them, so that they are counted as refused.
+        fold: of a data set with folds, the one that is the validation; the others are the training.
+        slicing: how the items will be read; a data set that was cut otherwise is refused. Not compared where ``None``.
 
     Returns:
-        items with ``image`` (path), ``label`` (path or list of paths), ``group`` and, where known, ``class``.
+        items with ``image`` (path of a file or of a series' folder, or a list of paths), ``label`` (path or list of
+        paths), ``group`` and, where known, ``class``, ``slice``, ``series``, ``label_values``, ``label_is`` and
+        ``spacing``.
 
     Raises:
-        DelineateError: when there is no datalist, or nothing is left in the split.
+        DelineateError: when there is no datalist, nothing is left in the split, ``fold`` is missing, unknown or without
+            use, or ``slicing`` differs.
         UnknownNameError: when there is no such split.
     """
     path = Path(dataset_dir) / "datalist.json"
@@ -48,77 +61,74 @@ def load_datalist(dataset_dir: str | Path, split: str, *, skip_missing: bool = T
         raise DelineateError(
             f"{dataset_dir} has no datalist.json; index images first: delineate data index SOURCE --out {dataset_dir}"
         )
-    found = _read_split(path, split)
-    items = [
-        {key: item[key] for key in _FIELDS if key in item} for item in found if not skip_missing or _is_there(item)
-    ]
+    lists = _read_lists(path)
+    if slicing is not None and lists.get("slicing") is not None:
+        _compare_slicing(path, Slicing.of(lists["slicing"]).as_dict(), Slicing.of(slicing).as_dict())
+    found = [_chosen(item, path.parent) for item in _select(path, lists, split, fold)]
+    items = [item for item in found if not skip_missing or _is_there(item)]
     if not items:
         raise DelineateError(f"{path}: the split {split!r} has no usable item; index the images again")
     return items
 
 
-def _read_split(path: Path, split: str) -> list[Item]:
+def named_paths(item: Item) -> list[str]:
+    """The files and folders that an item names."""
+    named = [item.get(key, []) for key in _PATHS]
+    return [str(path) for value in named for path in ([value] if isinstance(value, str | Path) else value)]
+
+
+def _read_lists(path: Path) -> dict[str, Any]:
     try:
         lists = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(path, f"is no JSON ({error})", "index the images again") from error
-    if not isinstance(lists, dict) or not lists.get(split):
-        return []  # MONAI's reader raises IndexError on an empty split
-    found: list[Item] = load_decathlon_datalist(str(path), is_segmentation=True, data_list_key=split)
-    return found
+    return lists if isinstance(lists, dict) else {}
+
+
+def _compare_slicing(path: Path, cut: Mapping[str, Any], read: Mapping[str, Any]) -> None:
+    if names := [name for name in cut if cut[name] != read[name]]:
+        was, now = (", ".join(f"{name}={settings[name]}" for name in names) for settings in (cut, read))
+        raise DelineateError(
+            f"{path} was cut with {was}; this bundle reads {now}, and would show the network something else: "
+            "set slicing (delineate train does it by itself)"
+        )
+
+
+def _select(path: Path, lists: Mapping[str, Any], split: str, fold: int | None) -> list[Item]:
+    """The split's items; with folds, training and validation are both taken from ``training``."""
+    items: list[Item] = lists.get("training" if fold is not None and split != "test" else split) or []
+    folds = sorted({item["fold"] for item in lists.get("training") or [] if "fold" in item})
+    if split == "test" or (not folds and fold is None):
+        return items
+    if not folds:
+        raise DelineateError(f"{path} has no folds; leave fold out, or index again with --folds K")
+    known = ", ".join(map(str, folds))
+    if fold is None:
+        raise DelineateError(f"{path} has folds; set fold to the one that is to be the validation: {known}")
+    if fold not in folds:
+        raise DelineateError(f"{path} has no fold {fold}; there are: {known}")
+    return [item for item in items if (item.get("fold") == fold) == (split == "validation")]
+
+
+def _chosen(item: Item, folder: Path) -> Item:
+    """The fields that transforms know, paths made absolute."""
+
+    def absolute(path: str) -> str:
+        return os.path.normpath(folder / path)
+
+    paths = {
+        key: absolute(item[key]) if isinstance(item[key], str) else [absolute(path) for path in item[key]]
+        for key in _PATHS
+        if key in item
+    }
+    return {key: item[key] for key in _FIELDS if key in item} | paths
 
 
 def _is_there(item: Item) -> bool:
-    labels = item.get("label", [])
-    missing = [p for p in [item["image"], *([labels] if isinstance(labels, str) else labels)] if not Path(p).is_file()]
+    missing = [path for path in named_paths(item) if not Path(path).exists()]
     for name in missing:
         logger.error(str(InputError(name, "listed in the datalist but not there", "restore it or index again")))
     return not missing
-
-
-def cached_dataset(
-    data: Sequence[Item],
-    transform: Callable[..., Any],
-    cache_dir: str | Path | None = None,
-    budget_gb: float | None = None,
-) -> Dataset:
-    """The transformed items in memory, or, where they do not fit, on disk.
-
-    The cache's size is estimated from a few items and logged before it is filled.
-
-    Args:
-        data: items as :func:`load_datalist` gives them.
-        transform: deterministic transforms; what they return is cached.
-        cache_dir: where ``PersistentDataset`` keeps tensors when memory is not enough; without it the items are
-            then read anew each time.
-        budget_gb: memory that the cache may take, in GB (1e9 bytes); half of the free memory where ``None``.
-
-    Returns:
-        ``CacheDataset``, ``PersistentDataset`` or plain ``Dataset``.
-    """
-    needed = estimate_bytes(data, transform)
-    budget = psutil.virtual_memory().available // 2 if budget_gb is None else int(budget_gb * 1e9)
-    place = "memory" if needed <= budget else f"disk ({cache_dir})" if cache_dir else "no cache"
-    logger.info(f"cache: {len(data)} items, {needed / 1e6:.0f} MB, budget {budget / 1e6:.0f} MB: {place}")
-    if needed <= budget:
-        return CacheDataset(data, transform, num_workers=2, progress=False)
-    if cache_dir:
-        return PersistentDataset(data, transform, cache_dir, hash_transform=pickle_hashing)
-    return Dataset(data, transform)
-
-
-def estimate_bytes(data: Sequence[Item], transform: Callable[..., Any], samples: int = 5) -> int:
-    """Bytes that all the transformed items take, judged from ``samples`` of them spread over ``data``."""
-    if not data:
-        return 0
-    chosen = [data[i * len(data) // samples] for i in range(samples)]
-    sizes = [
-        value.numel() * value.element_size()
-        for item in chosen
-        for value in transform(item).values()
-        if isinstance(value, torch.Tensor)
-    ]
-    return sum(sizes) * len(data) // samples
 
 
 class AugmentedDataset(torch.utils.data.Dataset[Any]):
@@ -127,7 +137,7 @@ class AugmentedDataset(torch.utils.data.Dataset[Any]):
     So a training is the same whatever the number of workers, and when it is resumed.
 
     Args:
-        data: the data set underneath, usually :func:`cached_dataset`.
+        data: the data set underneath, usually :func:`delineate.pipelines.data.caches.cached_dataset`.
         transform: random transforms.
         seed: non-negative integer.
     """
@@ -199,7 +209,11 @@ class StreamDataset(IterableDataset[Any]):
 
     def __iter__(self) -> Iterator[Any]:
         self.refused = []
+        refused_volumes: set[str] = set()
         for item in self.data:
+            volume = f"{item['image']} {item.get('series')}" if "slices" in item else ""
+            if volume in refused_volumes:
+                continue  # one refusal a volume is enough
             try:
                 ready = self.transform(item)
             except Exception as error:
@@ -208,6 +222,7 @@ class StreamDataset(IterableDataset[Any]):
                     raise
                 self.refused.append(cause)
                 self.on_error(cause)
+                refused_volumes |= {volume} - {""}
                 continue
             yield ready
 

@@ -6,46 +6,71 @@ copied.
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import DelineateError, InputError, UnknownNameError
-from ..files import write_atomically
-from ..images import read_image, read_mask, size_text
-from .layouts import LAYOUTS, Item, detect
-from .splits import FRACTIONS, SPLITS, Split, check_fractions, split_groups
+from ..images import size_text
+from ..sources import read_label, read_picture
+from ..volumes.slicing import Slicing
+from ..weight_sums import sha256 as file_hash
+from .datalist import UNLABELLED, Entry, counts, dataset_hash, in_splits, older_datalist, placed, write_datalist
+from .groups import Move, Pair, equal_pairs, join_groups, near_pairs, official_splits, place_groups, records
+from .layouts import LAYOUTS, Item, dicom_series, explain
+from .slices import cut
+from .splits import FRACTIONS, Plan, Split
+
+if TYPE_CHECKING:
+    from .duplicates import Signature
+
+__all__ = ["IndexReport", "dataset_hash", "index_dataset"]
 
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class IndexReport:
-    """What `index_dataset` found; ``duplicates`` counts images whose pixels equal an earlier one's."""
+    """What `index_dataset` found.
+
+    Attributes:
+        layout: its name.
+        reason: by what it was recognised.
+        splits: numbers of images by split, or by fold and test.
+        classes: numbers of labelled images by class.
+        refused: what was left out.
+        duplicates: number of images whose file or pixels equal an earlier one's.
+        near_duplicates: number of pairs of images that look alike but are not equal.
+        unlabelled: number of images without label.
+        moved: groups that could not stay where an older data list had them.
+        path: of the data list.
+    """
 
     layout: str
+    reason: str
     splits: dict[str, int]
     classes: dict[str, int]
     refused: list[InputError]
     duplicates: int
+    near_duplicates: int
+    unlabelled: int
+    moved: list[Move]
     path: Path
 
 
 @dataclass(frozen=True)
 class _Checked:
-    """An item whose files were decoded; hashes in hex."""
+    """An item whose files were decoded; blank images have no signature."""
 
     item: Item
-    size: tuple[int, int]
-    pixels: str
-    image_sha256: str
-    label_sha256: tuple[str, ...]
+    entry: Entry
+    signature: Signature | None
 
 
 def index_dataset(
@@ -55,13 +80,19 @@ def index_dataset(
     out: str | Path,
     fractions: Sequence[float] = FRACTIONS,
     seed: int = 0,
+    folds: int | None = None,
     classes: Sequence[str] | None = None,
+    near_duplicates: bool = True,
+    slicing: Slicing | None = None,
+    drop_empty: bool = False,
+    labels: Sequence[int] | None = None,
     progress: Progress | None = None,
 ) -> IndexReport:
-    """Read a folder of images and masks and write ``out/datalist.json`` (an older one is replaced).
+    """Read a folder of images and masks and write ``out/datalist.json``.
 
-    Images whose decoded pixels are equal get one group, so that no split ever cuts them apart. An official
-    split is kept; of a group that is in several of its splits only the test (else the validation) items stay.
+    Groups that share an image, or one that looks alike, get one name, so that no split ever cuts them apart. An
+    official split is kept; of a group that is in several of its splits only the test (else the validation) items stay.
+    Groups that an older data list in ``out`` has, dealt with the same fractions, seed and folds, keep their places.
 
     Args:
         source: the folder, as downloaded.
@@ -69,70 +100,103 @@ def index_dataset(
         out: the data set's folder, made if missing; paths below it are written relative, others absolute.
         fractions: the shares of training, validation and test.
         seed: of the split.
+        folds: deal training and validation into so many folds, which stand under ``training``; see `Plan`.
         classes: keep only items of these classes, all where ``None``.
+        near_duplicates: whether images that look alike are sought; equal ones always are. Slices of volumes are never
+            compared so: those of two patients do look alike.
+        slicing: how volumes become images; axial slices where ``None`` and the layout is one of volumes.
+        drop_empty: whether slices without foreground are left out.
+        labels: the values of a label volume that are foreground; all but 0 where ``None``.
         progress: called with the numbers of items done and of all items.
 
     Raises:
         InputError: ``source`` does not have the layout, or ``out`` cannot hold the data list.
-        DelineateError: nothing usable is left; the fractions are wrong.
+        DelineateError: nothing usable is left; the fractions or folds are wrong.
         UnknownNameError: no such layout or class.
     """
-    check_fractions(fractions)
+    plan = Plan(tuple(fractions), seed, folds)
     source, out = Path(os.path.abspath(source)), Path(os.path.abspath(out))
-    layout = _choose_layout(source, layout)
-    items, refused = LAYOUTS[layout].read(source)
-    items = _of_classes(items, classes)
-    checked, unreadable = _check_all(items, progress or (lambda done, total: None))
-    checked = _join_duplicates(checked)
-    splits = _split(checked, fractions, seed)
-    kept, leaks = _part_leaks(checked, splits)
-    refused = [*refused, *unreadable, *leaks]
-    if not kept:
+    old = older_datalist(out, plan)
+    layout, reason = _choose_layout(source, layout)
+    slicing = slicing or (Slicing("axial") if layout == "nifti" else None)
+    items, unpaired = (dicom_series if slicing and layout == "dicom" else LAYOUTS[layout].read)(source)
+    items, uncut = cut(_of_classes(items, classes), slicing, drop_empty, labels)
+    if slicing:
+        slicing = replace(slicing, modalities=max((1 + len(item.modalities) for item in items), default=1))
+    checked, unreadable = _check_all(items, slicing or Slicing(), progress or (lambda done, total: None))
+    refused = [*unpaired, *uncut, *unreadable]
+    if not checked:
         raise _nothing_left(source, refused)
-    entries = {split: [one for one in kept if splits[one.item.group] == split] for split in SPLITS}
-    datalist: dict[str, Any] = {
-        "name": source.name,
-        "layout": layout,
-        "source": _path_text(source, out),
-        "seed": seed,
-        "fractions": list(fractions),
-        "official_split": any(one.item.official for one in kept),
-        "refused": [_refusal(error, out) for error in refused],
+    pairs = _find_pairs(checked, near_duplicates and not (slicing and slicing.axis))
+    lists, leaks, moved = _deal(checked, pairs, plan, old)
+    refused += leaks
+    head = {"name": source.name, "layout": layout, "recognised": reason, "source": str(source), **plan.as_dict()}
+    head |= {"slicing": slicing.as_dict() if slicing else None}
+    head |= {"refused": [{"file": one.source, "reason": one.reason, "remedy": one.remedy} for one in refused]}
+    path = write_datalist(head | lists, out)
+    return _report(head | lists, plan, refused, pairs, moved, path)
+
+
+def _find_pairs(checked: Sequence[_Checked], near_duplicates: bool) -> list[Pair]:
+    entries = [one.entry for one in checked]
+    near = near_pairs(entries, [one.signature for one in checked]) if near_duplicates else []
+    return equal_pairs(entries) + near
+
+
+def _deal(
+    checked: Sequence[_Checked], pairs: Sequence[Pair], plan: Plan, old: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[InputError], list[Move]]:
+    """The lists of the data list and what they stand on, what leaks out of official splits, and what moved."""
+    entries = [one.entry for one in checked]
+    joined = join_groups(entries, pairs)
+    labelled = [one for one in checked if one.item.label]
+    official = official_splits(((one.item.group, one.item.official) for one in labelled), joined)
+    kept, leaks = _part_leaks(labelled, joined, official, plan)
+    places, moved = place_groups(kept, joined, plan, old, official)
+    lists = {
+        "official_split": bool(official),
+        "official": official,
+        "duplicates": records(entries, pairs),
+        **in_splits(kept, joined, places),
+        UNLABELLED: [one.entry | {"group": joined[one.item.group]} for one in checked if not one.item.label],
     }
-    datalist |= {split: [_entry(one, out) for one in members] for split, members in entries.items()}
-    counts = Counter(one.item.fields["class"] for one in kept if "class" in one.item.fields)
+    return lists, leaks, moved
+
+
+def _report(
+    datalist: Mapping[str, Any],
+    plan: Plan,
+    refused: list[InputError],
+    pairs: Sequence[Pair],
+    moved: list[Move],
+    path: Path,
+) -> IndexReport:
+    classes = Counter(entry["class"] for _, entry in placed(datalist) if "class" in entry)
     return IndexReport(
-        layout=layout,
-        splits={split: len(members) for split, members in entries.items()},
-        classes=dict(sorted(counts.items())),
+        layout=datalist["layout"],
+        reason=datalist["recognised"],
+        splits=counts(datalist, plan),
+        classes=dict(sorted(classes.items())),
         refused=refused,
-        duplicates=len(kept) - len({one.pixels for one in kept}),
-        path=_write(datalist, out),
+        duplicates=len({pair.second for pair in pairs if pair.exact}),
+        near_duplicates=sum(not one["exact"] for one in datalist["duplicates"]),
+        unlabelled=len(datalist[UNLABELLED]),
+        moved=moved,
+        path=path,
     )
 
 
-def dataset_hash(datalist: Mapping[str, Any]) -> str:
-    """The sha256, in hex, of the contents and splits of a data list: the same wherever its files lie.
-
-    Args:
-        datalist: what ``datalist.json`` holds.
-    """
-    lines = [
-        json.dumps([split, entry["image_sha256"], entry.get("label_sha256")])
-        for split in SPLITS
-        for entry in datalist.get(split, [])
-    ]
-    return sha256("\n".join(sorted(lines)).encode()).hexdigest()
-
-
-def _choose_layout(source: Path, name: str) -> str:
+def _choose_layout(source: Path, name: str) -> tuple[str, str]:
+    """The layout's name, and by what it was recognised."""
     if name not in ("auto", *LAYOUTS):
         raise UnknownNameError("layout", name, ["auto", *LAYOUTS])
     if name == "auto" or not source.is_dir():
-        return detect(source)
-    if not LAYOUTS[name].matches(source):
-        raise InputError(source, f"does not have the layout {name}", f"needed is {LAYOUTS[name].needs}")
-    return name
+        found, reason = explain(source)
+        if name in ("auto", found):
+            return found, reason
+    elif reason := LAYOUTS[name].matches(source):
+        return name, reason
+    raise InputError(source, f"does not have the layout {name}", f"needed is {LAYOUTS[name].needs}")
 
 
 def _of_classes(items: list[Item], classes: Sequence[str] | None) -> list[Item]:
@@ -143,11 +207,12 @@ def _of_classes(items: list[Item], classes: Sequence[str] | None) -> list[Item]:
     return [item for item in items if classes is None or item.fields.get("class") in classes]
 
 
-def _check_all(items: Sequence[Item], progress: Progress) -> tuple[list[_Checked], list[InputError]]:
+def _check_all(items: Sequence[Item], slicing: Slicing, progress: Progress) -> tuple[list[_Checked], list[InputError]]:
     checked: list[_Checked] = []
     refused: list[InputError] = []
+    check = partial(_check, slicing=slicing, hash_of=lru_cache(maxsize=None)(_content_hash))
     with ThreadPoolExecutor(max_workers=2) as pool:  # decoding leaves the interpreter free
-        for done, result in enumerate(pool.map(_check, items), start=1):
+        for done, result in enumerate(pool.map(check, items), start=1):
             if isinstance(result, InputError):
                 refused.append(result)
             else:
@@ -156,108 +221,61 @@ def _check_all(items: Sequence[Item], progress: Progress) -> tuple[list[_Checked
     return checked, refused
 
 
-def _check(item: Item) -> _Checked | InputError:
+def _check(item: Item, slicing: Slicing, hash_of: Callable[[Path], str]) -> _Checked | InputError:
     """Decode an item's files and compare their sizes."""
+    from .duplicates import signature
+
+    images = (item.image, *item.modalities)
+    entry: Entry = {"image": _one_or_list(map(str, images))}
+    if item.label:
+        entry["label"] = _one_or_list(map(str, item.label))
+    entry |= {"group": item.group, **item.fields}
     try:
-        image, mask = read_image(item.image, "rgb"), read_mask(item.label)
+        pixels = read_picture(entry, slicing)
+        mask = read_label(entry, slicing) if item.label else None
     except InputError as error:
         return error
-    if image.shape[:2] != mask.shape:
-        reason = f"image is {size_text(image)}, mask {item.label[0].name} is {size_text(mask)}"
+    if mask is not None and pixels.shape[:2] != mask.shape:
+        reason = f"image is {size_text(pixels)}, mask {item.label[0].name} is {size_text(mask)}"
         return InputError(item.image, reason, "take the mask drawn on this very image, or remove the pair")
-    return _Checked(
-        item=item,
-        size=(image.shape[0], image.shape[1]),
-        pixels=sha256(repr(image.shape).encode() + image.tobytes()).hexdigest(),
-        image_sha256=_file_hash(item.image),
-        label_sha256=tuple(_file_hash(label) for label in item.label),
-    )
+    seen = None if (pixels == pixels[0, 0]).all() else signature(pixels)
+    entry |= {"size": list(pixels.shape[:2]), "image_sha256": _one_or_list(map(hash_of, images))}
+    if mask is not None:
+        share = round(float(mask.mean()), 6)
+        entry |= {"area": max(share, 1e-6) if mask.any() else 0.0}  # 0 says that there is nothing at all
+        entry |= {"label_sha256": _one_or_list(map(hash_of, item.label))}
+    return _Checked(item, entry | ({"pixels_sha256": seen.sha256} if seen else {}), seen)
 
 
-def _file_hash(path: Path) -> str:
-    return sha256(path.read_bytes()).hexdigest()
+def _one_or_list(values: Iterable[str]) -> str | list[str]:
+    """As data lists have it: one as it is, several as a list."""
+    first, *rest = values
+    return [first, *rest] if rest else first
 
 
-def _join_duplicates(checked: Sequence[_Checked]) -> list[_Checked]:
-    """Give groups that share an image with equal pixels one name, the first of theirs."""
-    parent = {one.item.group: one.item.group for one in checked}
-
-    def root(group: str) -> str:
-        while parent[group] != group:
-            group = parent[group]
-        return group
-
-    first: dict[str, str] = {}
-    for one in checked:
-        ends = root(first.setdefault(one.pixels, one.item.group)), root(one.item.group)
-        parent[max(ends)] = min(ends)
-    return [replace(one, item=replace(one.item, group=root(one.item.group))) for one in checked]
+def _content_hash(path: Path) -> str:
+    """The sha256 of a file, in hex; of a folder that of its files' hashes, whatever their names."""
+    if path.is_file():
+        return file_hash(path)
+    return sha256("".join(sorted(file_hash(file) for file in path.rglob("*") if file.is_file())).encode()).hexdigest()
 
 
-def _split(checked: Sequence[_Checked], fractions: Sequence[float], seed: int) -> dict[str, Split]:
-    """The split of each group: the official one, or one dealt in equal proportions of the classes."""
-    classes: dict[str, set[str]] = {}
-    official: dict[str, Split] = {}
-    for one in checked:
-        classes.setdefault(one.item.group, set()).add(one.item.fields.get("class", ""))
-        if one.item.official:
-            rivals = (official.get(one.item.group, "training"), one.item.official)
-            official[one.item.group] = max(rivals, key=SPLITS.index)
-    strata = {group: "+".join(sorted(names)) for group, names in classes.items()}
-    return official or split_groups(strata, fractions, seed)
-
-
-def _part_leaks(checked: Sequence[_Checked], splits: Mapping[str, Split]) -> tuple[list[_Checked], list[InputError]]:
-    """The items that are in the split of their group, and a refusal of each that officially is in another."""
-    kept: list[_Checked] = []
+def _part_leaks(
+    checked: Sequence[_Checked], joined: Mapping[str, str], official: Mapping[str, Split], plan: Plan
+) -> tuple[list[Entry], list[InputError]]:
+    """The entries whose official split is their group's, and a refusal of each other; to folds, all but test is one."""
+    kept: list[Entry] = []
     leaks: list[InputError] = []
     for one in checked:
-        official, group = one.item.official, one.item.group
-        if official in (None, splits[group]):
-            kept.append(one)
+        mine, group = one.item.official, joined[one.item.group]
+        if mine in (None, official.get(group)) or (plan.folds and "test" not in (mine, official.get(group))):
+            kept.append(one.entry)
         else:
-            reason = f"is a duplicate: of the {official} split, but its group {group} is in {splits[group]} too"
+            reason = f"is a duplicate: of the {mine} split, but its group {group} is in {official[group]} too"
             leaks.append(InputError(one.item.image, reason, "left out; nothing to do"))
     return kept, leaks
 
 
 def _nothing_left(source: Path, refused: Sequence[InputError]) -> DelineateError:
     first = f"; the first of {len(refused)} refusals: {refused[0]}" if refused else ""
-    return DelineateError(f"{source}: no usable pair of image and mask is left{first}")
-
-
-def _path_text(path: Path, out: Path) -> str:
-    """Relative to the data list where the path lies below it, absolute elsewhere."""
-    return path.relative_to(out).as_posix() if path.is_relative_to(out) else str(path)
-
-
-def _refusal(error: InputError, out: Path) -> dict[str, str]:
-    return {"file": _path_text(Path(error.source), out), "reason": error.reason, "remedy": error.remedy}
-
-
-def _entry(one: _Checked, out: Path) -> dict[str, Any]:
-    """An item as MONAI's `load_decathlon_datalist` reads it; one mask is a string, several are a list."""
-    labels = [_path_text(label, out) for label in one.item.label]
-    fields = {"group": one.item.group, **one.item.fields}
-    for value in fields.values():
-        if os.path.exists(out / value):
-            reason = f"holds an entry {value!r}, as which MONAI would read the field {value!r}"
-            raise InputError(out, reason, "choose another --out")
-    return {
-        "image": _path_text(one.item.image, out),
-        "label": labels[0] if len(labels) == 1 else labels,
-        **fields,
-        "size": list(one.size),
-        "image_sha256": one.image_sha256,
-        "label_sha256": one.label_sha256[0] if len(labels) == 1 else list(one.label_sha256),
-    }
-
-
-def _write(datalist: Mapping[str, Any], out: Path) -> Path:
-    path = out / "datalist.json"
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, (json.dumps(datalist, indent=2) + "\n").encode())
-    except OSError as error:
-        raise InputError(out, f"cannot be written ({error.strerror})", "choose another --out") from error
-    return path
+    return DelineateError(f"{source}: no usable image is left{first}")

@@ -4,46 +4,71 @@ from __future__ import annotations
 
 import glob
 import logging
+import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import count
 from pathlib import Path
+from typing import Any, NamedTuple
 
+from ..dicom import Series, find_series, is_dicom, read_header
 from ..errors import InputError
 from ..images import IMAGE_SUFFIXES
+from ..sources import kind_of, open_volume
+from ..volumes.formats import VOLUME_SUFFIXES, read_grid, volume_suffix
+from ..volumes.planes import plane_count
+from ..volumes.slicing import Axis, Slicing
 
 logger = logging.getLogger(__name__)
+OnError = Callable[[InputError], None]
+Names = Mapping[Path, Path]
+
+
+class _Output(NamedTuple):
+    """What becomes one mask, or one for each of its items where they have names."""
+
+    file: Path  # the first
+    name: Path  # relative, without suffix
+    full: Path  # the same with suffix, for where names clash
+    items: list[dict[str, Any]]
 
 
 def find_images(
-    source: str | Path | Sequence[str | Path], on_error: Callable[[InputError], None] | None = None
-) -> list[dict[str, str]]:
-    """Image files in files, folders (of any depth) and globs, in the order given, each once.
+    source: str | Path | Sequence[str | Path],
+    on_error: OnError | None = None,
+    slicing: Mapping[str, Any] | Slicing | None = None,
+) -> list[dict[str, Any]]:
+    """Images in files, folders (of any depth) and globs, in the order given, each once.
+
+    Pictures, volumes and DICOM files are found, DICOM by content, whatever the names. With an axis to cut along, the
+    files of a DICOM series are one volume. With several modalities, ``X_0000.nii.gz``, ``X_0001.nii.gz`` (nnU-Net's
+    names) are those of X.
 
     Args:
         source: one or several files, folders, globs.
         on_error: called for what holds no image; logged where ``None``.
+        slicing: how volumes become images.
 
     Returns:
-        items with ``image`` (path) and ``name``: the relative path, without suffix, that outputs are named after. Two
-        images of one name keep their suffix in it (``a.jpg``, ``a.png``), so that no output overwrites another.
+        items with ``image`` (path, or paths of modalities) and ``name``: the relative path, without suffix, that
+        outputs are named after. Two images of one name keep their suffix in it (``a.jpg``, ``a.png``), so that no
+        output overwrites another. An item has ``slice`` where its file holds several images; those of one volume have
+        ``slices``, their number.
     """
     on_error = on_error or (lambda error: logger.error(str(error)))
+    slicing = Slicing.of(slicing)
     found: dict[Path, tuple[Path, Path]] = {}
     for one in [source] if isinstance(source, str | Path) else source:
         pairs = _expand(one)
         if not pairs:
-            on_error(
-                InputError(
-                    one,
-                    "no image found",
-                    f"name image files ({', '.join(sorted(IMAGE_SUFFIXES))}) or a folder",
-                )
-            )
+            kinds = ", ".join([*sorted(IMAGE_SUFFIXES), *VOLUME_SUFFIXES])
+            on_error(InputError(one, "no image found", f"name image files ({kinds}, DICOM) or a folder"))
         for path, name in pairs:
             found.setdefault(path.resolve(), (path, name))
-    names = _unique([name for _, name in found.values()])
-    return [{"image": str(path), "name": name} for (path, _), name in zip(found.values(), names, strict=True)]
+    outputs = _outputs(dict(found.values()), slicing, on_error)
+    names = _unique(outputs)
+    return [{"name": name} | item for output, name in zip(outputs, names, strict=True) for item in output.items]
 
 
 def _expand(source: str | Path) -> list[tuple[Path, Path]]:
@@ -52,23 +77,119 @@ def _expand(source: str | Path) -> list[tuple[Path, Path]]:
         return []  # Path("") would be the whole working folder
     path = Path(source)
     if path.is_dir():
-        files = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
-        return [
-            (p, p.relative_to(path))
-            for p in files
-            if not any(part.startswith(".") for part in p.relative_to(path).parts)
-        ]
+        files = [(file, file.relative_to(path)) for file in sorted(path.rglob("*")) if file.is_file()]
+        return [(file, name) for file, name in files if not _is_hidden(name) and _is_image(file)]
     if path.exists() or not glob.has_magic(str(source)):
         return [(path, Path(path.name))]  # a missing file is refused, by name, when it is read
     return [pair for match in sorted(glob.glob(str(source), recursive=True)) for pair in _expand(match)]
 
 
-def _unique(names: list[Path]) -> list[str]:
+def _is_hidden(name: Path) -> bool:
+    return any(part.startswith(".") for part in name.parts)
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES or volume_suffix(path) is not None or is_dicom(path)
+
+
+def _outputs(names: Names, slicing: Slicing, on_error: OnError) -> list[_Output]:
+    """One for each picture, frame and volume, in the order of the files."""
+    kinds = {path: kind_of(path) for path in names}
+    dicom = [path for path in names if kinds[path] == "dicom"]
+    outputs = [
+        _Output(path, _stem(name), name, [{"image": str(path)}])
+        for path, name in names.items()
+        if kinds[path] == "picture"
+    ]
+    volumes = _cases([path for path in names if kinds[path] == "volume"], slicing.modalities)
+    tries: list[Callable[[], list[_Output]]] = [partial(_volume, case, names, slicing) for case in volumes]
+    if axis := slicing.axis:
+        series, refused = find_series(dicom)
+        for error in refused:
+            on_error(error)
+        dicom = [path for one in series if not one.is_volume for path in one.files]
+        tries += [partial(_series, one, names, axis) for one in series if one.is_volume]
+    tries += [partial(_frames, path, names[path]) for path in dicom]
+    for attempt in tries:
+        try:
+            outputs += attempt()
+        except InputError as error:
+            on_error(error)
+    order = {path: number for number, path in enumerate(names)}
+    return sorted(outputs, key=lambda output: order[output.file])
+
+
+def _cases(volumes: Sequence[Path], modalities: int) -> list[list[Path]]:
+    """Volumes by case: one each, or ``X_0000``, ``X_0001`` ... together."""
+    if modalities == 1:
+        return [[path] for path in volumes]
+    cases: dict[str, list[Path]] = {}
+    for path in volumes:
+        cases.setdefault(re.sub(r"_\d{4}$", "", str(_stem(path))), []).append(path)
+    return list(cases.values())
+
+
+def _volume(paths: Sequence[Path], names: Names, slicing: Slicing) -> list[_Output]:
+    first, image = min(paths), [str(path) for path in sorted(paths)]
+    if slicing.modalities > 1 and [str(_stem(path))[-5:] for path in sorted(paths)] != [
+        f"_{number:04}" for number in range(slicing.modalities)
+    ]:
+        reason = f"is of a case of {len(paths)} volume(s)"
+        raise InputError(first, reason, f"{slicing.modalities} modalities are needed, X_0000, X_0001 and so on")
+    stem = _stem(names[first])
+    name = stem.with_name(stem.name[:-5]) if slicing.modalities > 1 else stem
+    common = {"image": image if slicing.modalities > 1 else image[0]}
+    if slicing.axis is None:
+        return [_Output(paths[0], name, names[first], [common])]  # refused when it is read
+    number = plane_count(read_grid(first), slicing.axis)
+    return [_Output(paths[0], name, names[first], _slices(common, number))]
+
+
+def _series(series: Series, names: Names, axis: Axis) -> list[_Output]:
+    """A DICOM series is named after its folder: UIDs and patients' names are free text from strangers."""
+    first = min(series.files)
+    image = first.parent if len(series.files) > 1 else first
+    name = names[first].parent if names[first].parent.name else Path(first.resolve().parent.name)
+    if len(series.files) == 1:
+        name = _stem(names[first])
+    common = {"image": str(image), "series": series.uid}
+    number = plane_count(open_volume(common, image), axis)
+    return [_Output(series.files[0], name, name, _slices(common, number))]
+
+
+def _slices(common: dict[str, Any], number: int) -> list[dict[str, Any]]:
+    return [common | {"slice": index, "slices": number} for index in range(number)]
+
+
+def _frames(path: Path, name: Path) -> list[_Output]:
+    """A mask a frame of a DICOM file."""
+    number = int(read_header(path).get("NumberOfFrames") or 1)
+    if number == 1:
+        return [_Output(path, _stem(name), name, [{"image": str(path)}])]
+    stem, digits = _stem(name), len(str(number))
+    return [
+        _Output(
+            path,
+            stem.with_name(f"{stem.name}_frame_{frame + 1:0{digits}}"),
+            name.with_name(f"{name.name}_frame_{frame + 1:0{digits}}"),
+            [{"image": str(path), "slice": frame}],
+        )
+        for frame in range(number)
+    ]
+
+
+def _stem(name: Path) -> Path:
+    """The path without the suffix of an image file; other dots belong to the name."""
+    suffix = volume_suffix(name) or (name.suffix if name.suffix.lower() in {*IMAGE_SUFFIXES, ".dcm", ".dicom"} else "")
+    return name.with_name(name.name[: len(name.name) - len(suffix)])
+
+
+def _unique(outputs: Sequence[_Output]) -> list[str]:
     """Names without suffix; with it, then with a number, where they would clash."""
-    stems = Counter(name.with_suffix("") for name in names)
+    stems = Counter(output.name for output in outputs)
     unique: dict[str, None] = {}  # a set that keeps its order
-    for name in names:
-        base = str(name if stems[name.with_suffix("")] > 1 else name.with_suffix(""))
+    for output in outputs:
+        base = str(output.full if stems[output.name] > 1 else output.name)
         numbered = (f"{base}_{n}" for n in count(2))
         unique[base if base not in unique else next(other for other in numbered if other not in unique)] = None
     return list(unique)

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import logging
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from ignite.engine import Engine, Events
 from ..errors import DelineateError
 from ..files import write_atomically
 from ..metrics import mean_with_interval
-from ..outputs import Segmentation, write_segmentation
+from ..outputs import Assembler, write_segmentation
 from ..versions import provenance
 
 logger = logging.getLogger(__name__)
@@ -55,10 +56,11 @@ class ScoreWriter:
         """Note which images were scored."""
         for item, output in zip(engine.state.batch, engine.state.output, strict=True):
             row = {"image": item["image"].meta["filename_or_obj"]}
-            row |= {field: item[field] for field in ("group", "class") if field in item}
+            row |= {field: item[field] for field in ("slice", "group", "class") if field in item}
             row |= {
                 "reference_pixels": int(output["label"].sum()),
                 "predicted_pixels": int(output["pred"].sum()),
+                "pixel_mm2": prod(json.loads(item["image"].meta.get("spacing", "[NaN]"))),
             }
             self._rows.append(row)
 
@@ -102,7 +104,7 @@ class ScoreWriter:
 
 
 class MaskWriter:
-    """Writes the masks of an evaluator: one PNG an image, on the image's own grid.
+    """Writes the masks of an evaluator: a PNG an image, a file a volume, on its own grid.
 
     Args:
         output_dir: folder of the masks.
@@ -112,6 +114,7 @@ class MaskWriter:
 
     def __init__(self, output_dir: str | Path, overlay: bool = False, probability: bool = False) -> None:
         self.output_dir, self.overlay, self.probability = Path(output_dir), overlay, probability
+        self._assembler = Assembler()
 
     def attach(self, engine: Engine) -> None:
         """Attach to the evaluator."""
@@ -120,9 +123,11 @@ class MaskWriter:
     def __call__(self, engine: Engine) -> None:
         """Write what this iteration brought."""
         for item, output in zip(engine.state.batch, engine.state.output, strict=True):
-            result = Segmentation.from_output({**item, **output})
+            result = self._assembler.add({**item, **output})
+            if result is None:
+                continue
             path = write_segmentation(result, self.output_dir, overlay=self.overlay, probability=self.probability)
-            logger.info(f"{result.source} -> {path}")
+            logger.info(f"{result.source} -> {path} ({result.extent})")
 
 
 def _as_csv(rows: list[dict[str, Any]]) -> str:

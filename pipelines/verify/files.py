@@ -140,7 +140,7 @@ def _problem(path: Path, relative: str, is_folder: bool) -> str | None:
         return "a symbolic link; put the file itself in its place"
     if is_folder:
         if relative == "cache":
-            return "cached items of a training are pickles; remove cache/ before shipping"
+            return "cached items of a training are images and paths of its data; remove cache/ before shipping"
         return "compiled Python; remove the folder" if _is_skipped(relative) else None
     if not path.is_file():
         return "neither file nor folder; remove it"

@@ -72,6 +72,8 @@ _NAMES = frozenset(
 # our own modules that bundles may name, with their classes and functions
 _ROOMS = (
     "networks",
+    "pipelines.audit.before_training",
+    "pipelines.data.caches",
     "pipelines.data.datasets",
     "pipelines.data.inputs",
     "pipelines.handlers",

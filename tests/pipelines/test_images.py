@@ -14,10 +14,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from scipy.ndimage import binary_erosion
 
 from delineate.pipelines import images
 from delineate.pipelines.errors import InputError
-from delineate.pipelines.images import read_image, read_mask, write_png
+from delineate.pipelines.images import fill_outline, read_image, read_mask, write_png
 
 RNG = np.random.default_rng(0)
 COLOUR = RNG.integers(0, 256, (5, 7, 3), dtype=np.uint8)
@@ -322,6 +323,85 @@ def test_lesions_of_the_inverted_ham10000_palette_are_not_the_background() -> No
         mask = read_mask(path)
         assert not mask[0].any(), path.name
         assert 0 < mask.mean() < 0.6
+
+
+# outlines
+
+
+def ellipse(height: int, width: int, tilt: float) -> np.ndarray:
+    """(96, 128) bool, of semi-axes ``height`` and ``width``."""
+    rows, columns = np.mgrid[-48:48, -64:64]
+    along, across = (
+        columns * np.cos(tilt) + rows * np.sin(tilt),
+        rows * np.cos(tilt) - columns * np.sin(tilt),
+    )
+    return (along / width) ** 2 + (across / height) ** 2 <= 1
+
+
+def outline_of(area: np.ndarray) -> np.ndarray:
+    return area & ~binary_erosion(area, border_value=1)  # no line along the border, where an area leaves the image
+
+
+def dice(one: np.ndarray, other: np.ndarray) -> float:
+    return 2 * (one.astype(bool) & other).sum() / (one.sum() + other.sum())
+
+
+ellipses = st.builds(ellipse, st.integers(8, 40), st.integers(8, 40), st.floats(0, 3))
+
+
+@settings(deadline=None, max_examples=50)
+@given(area=ellipses)
+def test_a_closed_outline_is_filled_and_an_area_stays_as_it_is(area: np.ndarray) -> None:
+    np.testing.assert_array_equal(fill_outline(outline_of(area)), area)
+    np.testing.assert_array_equal(fill_outline(area), area)
+
+
+@settings(deadline=None, max_examples=50)
+@given(area=ellipses, gap=st.integers(1, 5), at=st.integers(0, 1000))
+def test_an_outline_with_a_gap_is_filled_all_the_same(area: np.ndarray, gap: int, at: int) -> None:
+    line = outline_of(area)
+    row, column = np.argwhere(line)[at % line.sum()]
+    line[row : row + gap, column : column + gap] = False
+    assert dice(fill_outline(line), area) > 0.93
+
+
+@settings(deadline=None, max_examples=50)
+@given(area=ellipses, share=st.floats(0.1, 0.6))
+def test_an_outline_that_leaves_the_image_is_filled_up_to_the_border(area: np.ndarray, share: float) -> None:
+    columns = np.flatnonzero(area.any(axis=0))
+    start = columns[int(share * len(columns))]
+    assert dice(fill_outline(outline_of(area)[:, start:]), area[:, start:]) > 0.9
+
+
+def test_an_outline_that_is_not_convex_is_filled_inside() -> None:
+    area = np.zeros((30, 30), bool)
+    area[5:25, 5:25] = True
+    area[12:18, 10:25] = False
+    np.testing.assert_array_equal(fill_outline(outline_of(area)), area)
+
+
+def test_no_outline_is_an_empty_mask() -> None:
+    filled = fill_outline(np.zeros((5, 7), np.uint8))
+    assert (filled.shape, filled.dtype, filled.any()) == ((5, 7), np.uint8, False)
+
+
+def test_outlines_are_filled_before_they_are_united(tmp_path: Path) -> None:
+    left, right = ellipse(20, 12, 0.0)[:, 30:], ellipse(20, 12, 0.0)[:, :98]
+    paths = [save(tmp_path / f"{i}.png", outline_of(area)) for i, area in enumerate((left, right))]
+    np.testing.assert_array_equal(read_mask(paths, outline=True), left | right)
+    assert read_mask(paths).sum() < (left | right).sum()
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="needs shared/data")
+def test_real_annotations_of_fetal_heads_become_their_filled_masks() -> None:
+    masks = sorted((SHARED / "HC18/training_set_filled_masks").iterdir())
+    assert len(masks) == 34
+    for mask in masks[::4]:
+        name = mask.name.replace("_mask", "_Annotation")
+        filled = read_mask(SHARED / "HC18/training_set" / name, outline=True)
+        reference = read_mask(mask).astype(bool)
+        assert dice(filled, reference) > 0.99
+        assert dice(fill_outline(outline_of(reference)), reference) > 0.99  # some annotations come filled
 
 
 # writing

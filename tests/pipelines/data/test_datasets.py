@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 import torch
 from monai.bundle import ConfigParser
-from monai.data import CacheDataset, Dataset, PersistentDataset
+from monai.data import CacheDataset, Dataset
 from monai.transforms import Compose, RandGaussianNoised
 from PIL import Image
 
@@ -20,14 +19,10 @@ from delineate.pipelines.bundles import shipped_bundles
 from delineate.pipelines.data.datasets import (
     AugmentedDataset,
     StreamDataset,
-    cached_dataset,
-    estimate_bytes,
     load_datalist,
     refusal,
 )
 from delineate.pipelines.errors import DelineateError, InputError, UnknownNameError
-
-BYTES = 3 * 16 * 24 + 16 * 24  # of one item on the grid of `way`: RGB and mask, 8 bits each
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +105,27 @@ def test_an_item_whose_file_is_missing_is_left_out_by_name(
     assert caplog.messages == [f"{tmp_path}/{missing}: listed in the datalist but not there; restore it or index again"]
 
 
+def test_what_transforms_need_is_handed_on(tmp_path: Path) -> None:
+    touched(tmp_path, "a.nii.gz", "b.nii.gz", "outline")
+    known = {"slice": 3, "series": "1.2.3", "label_values": [1, 2], "label_is": "outline", "spacing": [0.5, 0.5]}
+    entry = {"image": ["a.nii.gz", "b.nii.gz"], "fold": None, "size": [2, 2], **known}
+    (loaded,) = load_datalist(write_datalist(tmp_path, test=[entry]), "test")
+    assert loaded == {"image": [f"{tmp_path}/a.nii.gz", f"{tmp_path}/b.nii.gz"], **known}
+
+
+def test_an_image_may_be_the_folder_of_a_series(tmp_path: Path) -> None:
+    (tmp_path / "series").mkdir()
+    (loaded,) = load_datalist(write_datalist(tmp_path, test=[{"image": "series"}]), "test")
+    assert loaded["image"] == f"{tmp_path}/series"
+
+
+def test_one_missing_modality_leaves_the_item_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    touched(tmp_path, "a.nii", "b.nii")
+    entries = [{"image": ["a.nii", "gone.nii"]}, {"image": ["a.nii", "b.nii"]}]
+    assert len(load_datalist(write_datalist(tmp_path, training=entries), "training")) == 1
+    assert caplog.messages == [f"{tmp_path}/gone.nii: listed in the datalist but not there; restore it or index again"]
+
+
 def test_a_folder_without_datalist_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(DelineateError, match=r"no datalist\.json.*delineate data index"):
         load_datalist(tmp_path, "test")
@@ -131,74 +147,78 @@ def test_a_wrong_split_is_answered_with_the_closest(tmp_path: Path) -> None:
         load_datalist(tmp_path, "train")
 
 
-# --- the cache -----------------------------------------------------------------------------------------------
+# --- folds ---------------------------------------------------------------------------------------------------
 
 
-def test_items_that_fit_are_kept_in_memory(items: list[Any], way: Any) -> None:
-    assert type(cached_dataset(items, way, budget_gb=1.0)) is CacheDataset
+@pytest.fixture
+def folded(tmp_path: Path) -> Path:
+    entries = [{"image": name, "fold": i % 3} for i, name in enumerate(touched(tmp_path, *"abcdefg"))]
+    return write_datalist(tmp_path, training=entries, test=[{"image": name} for name in touched(tmp_path, "t")])
 
 
-def test_items_that_do_not_fit_are_kept_on_disk(items: list[Any], way: Any, tmp_path: Path) -> None:
-    data = cached_dataset(items, way, tmp_path / "cache", budget_gb=1e-6)
-    assert type(data) is PersistentDataset
-    assert len([data[i] for i in range(len(data))]) == len(list((tmp_path / "cache").iterdir()))
+def names(items: list[dict[str, Any]]) -> str:
+    return "".join(Path(item["image"]).name for item in items)
 
 
-def test_without_a_folder_they_are_read_anew(items: list[Any], way: Any) -> None:
-    assert type(cached_dataset(items, way, budget_gb=1e-6)) is Dataset
-
-
-def test_the_budget_is_met_to_the_byte(items: list[Any], way: Any) -> None:
-    needed = len(items) * BYTES
-    assert type(cached_dataset(items, way, budget_gb=needed / 1e9 + 1e-12)) is CacheDataset
-    assert type(cached_dataset(items, way, budget_gb=(needed - 1) / 1e9)) is Dataset
-
-
-@pytest.mark.parametrize(("free", "kind"), [(14 * BYTES, CacheDataset), (14 * BYTES - 2, Dataset)])
-def test_half_of_the_free_memory_is_the_budget(
-    items: list[Any], way: Any, monkeypatch: pytest.MonkeyPatch, free: int, kind: type
+@pytest.mark.parametrize(("fold", "training", "validation"), [(0, "bcef", "adg"), (2, "abdeg", "cf")])
+def test_one_fold_is_the_validation_and_the_others_the_training(
+    folded: Path, fold: int, training: str, validation: str
 ) -> None:
-    memory = type("Memory", (), {"available": free})
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
-    assert type(cached_dataset(items, way)) is kind
+    assert names(load_datalist(folded, "training", fold=fold)) == training
+    assert names(load_datalist(folded, "validation", fold=fold)) == validation
 
 
-def test_the_estimate_is_exact_for_items_of_one_size(items: list[Any], way: Any) -> None:
-    for some in (items[:1], items[:3], items):
-        held = [value for item in CacheDataset(some, way, progress=False) for value in item.values()]
-        true = sum(v.numel() * v.element_size() for v in held if isinstance(v, torch.Tensor))
-        assert estimate_bytes(some, way) == true == len(some) * BYTES
+@pytest.mark.parametrize("fold", [None, 0, 1])
+def test_the_test_images_are_those_of_every_fold(folded: Path, fold: int | None) -> None:
+    assert names(load_datalist(folded, "test", fold=fold)) == "t"
 
 
-def test_nothing_takes_no_memory(way: Any) -> None:
-    assert estimate_bytes([], way) == 0
+@pytest.mark.parametrize("split", ["training", "validation"])
+def test_folds_must_be_chosen_from(folded: Path, split: str) -> None:
+    with pytest.raises(DelineateError, match="has folds; set fold to the one that is to be the validation: 0, 1, 2"):
+        load_datalist(folded, split)
 
 
-def test_the_estimate_is_logged_before_the_cache_is_filled(
-    items: list[Any], way: Any, caplog: pytest.LogCaptureFixture
-) -> None:
-    with caplog.at_level(logging.INFO, "delineate"):
-        cached_dataset(items * 100, lambda item: {"image": torch.zeros(10_000, dtype=torch.uint8)}, budget_gb=0.001)
-    assert caplog.messages == ["cache: 700 items, 7 MB, budget 1 MB: no cache"]
+@pytest.mark.parametrize("fold", [3, -1])
+def test_a_fold_that_is_not_there_is_refused(folded: Path, fold: int) -> None:
+    with pytest.raises(DelineateError, match=f"has no fold {fold}; there are: 0, 1, 2"):
+        load_datalist(folded, "training", fold=fold)
 
 
-@pytest.mark.parametrize("budget_gb", [1.0, 1e-6])
-def test_cached_images_and_masks_have_8_bits(items: list[Any], way: Any, tmp_path: Path, budget_gb: float) -> None:
-    data = cached_dataset(items, way, tmp_path / "cache", budget_gb)
-    for _ in range(2):  # the second time from the cache
-        assert {data[0][key].dtype for key in ("image", "label")} == {torch.uint8}
-        assert set(data[0]["label"].unique().tolist()) == {0, 1}
+@pytest.mark.parametrize("split", ["training", "validation"])
+def test_a_fold_of_a_data_set_without_folds_is_refused(tmp_path: Path, split: str) -> None:
+    entries = [{"image": name} for name in touched(tmp_path, *"ab")]
+    write_datalist(tmp_path, training=entries[:1], validation=entries[1:])
+    with pytest.raises(DelineateError, match="has no folds; leave fold out"):
+        load_datalist(tmp_path, split, fold=0)
 
 
-def test_every_place_holds_the_same(items: list[Any], way: Any, tmp_path: Path) -> None:
-    places = [
-        cached_dataset(items, way, folder, budget) for folder, budget in ((None, 1), (tmp_path, 1e-6), (None, 1e-6))
-    ]
-    for index in (0, 3, 3):
-        memory, disk, anew = (data[index] for data in places)
-        for key in ("image", "label"):
-            assert torch.equal(torch.as_tensor(memory[key]), torch.as_tensor(disk[key]))
-            assert torch.equal(torch.as_tensor(memory[key]), torch.as_tensor(anew[key]))
+# --- how volumes are cut -------------------------------------------------------------------------------------
+
+CUT = {"axis": "axial", "window": "abdomen", "neighbours": 0}
+
+
+def cut_datalist(folder: Path, cut: dict[str, Any] | None) -> Path:
+    (folder / "a.nii").touch()
+    (folder / "datalist.json").write_text(json.dumps({"slicing": cut, "training": [{"image": "a.nii"}]}))
+    return folder
+
+
+@pytest.mark.parametrize("slicing", [None, CUT, {"axis": "axial", "window": "abdomen"}])
+def test_slices_are_read_as_they_were_cut(tmp_path: Path, slicing: dict[str, Any] | None) -> None:
+    assert len(load_datalist(cut_datalist(tmp_path, CUT), "training", slicing=slicing)) == 1
+
+
+def test_plain_images_are_read_by_any_bundle(tmp_path: Path) -> None:
+    assert len(load_datalist(cut_datalist(tmp_path, None), "training", slicing=CUT)) == 1
+
+
+def test_slices_that_were_cut_otherwise_are_refused(tmp_path: Path) -> None:
+    cut_datalist(tmp_path, CUT)
+    with pytest.raises(DelineateError) as caught:
+        load_datalist(tmp_path, "training", slicing={"axis": None, "window": "abdomen"})
+    assert "was cut with axis=axial; this bundle reads axis=None" in str(caught.value)
+    assert "set slicing" in str(caught.value)
 
 
 # --- augmentation --------------------------------------------------------------------------------------------
@@ -206,7 +226,7 @@ def test_every_place_holds_the_same(items: list[Any], way: Any, tmp_path: Path) 
 
 @pytest.fixture
 def augmented(items: list[Any], way: Any, augmentation: Any) -> Callable[[int, int], AugmentedDataset]:
-    data = cached_dataset(items, way, budget_gb=1.0)
+    data = CacheDataset(items, way, progress=False)
 
     def make(seed: int, epoch: int) -> AugmentedDataset:
         dataset = AugmentedDataset(data, augmentation, seed)
@@ -267,7 +287,7 @@ def test_image_and_mask_are_moved_alike(way: Any, augmentation: Any, tmp_path: P
     mask = np.zeros((16, 24), np.uint8)
     mask[2:9, 3:15] = 255
     Image.fromarray(mask).save(tmp_path / "a.png")
-    data = cached_dataset([{"image": str(tmp_path / "a.png"), "label": str(tmp_path / "a.png")}], way, budget_gb=1.0)
+    data = Dataset([{"image": str(tmp_path / "a.png"), "label": str(tmp_path / "a.png")}], way)
     dataset = AugmentedDataset(data, augmentation)
     for epoch in range(10):
         dataset.set_epoch(epoch)
@@ -276,7 +296,7 @@ def test_image_and_mask_are_moved_alike(way: Any, augmentation: Any, tmp_path: P
 
 
 def test_augmentation_leaves_the_cache_as_it_was(items: list[Any], way: Any, augmentation: Any) -> None:
-    data = cached_dataset(items, way, budget_gb=1.0)
+    data = CacheDataset(items, way, progress=False)
     before = [(item["image"].clone(), len(item["image"].applied_operations)) for item in data]
     dataset = AugmentedDataset(data, augmentation)
     for epoch in range(4):

@@ -1,0 +1,51 @@
+"""The brief look at a data set that every training begins with."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+from ..data.datalist import dataset_hash
+from ..errors import DelineateError
+from .pairs import quick_leaks
+
+logger = logging.getLogger(__name__)
+
+
+def refuse_leaks(dataset_dir: str | Path, allow_leaks: bool = False) -> None:
+    """Log what the last audit found, and raise where a group or a duplicate stands on both sides of a split.
+
+    Args:
+        dataset_dir: the data set's folder.
+        allow_leaks: log leaks instead of raising.
+
+    Raises:
+        DelineateError: there is a leak that is neither accepted nor allowed.
+        InputError: ``accepted.yaml`` is not as it should be.
+    """
+    folder = Path(dataset_dir)
+    if not (folder / "datalist.json").is_file():
+        return  # load_datalist says so
+    logger.info(_last_audit(folder))
+    leaks = quick_leaks(folder)
+    for leak in leaks:
+        logger.warning(f"leak: {leak.detail}: {', '.join(leak.items)}")
+    if leaks and not allow_leaks:
+        raise DelineateError(
+            f"{folder} leaks: {leaks[0].detail} ({len(leaks)} in all, named in the log); scores would flatter. Deal it "
+            f"anew: delineate data split {folder} --out NEW; or train all the same, on record: --set allow_leaks=true"
+        )
+
+
+def _last_audit(folder: Path) -> str:
+    """One line on the audit of this very data set."""
+    datalist = json.loads((folder / "datalist.json").read_text(encoding="utf-8"))
+    try:
+        audit = json.loads((folder / "audit.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        audit = {}
+    if audit.get("dataset_hash") != dataset_hash(datalist):
+        return f"{folder} was not audited as it stands; look at it: delineate data audit {folder}"
+    counts = [f"{kind} {number['problems']}" for kind, number in audit["counts"].items() if number["problems"]]
+    return f"audit of {folder}: {', '.join(counts) or 'no open problems'}; see audit.html"

@@ -1,0 +1,150 @@
+"""The audit of a data set: everything found in one pass, as ``audit.json`` and as a page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..data.duplicates import find_duplicates
+from ..data.index import dataset_hash
+from ..errors import InputError
+from ..files import write_atomically
+from ..volumes.slicing import Slicing
+from .accept import read_accepted
+from .examine import Examined, examine_all
+from .findings import KINDS, Finding, read_members
+from .images import image_findings
+from .masks import mask_findings
+from .page import render_page
+from .pairs import leak_findings, pair_findings
+
+JSON, PAGE = "audit.json", "audit.html"
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What was found in a data set.
+
+    Attributes:
+        findings: by kind, problems first.
+        accepted: reasons by the ids of accepted findings that were found.
+        stale: accepted ids that are no longer found.
+        images: how many were looked at.
+        dataset_hash: of the data list.
+        folder: where ``audit.json`` and ``audit.html`` are.
+    """
+
+    findings: list[Finding]
+    accepted: dict[str, str]
+    stale: list[str]
+    images: int
+    dataset_hash: str
+    folder: Path
+
+    @property
+    def problems(self) -> list[Finding]:
+        """Those that are no notes and not accepted."""
+        return [one for one in self.findings if one.severity == "problem" and one.id not in self.accepted]
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Of each kind the numbers of open problems, accepted findings and notes."""
+        return {
+            kind: {
+                "problems": sum(one.kind == kind for one in self.problems),
+                "accepted": sum(one.kind == kind and one.id in self.accepted for one in self.findings),
+                "notes": sum(
+                    one.kind == kind and one.severity == "note" and one.id not in self.accepted for one in self.findings
+                ),
+            }
+            for kind in KINDS
+        }
+
+
+def audit_dataset(
+    dataset_dir: str | Path, progress: Callable[[int, int], None] | None = None, out: str | Path | None = None
+) -> Audit:
+    """Look at every image and mask once, and write ``audit.json`` and ``audit.html``.
+
+    Problems, which falsify scores or break a training: leaks, contradictions, duplicates, what cannot be read (grey
+    values among it), masks of another size, full masks, constant images. Notes, which may be as they should: empty
+    masks, several parts, holes, masks on the border, unusual areas, sizes and colours, suspected text and callipers.
+
+    Args:
+        dataset_dir: the data set's folder, with ``datalist.json``; ``accepted.yaml`` beside it is heeded.
+        progress: called with the numbers of items done and of all items.
+        out: where the two files go, in place of the data set's folder; made if missing.
+
+    Raises:
+        InputError: there is no data list, ``accepted.yaml`` is not as it should be, or ``out`` cannot be written.
+    """
+    folder = Path(dataset_dir)
+    datalist = _read_datalist(folder / "datalist.json")
+    accepted = read_accepted(folder)
+    slicing = Slicing.of(datalist.get("slicing"))
+    examined = list(examine_all(read_members(datalist), folder, slicing, progress or (lambda done, total: None)))
+    findings = _in_order(_judge(examined))
+    known = {one.id for one in findings}
+    audit = Audit(
+        findings=findings,
+        accepted={id_: reason for id_, reason in accepted.items() if id_ in known},
+        stale=[id_ for id_ in accepted if id_ not in known],
+        images=len(examined),
+        dataset_hash=dataset_hash(datalist),
+        folder=Path(out) if out else folder,
+    )
+    _write(audit, datalist, {one.member.name: one.thumbnail for one in examined})
+    return audit
+
+
+def _read_datalist(path: Path) -> dict[str, Any]:
+    try:
+        datalist: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        remedy = "index the images first: delineate data index SOURCE --out DATASET"
+        raise InputError(path, "does not exist", remedy) from error
+    except ValueError as error:
+        raise InputError(path, f"is no JSON ({error})", "index the images again") from error
+    return datalist
+
+
+def _judge(examined: Sequence[Examined]) -> list[Finding]:
+    """All findings; a leak that both hashes and pictures show is one."""
+    read = [(one, one.signature, one.image) for one in examined if one.signature and one.image]
+    members = [one.member for one, *_ in read]
+    masked = [(one.member, one.mask) for one in examined if one.mask]
+    duplicates = find_duplicates([signature for _, signature, _ in read])
+    wanted = {index for pair in duplicates for index in (pair.first, pair.second)}
+    masks = [one.square_mask() if index in wanted else None for index, (one, *_) in enumerate(read)]
+    return [
+        *(refusal for one in examined for refusal in one.refusals),
+        *leak_findings([one.member for one in examined]),
+        *pair_findings(members, duplicates, masks),
+        *mask_findings([member for member, _ in masked], [mask for _, mask in masked]),
+        *image_findings(members, [image for *_, image in read]),
+    ]
+
+
+def _in_order(findings: Sequence[Finding]) -> list[Finding]:
+    """By kind, problems first; each id and set of items once."""
+    once = {(one.id, tuple(sorted(one.items))): one for one in findings}
+    return sorted(once.values(), key=lambda one: (KINDS.index(one.kind), one.severity == "note"))
+
+
+def _write(audit: Audit, datalist: dict[str, Any], thumbnails: dict[str, bytes]) -> None:
+    content = {
+        "dataset_hash": audit.dataset_hash,
+        "images": audit.images,
+        "counts": audit.counts(),
+        "stale": audit.stale,
+        "findings": [{**asdict(one), "accepted": audit.accepted.get(one.id)} for one in audit.findings],
+    }
+    page = render_page(str(datalist.get("name", "data set")), content, thumbnails)
+    try:
+        audit.folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(audit.folder / JSON, (json.dumps(content, indent=2) + "\n").encode())
+        write_atomically(audit.folder / PAGE, page.encode())
+    except OSError as error:
+        raise InputError(audit.folder, f"cannot be written ({error.strerror})", "choose another --out") from error

@@ -1,0 +1,70 @@
+"""What is odd about masks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from .findings import Finding, Member, found
+from .outliers import outliers
+
+
+@dataclass(frozen=True)
+class MaskFacts:
+    """Figures of a mask.
+
+    Attributes:
+        area: the share of the image, 0-1.
+        parts: how many pieces it is in; pixels that meet at a corner are together.
+        smallest: pixels of the smallest piece.
+        holes: background pixels that it encloses.
+        border: pixels on the image's edge.
+    """
+
+    area: float
+    parts: int
+    smallest: int
+    holes: int
+    border: int
+
+
+def measure_mask(mask: NDArray[np.uint8]) -> MaskFacts:
+    """Figures of a mask (H, W) of 0 and 1."""
+    labels, parts = ndimage.label(mask, np.ones((3, 3)))
+    filled = ndimage.binary_fill_holes(mask)
+    edge = np.ones(mask.shape, bool)
+    edge[1:-1, 1:-1] = False
+    return MaskFacts(
+        area=float(mask.mean()),
+        parts=int(parts),
+        smallest=int(np.bincount(labels.ravel())[1:].min(initial=mask.size)),
+        holes=int(filled.sum() - mask.sum()),
+        border=int(mask[edge].sum()),
+    )
+
+
+def mask_findings(members: Sequence[Member], facts: Sequence[MaskFacts]) -> Iterable[Finding]:
+    """One finding an oddity; a full mask is a problem, all else here may be as it should."""
+    for member, mask in zip(members, facts, strict=True):
+        for what, seen in _oddities(mask).items():
+            yield found("mask", what, [member], seen, "problem" if what == "full" else "note")
+    drawn = [index for index, mask in enumerate(facts) if mask.area > 0]
+    areas = [facts[index].area for index in drawn]
+    for index, times in outliers(areas):
+        told = f"area {areas[index]:.2%} of the image, {times} of the set's median"
+        yield found("mask", "area", [members[drawn[index]]], told, "note")
+
+
+def _oddities(mask: MaskFacts) -> dict[str, str]:
+    if mask.area in (0, 1):
+        return {"full": "covers the whole image"} if mask.area else {"empty": "empty"}
+    told = {
+        "parts": (mask.parts > 1, f"{mask.parts} parts, the smallest of {mask.smallest} pixels"),
+        "holes": (mask.holes > 0, f"holes of {mask.holes} pixels"),
+        "border": (mask.border > 0, f"{mask.border} pixels on the image's border"),
+    }
+    return {what: text for what, (holds, text) in told.items() if holds}

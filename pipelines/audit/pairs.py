@@ -1,0 +1,115 @@
+"""Pairs of images that show the same picture: duplicates, contradictions, leaks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data.duplicates import Duplicate, look_through, turn
+from ..data.index import dataset_hash
+from .accept import read_accepted
+from .findings import Finding, Member, found, read_members
+
+AGREEMENT = 0.9
+"""IoU below which two masks of the same picture contradict each other."""
+
+
+def pair_findings(
+    members: Sequence[Member], duplicates: Sequence[Duplicate], masks: Sequence[NDArray[np.uint8] | None]
+) -> Iterator[Finding]:
+    """What duplicates give rise to; one finding a pair, so that each can be accepted with a reason of its own.
+
+    Args:
+        members: the items.
+        duplicates: pairs of their positions.
+        masks: each item's mask squeezed to (S, S), 0 or 1, where it has one.
+    """
+    for pair in duplicates:
+        both = [members[pair.first], members[pair.second]]
+        told = pair.how if pair.exact else f"{pair.how} (difference {pair.difference:.2f})"
+        yield found("exact_duplicate" if pair.exact else "near_duplicate", "", both, told)
+        if both[0].side != both[1].side:
+            yield _leak(both, told)
+        if disagreement := _disagreement(both, pair, masks):
+            yield found("contradiction", "", both, f"{disagreement}; {told}")
+
+
+def leak_findings(members: Sequence[Member]) -> Iterator[Finding]:
+    """Groups, and images with equal hashes, that are on several sides of a split; nothing is decoded."""
+    for group, together in _by(members, "group").items():
+        if len({member.side for member in together}) > 1:
+            counts = {side: sum(member.side == side for member in together) for side in (m.side for m in together)}
+            told = f"group {group} is in " + " and ".join(f"{side} ({count})" for side, count in counts.items())
+            first = [next(member for member in together if member.side == side) for side in counts]
+            yield found("leak", "group", first, told, contents=[str(group)])
+    for key in ("image_sha256", "pixels_sha256"):
+        for together in _by(members, key).values():
+            for one, other in combinations(together, 2):
+                if one.side != other.side and one.entry.get("slice") == other.entry.get("slice"):
+                    yield _leak([one, other], "equal files" if key == "image_sha256" else "equal pixels")
+
+
+def quick_leaks(dataset_dir: str | Path) -> list[Finding]:
+    """The leaks that are known without decoding an image, for use before every training.
+
+    Found are groups and equal images on several sides of a split, and what ``audit.json`` says, where it is of this
+    very data set. Accepted ones are left out.
+
+    Args:
+        dataset_dir: the data set's folder.
+
+    Raises:
+        InputError: ``accepted.yaml`` is not as it should be.
+    """
+    folder = Path(dataset_dir)
+    datalist = json.loads((folder / "datalist.json").read_text(encoding="utf-8"))
+    leaks = {leak.id: leak for leak in [*_audited_leaks(folder, datalist), *leak_findings(read_members(datalist))]}
+    accepted = read_accepted(folder)
+    return [leak for leak in leaks.values() if leak.id not in accepted]
+
+
+def _audited_leaks(folder: Path, datalist: Mapping[str, Any]) -> Iterator[Finding]:
+    try:
+        audit = json.loads((folder / "audit.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return
+    if audit.get("dataset_hash") == dataset_hash(datalist):
+        for one in audit["findings"]:
+            if one["kind"] == "leak":
+                yield Finding(one["id"], one["kind"], one["severity"], tuple(one["items"]), one["detail"])
+
+
+def _leak(both: Sequence[Member], told: str) -> Finding:
+    return found("leak", "duplicate", both, f"the same picture in {both[0].side} and {both[1].side}: {told}")
+
+
+def _by(members: Iterable[Member], key: str) -> dict[Any, list[Member]]:
+    """Members that have the key, by its value."""
+    together: dict[Any, list[Member]] = {}
+    for member in members:
+        if member.entry.get(key) is not None:
+            together.setdefault(str(member.entry[key]), []).append(member)
+    return together
+
+
+def _disagreement(both: Sequence[Member], pair: Duplicate, masks: Sequence[NDArray[np.uint8] | None]) -> str:
+    """How the labels of one picture differ; empty where they do not."""
+    classes = [member.entry.get("class") for member in both]
+    told = [f"classes {classes[0]} and {classes[1]}"] if None not in classes and classes[0] != classes[1] else []
+    first, second = masks[pair.first], masks[pair.second]
+    if first is not None and second is not None:
+        iou = _iou(first > 0, look_through(turn(second, pair.orientation), pair.window) > 0.5)
+        told += [f"masks with an IoU of {iou:.2f}"] if iou < AGREEMENT else []
+    return ", ".join(told)
+
+
+def _iou(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
+    """Of two masks; 1 where both are empty."""
+    union = (one | other).sum()
+    return float((one & other).sum() / union) if union else 1.0

@@ -1,0 +1,49 @@
+"""``delineate data audit``: a data set looked at before anybody trains on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .console import progress, show_table
+
+_FIRST = 10
+
+
+def audit(
+    dataset: Annotated[Path, typer.Argument(help="The data set's folder, with datalist.json.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Where audit.json and audit.html go; by default into the data set's folder.")
+    ] = None,
+    accept: Annotated[
+        list[str] | None, typer.Option(metavar="ID", help="Accept a finding: write it into accepted.yaml first.")
+    ] = None,
+    reason: Annotated[str | None, typer.Option(help="With --accept: why it may stay.")] = None,
+) -> None:
+    """Find duplicates, contradictions, leaks, odd masks and images; exit code 1 while a problem is not accepted.
+
+    Notes (empty masks, several parts, masks on the border and the like) may be as they should and do not count.
+    """
+    from ..audit import accept as write_accepted
+    from ..audit import audit_dataset
+    from ..errors import DelineateError
+
+    if bool(accept) != bool(reason and reason.strip()):
+        raise DelineateError("--accept goes with --reason: --accept ID --reason 'the same lesion, both in training'")
+    if accept and reason:
+        write_accepted(dataset, accept, reason)
+    with progress("looking") as moved:
+        result = audit_dataset(dataset, moved, out)
+    rows = [[kind.replace("_", " "), *counts.values()] for kind, counts in result.counts().items()]
+    show_table(f"{result.images} images", ["", "problems", "accepted", "notes"], rows)
+    for one in result.problems[:_FIRST]:
+        print(f"{one.id}: {' | '.join(one.items)}: {one.detail}")
+    if len(result.problems) > _FIRST:
+        print(f"... and {len(result.problems) - _FIRST} more")
+    for id_ in result.stale:
+        print(f"accepted, but no longer found: {id_}")
+    print(f"written: {result.folder / 'audit.json'}, {result.folder / 'audit.html'}")
+    if result.problems:
+        raise typer.Exit(1)

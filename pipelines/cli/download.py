@@ -1,0 +1,68 @@
+"""``delineate data download``: public data sets."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import DelineateError, InputError, UnknownNameError
+from .console import progress, show_refused
+
+if TYPE_CHECKING:
+    from ..data.catalogue import RemoteDataset
+
+
+def download(
+    name: Annotated[str, typer.Argument(help="isic2018, busi, hc18 or nerve.")],
+    out: Annotated[Path | None, typer.Option(help="Folder to download to.", show_default="data/NAME")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Accept the licence without being asked.")] = False,
+) -> None:
+    """Show a data set's licence and, once it is accepted, download, check and unpack it; a break is resumed."""
+    from ..data.archives import require_space
+    from ..data.catalogue import DATASETS
+    from ..data.download import obtain, space_needed
+
+    if name not in DATASETS:
+        raise UnknownNameError("data set", name, DATASETS)
+    dataset, folder = DATASETS[name], out or Path("data", name)
+    _show(dataset)
+    index = f"delineate data index {shlex.quote(str(folder))} --out {shlex.quote(f'{folder}-dataset')}"
+    if dataset.account:
+        print(f"\nAn account is needed, so nothing was downloaded. Do this:\n{dataset.account.format(folder=folder)}")
+        print(f"\nnext: {index}")
+        raise typer.Exit(1)  # a script must not go on as if the images were there
+    _require_consent(yes)
+    folder.mkdir(parents=True, exist_ok=True)
+    require_space(folder, space_needed(dataset.files, folder))
+    refused = 0
+    for file in dataset.files:
+        try:
+            with progress(file.name) as moved:
+                done = obtain(file, folder, progress=moved)
+            print(f"{file.name}: {done}")
+        except InputError as error:
+            show_refused([error])
+            refused += 1
+    if refused:
+        raise DelineateError(f"{refused} of {len(dataset.files)} file(s) refused; the rest is in {folder}")
+    print(f"next: {index}")
+
+
+def _show(dataset: RemoteDataset) -> None:
+    size = "not known" if dataset.size is None else f"{dataset.size / 1e9:.2f} GB"
+    print(f"{dataset.title}\n{dataset.page}\nlicence: {dataset.licence}\nterms: {dataset.terms}")
+    print("\n".join(f"cite: {work}" for work in dataset.citation))
+    print(f"size: {size}", flush=True)
+
+
+def _require_consent(yes: bool) -> None:
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise DelineateError("there is no terminal to ask on; read the terms above, then accept them with --yes")
+    if not typer.confirm("Do you accept the licence and the terms?"):
+        raise DelineateError("the terms were not accepted; nothing was downloaded")

@@ -1,0 +1,52 @@
+"""``delineate data split``: other splits of a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+
+from ..errors import DelineateError
+from .console import show_table
+
+Number = TypeVar("Number", int, float)
+
+
+def split(
+    dataset: Annotated[Path, typer.Argument(help="Folder with datalist.json, made by 'delineate data index'.")],
+    out: Annotated[Path, typer.Option(help="The new data set's folder; several seeds go to OUT/seed_0, ...")],
+    shares: Annotated[str, typer.Option("--split", help="Shares of training, validation, test.")] = "0.7,0.15,0.15",
+    folds: Annotated[int | None, typer.Option(help="Deal training and validation into so many folds.")] = None,
+    seeds: Annotated[str, typer.Option(help="One split for each, e.g. 0,1,2.")] = "0",
+    official: Annotated[bool, typer.Option("--official", help="Keep official validation and test sets.")] = False,
+) -> None:
+    """Deal the images of a data set anew; none is read, copied or changed."""
+    from ..data.resplit import split_dataset
+    from ..data.splits import Plan
+
+    fractions = tuple(parse_numbers("--split", shares, float, "three shares, e.g. 0.7,0.15,0.15"))
+    chosen = parse_numbers("--seeds", seeds, int, "whole numbers, e.g. 0,1,2")
+    outs = {seed: out / f"seed_{seed}" if len(chosen) > 1 else out for seed in chosen}
+    reports = {
+        seed: split_dataset(dataset, place, Plan(fractions, seed, folds), official) for seed, place in outs.items()
+    }
+    rows = [[seed, *pair] for seed, report in reports.items() for pair in report.splits.items()]
+    show_table("images", ["seed", "split", "images"], rows)
+    for report in reports.values():
+        for move in report.moved:
+            print(f"moved: group {move.group} was in {', '.join(move.old)}, is in {move.new}")
+        print(f"written: {report.path}")
+
+
+def parse_numbers(option: str, text: str, kind: Callable[[str], Number], needed: str) -> list[Number]:
+    """Numbers with commas between.
+
+    Raises:
+        DelineateError: something else; the message names the option and says what is needed.
+    """
+    try:
+        return [kind(part) for part in text.split(",")]
+    except ValueError:
+        raise DelineateError(f"{option} got {text!r}; give {needed}") from None

@@ -1,0 +1,342 @@
+"""Images that show the same picture twice: equal, mirrored, turned, cut, re-encoded, brighter.
+
+A sieve compares the low frequencies of all pairs by matrix products; what passes is registered and compared in detail.
+All of it works on a small grey signature of each image, so that no image is decoded for a comparison.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from itertools import combinations, product
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+
+Array = NDArray[Any]
+
+LARGEST_DIFFERENCE = 0.35
+"""Up to which two registered images are taken for the same picture; ``benchmarks/audit.py`` measures what it finds."""
+
+_SIDE = 96  # of a thumbnail, in pixels
+_FREQUENCIES, _WHITENING = 12, 1.5  # of the sieve, along each side; images fall off as 1 / frequency ** 1.5 or faster
+_ALIKE = 0.75  # least cosine of low frequencies that passes the sieve
+_CUTS = (
+    (0.0, 1.0),
+    (4 / 96, 92 / 96),
+    (0.0, 92 / 96),
+    (4 / 96, 88 / 96),
+)  # start and length of what may be left of a side
+_LEVELS = ((48, (1.5, 1.5, 1.0), 0.8), (96, (2.0, 1.0), LARGEST_DIFFERENCE))  # side, blurs, largest difference
+_NOISE = 0.1  # variance of detail, in squared greys, below which there is nothing to see
+_FAINT = 0.02  # least variance of normalised detail in a tile that counts
+_TILES, _FEWEST_TILES = 6, 6
+_ROWS, _PAIRS = 512, 128  # of a block, to keep memory flat
+
+
+class Orientation(NamedTuple):
+    """How to turn a picture: transpose, then mirror top to bottom, then mirror left to right."""
+
+    transposed: bool
+    rows: bool
+    columns: bool
+
+    def __str__(self) -> str:
+        return _TURNS[self]
+
+
+_TURNS = {
+    Orientation(False, False, False): "",
+    Orientation(False, False, True): "mirrored left to right",
+    Orientation(False, True, False): "mirrored top to bottom",
+    Orientation(False, True, True): "turned by 180 degrees",
+    Orientation(True, False, False): "mirrored along a diagonal",
+    Orientation(True, False, True): "turned by 90 degrees",
+    Orientation(True, True, False): "turned by 90 degrees",
+    Orientation(True, True, True): "mirrored along a diagonal",
+}
+UPRIGHT, *_ = _ORIENTATIONS = tuple(_TURNS)
+Window = tuple[float, float, float, float]
+WHOLE: Window = (0.0, 1.0, 0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What is kept of an image.
+
+    Attributes:
+        sha256: in hex, of the decoded pixels and their shape; R = G = B counts as grey.
+        thumbnail: (96, 96) uint8, grey, 0-255, the whole image squeezed into a square.
+        aspect: width / height of the image.
+    """
+
+    sha256: str
+    thumbnail: NDArray[np.uint8] = field(repr=False)
+    aspect: float
+
+
+@dataclass(frozen=True)
+class Duplicate:
+    """Two images that show the same picture.
+
+    Attributes:
+        first: index of one image; of a crop and its whole, the crop.
+        second: index of the other.
+        exact: whether all pixels are equal.
+        difference: of the details after registration: 0 for equal, 1 for unrelated ones.
+        how: what was done to the picture, e.g. ``"mirrored left to right, crop"``.
+        orientation: what turns the second as the first is.
+        window: what the first shows of the turned second: start and length of its rows, then of its columns, as shares.
+    """
+
+    first: int
+    second: int
+    exact: bool
+    difference: float
+    how: str
+    orientation: Orientation = UPRIGHT
+    window: Window = WHOLE
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A pair as the sieve lets it through."""
+
+    first: int
+    second: int
+    orientation: Orientation
+    window: Window
+
+
+def signature(pixels: NDArray[np.uint8]) -> Signature:
+    """What `find_duplicates` needs to know of an image.
+
+    Args:
+        pixels: (H, W, C), 0-255.
+    """
+    if (pixels == pixels[..., :1]).all():
+        pixels = pixels[..., :1]
+    layers = [
+        Image.fromarray(np.ascontiguousarray(layer)).resize((_SIDE, _SIDE), Image.Resampling.BOX)
+        for layer in np.moveaxis(pixels, -1, 0)
+    ]
+    return Signature(
+        sha256=sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest(),
+        thumbnail=np.rint(np.mean([np.asarray(layer) for layer in layers], axis=0)).astype(np.uint8),
+        aspect=pixels.shape[1] / pixels.shape[0],
+    )
+
+
+def find_duplicates(signatures: Sequence[Signature]) -> list[Duplicate]:
+    """All pairs of images that show the same picture.
+
+    A pair passes the sieve when the whole of one image and the whole or a crop of the other, in any of eight
+    orientations, have similar low frequencies, each weighted against the fall of natural spectra. It is then registered
+    by Gauss-Newton steps in scale and shift along each axis, with gain and offset of brightness (an affine
+    Lucas-Kanade method, https://doi.org/10.1023/B:VISI.0000011205.11775.fd), and compared in 36 tiles by the normalised
+    correlation of fine detail at equal local contrast. The difference is 1 less the lower quartile of them: a fan, a
+    border or a scale that two images share is no duplicate.
+
+    Returns:
+        sorted by the indices; each pair once.
+    """
+    if not signatures:
+        return []
+    exact = list(_equal(signatures))
+    known = {(pair.first, pair.second) for pair in exact}
+    thumbnails = np.stack([one.thumbnail for one in signatures])
+    candidates = [one for one in _sieve(thumbnails) if tuple(sorted((one.first, one.second))) not in known]
+    near = [
+        pair
+        for start in range(0, len(candidates), _PAIRS)
+        for pair in _confirm(candidates[start : start + _PAIRS], signatures)
+    ]
+    return sorted([*exact, *near], key=lambda pair: sorted((pair.first, pair.second)))
+
+
+def turn(picture: Array, orientation: Orientation) -> Array:
+    """A (H, W, ...) array, turned; a view of the given one."""
+    picture = np.swapaxes(picture, 0, 1) if orientation.transposed else picture
+    return picture[:: -1 if orientation.rows else 1, :: -1 if orientation.columns else 1]
+
+
+def look_through(picture: Array, window: Window) -> Array:
+    """What a window shows of a square picture, on a grid of the same size; black beyond its edges.
+
+    Args:
+        picture: (S, S).
+        window: as in `Duplicate`.
+    """
+    return np.asarray(_warp(picture[None].astype(np.float32), np.reshape(window, (1, 2, 2)))[0])
+
+
+def _equal(signatures: Sequence[Signature]) -> Iterator[Duplicate]:
+    same: dict[str, list[int]] = {}
+    for index, one in enumerate(signatures):
+        same.setdefault(one.sha256, []).append(index)
+    for indices in same.values():
+        for first, second in combinations(indices, 2):
+            yield Duplicate(first, second, exact=True, difference=0.0, how="equal pixels")
+
+
+def _sieve(thumbnails: NDArray[np.uint8]) -> list[_Candidate]:
+    """Pairs with similar low frequencies, each in the view in which they are most similar."""
+    whole = _frequencies(thumbnails, WHOLE)
+    views = list(product(_ORIENTATIONS, [(*rows, *columns) for rows, columns in product(_CUTS, _CUTS)]))
+    found = []
+    for view, (orientation, window) in enumerate(views):
+        seen = _turned(_frequencies(thumbnails, window), orientation).reshape(len(thumbnails), -1)
+        for start in range(0, len(seen), _ROWS):
+            cosines = whole[start : start + _ROWS].reshape(-1, seen.shape[1]) @ seen.T
+            rows, columns = np.nonzero(cosines >= _ALIKE)
+            found.append(np.stack([rows + start, columns, np.full(rows.shape, view), cosines[rows, columns]]))
+    pairs = np.concatenate(found, axis=1)
+    pairs = pairs[:, pairs[0] != pairs[1]]
+    pairs = pairs[:, np.lexsort((pairs[0], -pairs[3].round(4)))]
+    _, best = np.unique(np.sort(pairs[:2], axis=0), axis=1, return_index=True)
+    numbers = pairs[:3, best].astype(int).T.tolist()
+    return [_Candidate(first, second, *views[view]) for first, second, view in numbers]
+
+
+def _frequencies(thumbnails: NDArray[np.uint8], window: Window) -> Array:
+    """Weighted cosine coefficients (DCT-II) of what a window shows, of length 1: (N, 12, 12)."""
+    number = np.arange(_FREQUENCIES)
+    rows, columns = (_cosines(*window[:2]), _cosines(*window[2:]).T)
+    blocks = [thumbnails[start : start + _ROWS].astype(np.float32) for start in range(0, len(thumbnails), _ROWS)]
+    weights = np.hypot(number[:, None], number) ** _WHITENING
+    coefficients = np.concatenate([rows @ block @ columns for block in blocks]) * weights
+    length = np.linalg.norm(coefficients, axis=(1, 2), keepdims=True)
+    return np.asarray(coefficients / np.maximum(length, 1e-6), np.float32)
+
+
+def _cosines(start: float, length: float) -> Array:
+    """(12, 96): the DCT-II of a part of a side."""
+    place = ((np.arange(_SIDE) + 0.5) / _SIDE - start) / length
+    waves = np.cos(np.pi * np.outer(np.arange(_FREQUENCIES), place)) * ((place > 0) & (place < 1))
+    return np.asarray(waves, np.float32)
+
+
+def _turned(coefficients: Array, orientation: Orientation) -> Array:
+    """Coefficients of the turned pictures: a mirror image changes the sign of odd frequencies."""
+    signs = (-1.0) ** np.arange(_FREQUENCIES, dtype=np.float32)
+    coefficients = np.swapaxes(coefficients, 1, 2) if orientation.transposed else coefficients
+    return coefficients * (signs[:, None] if orientation.rows else 1) * (signs if orientation.columns else 1)
+
+
+def _confirm(candidates: Sequence[_Candidate], signatures: Sequence[Signature]) -> Iterator[Duplicate]:
+    """Register pairs, first coarsely, and yield those that agree in detail."""
+    windows = np.array([one.window for one in candidates]).reshape(-1, 2, 2)
+    for side, blurs, largest in _LEVELS:
+        fixed = _stack([signatures[one.first].thumbnail for one in candidates], side)
+        moving = _stack([turn(signatures[one.second].thumbnail, one.orientation) for one in candidates], side)
+        windows = _register(fixed, moving, windows, blurs)
+        differences = _differences(fixed, moving, windows)
+        kept = differences <= largest
+        candidates = [one for one, keep in zip(candidates, kept, strict=True) if keep]
+        fixed, moving, windows, differences = fixed[kept], moving[kept], windows[kept], differences[kept]
+        if not candidates:
+            return
+    gains = fixed.mean(axis=(1, 2)) / np.maximum(_warp(moving, windows).mean(axis=(1, 2)), 1)
+    for one, window, difference, gain in zip(candidates, windows, differences, gains, strict=True):
+        stretch = _aspect(signatures[one.second], one.orientation) * window[1, 1] / window[0, 1]
+        how = _how(one.orientation, window[:, 1], gain, signatures[one.first].aspect / stretch)
+        top, height, left, width = window.ravel().round(4).tolist()
+        shown = (top, height, left, width)
+        yield Duplicate(one.first, one.second, False, round(float(difference), 4), how, one.orientation, shown)
+
+
+def _stack(thumbnails: Sequence[NDArray[np.uint8]], side: int) -> Array:
+    """(P, side, side) float32, means of the thumbnails' pixels."""
+    step = _SIDE // side
+    return np.asarray(np.stack(thumbnails).reshape(-1, side, step, side, step).mean(axis=(2, 4)), np.float32)
+
+
+def _aspect(signature: Signature, orientation: Orientation) -> float:
+    return 1 / signature.aspect if orientation.transposed else signature.aspect
+
+
+def _how(orientation: Orientation, lengths: Array, gain: float, stretch: float) -> str:
+    told = {
+        str(orientation): orientation != UPRIGHT,
+        "crop": bool((abs(lengths - 1) > 0.015).any()),
+        f"{gain - 1:+.0%} brightness": abs(gain - 1) > 0.03,
+        "stretched": abs(stretch - 1) > 0.03,
+    }
+    return ", ".join(text for text, holds in told.items() if holds) or "the same view"
+
+
+def _register(fixed: Array, moving: Array, windows: Array, blurs: Sequence[float]) -> Array:
+    """Windows (P, 2, 2) that show most of ``fixed`` in ``moving``: a Gauss-Newton step for each blur."""
+    side = fixed.shape[1]
+    offset = np.asarray((np.arange(side) - (side - 1) / 2) / side, np.float32)
+    for blur in blurs:
+        target, source = _smooth(fixed, blur), _warp(_smooth(moving, blur), windows)
+        rows, columns = np.gradient(source, axis=(1, 2))
+        moves = (rows, rows * offset[:, None], columns, columns * offset, -target, -np.ones_like(target))
+        inside = _inside(windows, side)
+        jacobian = (np.stack(moves, axis=1) * inside[:, None]).reshape(len(fixed), len(moves), -1)
+        normal = (jacobian @ np.swapaxes(jacobian, 1, 2)).astype(np.float64)
+        ridge = 1e-3 * np.trace(normal[:, :4, :4], axis1=1, axis2=2)[:, None, None] + 1e-6
+        normal += ridge * np.eye(len(moves))
+        right = -jacobian @ (source * inside).reshape(len(fixed), -1, 1)
+        step = np.linalg.solve(normal, right)[:, :4, 0].reshape(-1, 2, 2).clip(-0.05 * side, 0.05 * side) / side
+        shift, growth = step[..., 0], step[..., 1]
+        start, length = windows[..., 0], windows[..., 1]
+        windows = np.stack([start + length * (shift - growth / 2), length * (1 + growth)], axis=-1)
+    return windows
+
+
+def _differences(fixed: Array, moving: Array, windows: Array) -> Array:
+    """1 less the lower quartile of the tiles' correlations, (P,); 1 where there is too little to see."""
+    side = fixed.shape[1]
+    first, second = _detail(fixed), _warp(_detail(moving), windows)
+    inside = _inside(windows, side, margin=0.03)
+    seen = _tiles(inside)
+    first_power, second_power, product_ = (
+        _tiles(values * inside) / np.maximum(seen, 1e-6) for values in (first**2, second**2, first * second)
+    )
+    correlation = product_ / np.sqrt((first_power + _FAINT) * (second_power + _FAINT))
+    usable = (np.maximum(first_power, second_power) > _FAINT) & (seen > 0.3)
+    correlation[~usable] = np.nan
+    correlation[usable.sum(axis=1) < _FEWEST_TILES] = 0
+    return np.asarray(1 - np.nanpercentile(correlation, 25, axis=1))
+
+
+def _tiles(values: Array) -> Array:
+    """Means of 6 x 6 tiles: (P, S, S) to (P, 36)."""
+    size = values.shape[1] // _TILES
+    return np.asarray(values.reshape(-1, _TILES, size, _TILES, size).mean(axis=(2, 4)).reshape(-1, _TILES**2))
+
+
+def _detail(pictures: Array) -> Array:
+    """What is finer than about 4 pixels, of equal contrast everywhere: a strong edge counts no more than a faint one."""
+    fine = _smooth(pictures, 1) - _smooth(pictures, 4)
+    return np.asarray(fine / np.sqrt(_smooth(fine**2, 4) + _NOISE))
+
+
+def _smooth(pictures: Array, sigma: float) -> Array:
+    return np.asarray(gaussian_filter(pictures, sigma, axes=(1, 2)))
+
+
+def _warp(pictures: Array, windows: Array) -> Array:
+    """What windows (P, 2, 2) show of pictures (P, S, S), interpolated linearly along each axis."""
+    grid = np.arange(pictures.shape[1])
+    places = _places(windows, len(grid)) * len(grid) - 0.5
+    hats = np.maximum(0, 1 - np.abs(places[..., None] - grid)).astype(np.float32)
+    return np.asarray(hats[:, 0] @ pictures @ np.swapaxes(hats[:, 1], 1, 2))
+
+
+def _inside(windows: Array, side: int, margin: float = 0.0) -> Array:
+    """(P, side, side) float32: 1 where the window lies inside the picture and ``margin`` inside itself."""
+    places, own = _places(windows, side), _places(np.array([[[0.0, 1.0]]]), side)
+    inside = (abs(places - 0.5) < 0.5 - 0.5 / side) & (abs(own - 0.5) < 0.5 - margin)
+    return np.asarray(inside[:, 0, :, None] & inside[:, 1, None], np.float32)
+
+
+def _places(windows: Array, side: int) -> Array:
+    """Where a window's pixels lie, as shares of the picture's sides: (P, 2, side)."""
+    return np.asarray(windows[..., :1] + windows[..., 1:] * (np.arange(side) + 0.5) / side)

@@ -1,0 +1,83 @@
+"""Readers of foreign folder layouts: each finds the pairs of image and masks, and names what it cannot pair.
+
+They look at names, tables and headers; `index` looks at pixels. A new layout is a module and a line in `LAYOUTS`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ...errors import InputError
+from .base import Found, Item, Layout, is_hidden
+from .busi import BUSI, busi
+from .dicom import DICOM, dicom, dicom_series
+from .hc18 import HC18, hc18
+from .isic import ISIC, isic
+from .nerve import NERVE, nerve
+from .nifti import NIFTI, nifti
+from .paired import PAIRED, paired
+from .ph2 import PH2, ph2
+from .table import CSV, table
+
+__all__ = [
+    "LAYOUTS",
+    "Found",
+    "Item",
+    "Layout",
+    "busi",
+    "detect",
+    "dicom",
+    "dicom_series",
+    "explain",
+    "hc18",
+    "isic",
+    "nerve",
+    "nifti",
+    "paired",
+    "ph2",
+    "table",
+]
+
+LAYOUTS: dict[str, Layout] = {
+    "isic": ISIC,
+    "busi": BUSI,
+    "paired": PAIRED,
+    "nerve": NERVE,
+    "hc18": HC18,
+    "ph2": PH2,
+    "csv": CSV,
+    "nifti": NIFTI,
+    "dicom": DICOM,
+}
+
+
+def detect(source: Path) -> str:
+    """The name of the layout that ``source`` has; as `explain`."""
+    return explain(source)[0]
+
+
+def explain(source: Path) -> tuple[str, str]:
+    """The name of the layout that ``source`` has, and by what it is recognised.
+
+    A table with the right columns was made for this purpose and goes before whatever else is there.
+
+    Raises:
+        InputError: ``source`` is neither a folder nor a table, is empty, or has no known layout, or more than one.
+    """
+    if source.is_file() and source.suffix.lower() == ".csv":
+        return "csv", "is a table"
+    if not source.is_dir():
+        raise InputError(source, "is not a folder" if source.exists() else "does not exist", "check the path")
+    seen = sorted(entry.name for entry in source.iterdir() if not is_hidden(entry))
+    reasons = {name: layout.matches(source) for name, layout in LAYOUTS.items()}
+    names = [name for name, reason in reasons.items() if reason]
+    needs = "; ".join(f"{name}: {layout.needs}" for name, layout in LAYOUTS.items())
+    if not seen:
+        raise InputError(source, "is an empty folder", f"one of these layouts is needed: {needs}")
+    if not names:
+        some = ", ".join(seen[:5]) + (", ..." if len(seen) > 5 else "")
+        raise InputError(source, f"has no known layout (it holds {some})", f"one of these is needed: {needs}")
+    if len(names) > 1 and "csv" not in names:
+        raise InputError(source, f"has several layouts ({', '.join(names)})", "name one with --layout")
+    name = "csv" if "csv" in names else names[0]
+    return name, reasons[name]
