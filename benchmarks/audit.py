@@ -3,9 +3,10 @@
     python benchmarks/audit.py DATASET [DATASET ...] --out benchmarks/audit.csv [--count 500]
 
 A DATASET is a folder with datalist.json. Of each, the first of every cluster of images that repeat each other are
-taken, at most ``--count``, by hash order: what is a pair before anything is planted (``pairs_before``) is taken out. Look
-at it on the page of ``delineate data audit``. Each change is then planted singly: a copy of every image is put among the
-images, and counts as found when it pairs with its own original. A false pair joins different originals or their copies.
+taken, at most ``--count``, by hash order: what is a pair before anything is planted (``pairs_before``) is taken out.
+Look at it on the page of ``delineate data audit``. Each change is then planted singly: a copy of every image is put
+among the images, and counts as found when it pairs with its own original. A false pair joins different originals or
+their copies.
 """
 
 from __future__ import annotations

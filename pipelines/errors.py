@@ -26,7 +26,7 @@ class InputError(DelineateError):
 
 
 class SkippedError(InputError):
-    """A file that is in order but no image (a DICOM report, plan, structure set): passed over, with its reason."""
+    """A file that is in order but of no use (a DICOM report, the copy of a slice): passed over, with its reason."""
 
 
 class UnknownNameError(DelineateError):

@@ -35,7 +35,7 @@ class Segmentation:
         probability: float32, 0-1, of the mask's shape.
         spacing: distances in mm between rows and columns, or of a volume's voxels along I, J, K; ``None`` where the
             source does not tell.
-        item: what names the image within its source (``slice``, ``series``).
+        item: what names the image: its files (``image``), and its place within (``slice``, ``series``).
         slicing: how it was read.
         volume: the source's voxels and grid, where it is a volume.
     """
@@ -54,6 +54,7 @@ class Segmentation:
         """From one item after postprocessing: ``image`` (for its meta), ``name``, ``pred``, ``probability``."""
         meta = output["image"].meta
         source = str(meta["filename_or_obj"])
+        image = json.loads(meta["files"]) if "files" in meta else source
         pixels = {key: np.asarray(output[key].detach().cpu())[0] for key in ("pred", "probability")}
         return cls(
             source,
@@ -61,7 +62,7 @@ class Segmentation:
             pixels["pred"].astype(np.uint8),
             pixels["probability"].astype(np.float32),
             tuple(json.loads(meta["spacing"])) if "spacing" in meta else None,
-            {"image": source} | {key: meta[key] for key in ("slice", "series") if key in meta},
+            {"image": image} | {key: meta[key] for key in ("slice", "series") if key in meta},
             Slicing.of(json.loads(meta.get("slicing", "{}"))),
         )
 

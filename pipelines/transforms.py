@@ -23,9 +23,9 @@ Item = dict[Hashable, Any]
 class ReadImaged(MapTransform):
     """Reads images: path to ``MetaTensor`` (C, H, W), uint8 0-255, rows first, EXIF orientation applied.
 
-    Its ``meta`` names the file (``filename_or_obj``), the size (``spatial_shape``), the distances between rows and
-    columns in mm where they are known (``spacing``), how it was read (``slicing``) and, of a slice, where it belongs
-    (``slice``, ``slices``, ``series``).
+    Its ``meta`` names the file (``filename_or_obj``; those of several modalities in ``files``), the size
+    (``spatial_shape``), the distances between rows and columns in mm where they are known (``spacing``), how it was
+    read (``slicing``) and, of a slice, where it belongs (``slice``, ``slices``, ``series``).
 
     Args:
         keys: keys of the paths; which part of a file is meant stands beside them in the item (``slice``, ``series``).
@@ -65,13 +65,15 @@ class ReadImaged(MapTransform):
         return item
 
     def _meta(self, item: Item, pixels: torch.Tensor) -> dict[str, Any]:
-        first = item["image"] if isinstance(item["image"], str | Path) else item["image"][0]
+        paths = [item["image"]] if isinstance(item["image"], str | Path) else item["image"]
         meta = {
-            "filename_or_obj": str(first),
+            "filename_or_obj": str(paths[0]),
             "spatial_shape": list(pixels.shape[1:]),
             "slicing": json.dumps(self.slicing.as_dict()),  # a batch of metas can't hold None
         }
         meta |= {key: item[key] for key in ("slice", "slices", "series") if key in item}
+        if len(paths) > 1:
+            meta["files"] = json.dumps([str(path) for path in paths])
         if spacing := read_spacing(item, self.slicing):
             meta["spacing"] = json.dumps(spacing)
         return meta

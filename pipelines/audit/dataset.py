@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..data.duplicates import find_duplicates
-from ..data.index import dataset_hash
+from ..data.datalist import dataset_hash
+from ..data.duplicates import find_duplicates, find_equal
 from ..errors import InputError
 from ..files import write_atomically
 from ..volumes.slicing import Slicing
 from .accept import read_accepted
 from .examine import Examined, examine_all
-from .findings import KINDS, Finding, read_members
+from .findings import KINDS, Finding, Member, read_members
 from .images import image_findings
 from .masks import mask_findings
 from .page import render_page
@@ -85,7 +85,7 @@ def audit_dataset(
     accepted = read_accepted(folder)
     slicing = Slicing.of(datalist.get("slicing"))
     examined = list(examine_all(read_members(datalist), folder, slicing, progress or (lambda done, total: None)))
-    findings = _in_order(_judge(examined))
+    findings = _in_order(_judge(examined, slicing))
     known = {one.id for one in findings}
     audit = Audit(
         findings=findings,
@@ -110,21 +110,41 @@ def _read_datalist(path: Path) -> dict[str, Any]:
     return datalist
 
 
-def _judge(examined: Sequence[Examined]) -> list[Finding]:
+def _judge(examined: Sequence[Examined], slicing: Slicing) -> list[Finding]:
     """All findings; a leak that both hashes and pictures show is one."""
-    read = [(one, one.signature, one.image) for one in examined if one.signature and one.image]
-    members = [one.member for one, *_ in read]
+    read = [(one.member, one.image) for one in examined if one.image]
     masked = [(one.member, one.mask) for one in examined if one.mask]
-    duplicates = find_duplicates([signature for _, signature, _ in read])
-    wanted = {index for pair in duplicates for index in (pair.first, pair.second)}
-    masks = [one.square_mask() if index in wanted else None for index, (one, *_) in enumerate(read)]
     return [
         *(refusal for one in examined for refusal in one.refusals),
         *leak_findings([one.member for one in examined]),
-        *pair_findings(members, duplicates, masks),
+        *_pairs(examined, slicing),
         *mask_findings([member for member, _ in masked], [mask for _, mask in masked]),
-        *image_findings(members, [image for *_, image in read]),
+        *image_findings([member for member, _ in read], [image for _, image in read]),
     ]
+
+
+def _pairs(examined: Sequence[Examined], slicing: Slicing) -> Iterator[Finding]:
+    """What images that show the same picture give rise to.
+
+    Constant images are like any other. Slices and frames of one group are alike by nature, and so are slices of two
+    patients: of volumes, equal ones alone count.
+    """
+    shown = [one for one in examined if one.image and not one.image.constant]
+    signatures = [one.signature for one in shown if one.signature]
+    members = [one.member for one in shown]
+    pairs = [
+        pair
+        for pair in (find_equal if slicing.axis else find_duplicates)(signatures)
+        if not _of_one_volume(members[pair.first], members[pair.second])
+    ]
+    wanted = {index for pair in pairs for index in (pair.first, pair.second)}
+    masks = [one.square_mask() if index in wanted else None for index, one in enumerate(shown)]
+    return pair_findings(members, pairs, masks)
+
+
+def _of_one_volume(one: Member, other: Member) -> bool:
+    both = one.entry, other.entry
+    return all("slice" in entry for entry in both) and len({entry.get("group") for entry in both}) == 1
 
 
 def _in_order(findings: Sequence[Finding]) -> list[Finding]:

@@ -17,7 +17,7 @@ from ..data.duplicates import Signature, signature
 from ..errors import InputError
 from ..images import size_text
 from ..overlay import draw_outline
-from ..sources import read_label, read_pixels
+from ..sources import read_label, read_picture
 from ..volumes.slicing import Slicing
 from .findings import Finding, Member, found
 from .images import ImageFacts, measure_image
@@ -77,7 +77,7 @@ def examine(member: Member, folder: Path, slicing: Slicing) -> Examined:
     """
     entry = {**member.entry, **{key: _located(member.entry[key], folder) for key in _PATHS if key in member.entry}}
     try:
-        pixels = read_pixels(entry, "rgb", slicing)
+        pixels = read_picture(entry, slicing)
     except InputError as error:
         return Examined(member, (found("image", "unreadable", [member], f"{error.reason}; {error.remedy}"),))
     mask, refusals = None, []
@@ -105,9 +105,9 @@ def _located(paths: Any, folder: Path) -> Any:
 
 
 def _thumbnail(pixels: NDArray[np.uint8], mask: NDArray[np.uint8] | None) -> bytes:
-    image = Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[..., pixels.shape[2] // 2])
+    image = Image.fromarray(pixels)
     image.thumbnail((_THUMBNAIL, _THUMBNAIL), Image.Resampling.BOX)
-    shown = np.asarray(image.convert("RGB"))
+    shown = np.asarray(image)
     if mask is not None:
         shown = draw_outline(shown, _resized(mask, image.size), width=2)
     buffer = BytesIO()

@@ -34,8 +34,8 @@ class Member:
 
     @property
     def side(self) -> str:
-        """What must not know the others: the part, and the fold where it has one; unlabelled images are trained on."""
-        part = "training" if self.part == "unlabelled" else self.part
+        """What must not know the others: the part, and the fold where it has one; unlabelled images are on no side."""
+        part = "" if self.part == "unlabelled" else self.part
         return f"{part}, fold {self.entry['fold']}" if "fold" in self.entry else part
 
     def content(self, kind: Kind) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from .findings import Finding, Member, found
+from .findings import Finding, Member, Severity, found
 from .outliers import outliers
 
 _COLOURED = 0.0005  # share of pixels from which an image is no grey one
@@ -49,7 +49,7 @@ def measure_image(pixels: NDArray[np.uint8]) -> ImageFacts:
 def count_marks(grey: NDArray[np.uint8]) -> int:
     """How many pieces look like burnt-in letters or callipers: bright, thin, steep, small, and not lying flat.
 
-    A guess: thin reflections and the corner of a fan look alike, faint text and text on bright tissue are missed.
+    A guess: a thin, steep reflection may look alike; faint text, and text on bright tissue, are missed.
 
     Args:
         grey: (H, W), 0-255.
@@ -69,10 +69,11 @@ def _is_mark(values: NDArray[np.uint8], place: tuple[slice, slice], size: tuple[
 
 
 def image_findings(members: Sequence[Member], facts: Sequence[ImageFacts]) -> Iterable[Finding]:
-    """One finding an oddity; a constant image is a problem, all else here may be as it should."""
+    """One finding an oddity; a constant image is a problem unless it is a slice, all else here may be as it should."""
     for member, image in zip(members, facts, strict=True):
         if image.constant:
-            yield found("image", "constant", [member], "all pixels are equal")
+            severity: Severity = "note" if "slice" in member.entry else "problem"  # volumes begin and end in air
+            yield found("image", "constant", [member], "all pixels are equal", severity)
         if image.marks >= _FEWEST_MARKS:
             told = f"suspected text or callipers burnt in ({image.marks} bright thin marks)"
             yield found("image", "marks", [member], told, "note")

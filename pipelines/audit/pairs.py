@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..data.datalist import dataset_hash
 from ..data.duplicates import Duplicate, look_through, turn
-from ..data.index import dataset_hash
 from .accept import read_accepted
 from .findings import Finding, Member, found, read_members
 
@@ -34,7 +34,7 @@ def pair_findings(
         both = [members[pair.first], members[pair.second]]
         told = pair.how if pair.exact else f"{pair.how} (difference {pair.difference:.2f})"
         yield found("exact_duplicate" if pair.exact else "near_duplicate", "", both, told)
-        if both[0].side != both[1].side:
+        if _apart(*both):
             yield _leak(both, told)
         if disagreement := _disagreement(both, pair, masks):
             yield found("contradiction", "", both, f"{disagreement}; {told}")
@@ -42,6 +42,7 @@ def pair_findings(
 
 def leak_findings(members: Sequence[Member]) -> Iterator[Finding]:
     """Groups, and images with equal hashes, that are on several sides of a split; nothing is decoded."""
+    members = [member for member in members if member.side]
     for group, together in _by(members, "group").items():
         if len({member.side for member in together}) > 1:
             counts = {side: sum(member.side == side for member in together) for side in (m.side for m in together)}
@@ -51,7 +52,7 @@ def leak_findings(members: Sequence[Member]) -> Iterator[Finding]:
     for key in ("image_sha256", "pixels_sha256"):
         for together in _by(members, key).values():
             for one, other in combinations(together, 2):
-                if one.side != other.side and one.entry.get("slice") == other.entry.get("slice"):
+                if _apart(one, other) and one.entry.get("slice") == other.entry.get("slice"):
                     yield _leak([one, other], "equal files" if key == "image_sha256" else "equal pixels")
 
 
@@ -83,6 +84,10 @@ def _audited_leaks(folder: Path, datalist: Mapping[str, Any]) -> Iterator[Findin
         for one in audit["findings"]:
             if one["kind"] == "leak":
                 yield Finding(one["id"], one["kind"], one["severity"], tuple(one["items"]), one["detail"])
+
+
+def _apart(one: Member, other: Member) -> bool:
+    return bool(one.side and other.side) and one.side != other.side
 
 
 def _leak(both: Sequence[Member], told: str) -> Finding:

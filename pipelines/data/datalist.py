@@ -176,7 +176,7 @@ def _with_paths(datalist: Mapping[str, Any], change: Callable[[str], str]) -> di
         return [change(path) for path in paths] if isinstance(paths, list) else change(paths)
 
     def moved(records: list[Entry]) -> list[Entry]:
-        paths = ("image", "label", "file", "items")
+        paths = ("image", "label", "volume", "file", "items")
         return [{key: changed(value) if key in paths else value for key, value in one.items()} for one in records]
 
     lists = {key: moved(datalist[key]) for key in (*SPLITS, UNLABELLED, "refused", "duplicates") if key in datalist}
@@ -191,7 +191,7 @@ def _refuse_fields_like_paths(datalist: Mapping[str, Any], out: Path) -> None:
         for split in (*SPLITS, UNLABELLED)
         for entry in datalist.get(split, [])
         for key, field in entry.items()
-        if key not in {"image", "label"} | _NOT_PATHS
+        if key not in {"image", "label", "volume"} | _NOT_PATHS
         for value in as_list(field)
         if isinstance(value, str)
     }

@@ -146,7 +146,7 @@ def find_duplicates(signatures: Sequence[Signature]) -> list[Duplicate]:
     """
     if not signatures:
         return []
-    exact = list(_equal(signatures))
+    exact = find_equal(signatures)
     known = {(pair.first, pair.second) for pair in exact}
     thumbnails = np.stack([one.thumbnail for one in signatures])
     candidates = [one for one in _sieve(thumbnails) if tuple(sorted((one.first, one.second))) not in known]
@@ -174,13 +174,13 @@ def look_through(picture: Array, window: Window) -> Array:
     return np.asarray(_warp(picture[None].astype(np.float32), np.reshape(window, (1, 2, 2)))[0])
 
 
-def _equal(signatures: Sequence[Signature]) -> Iterator[Duplicate]:
+def find_equal(signatures: Sequence[Signature]) -> list[Duplicate]:
+    """All pairs of images whose pixels are equal."""
     same: dict[str, list[int]] = {}
     for index, one in enumerate(signatures):
         same.setdefault(one.sha256, []).append(index)
-    for indices in same.values():
-        for first, second in combinations(indices, 2):
-            yield Duplicate(first, second, exact=True, difference=0.0, how="equal pixels")
+    pairs = [pair for indices in same.values() for pair in combinations(indices, 2)]
+    return [Duplicate(*pair, exact=True, difference=0.0, how="equal pixels") for pair in pairs]
 
 
 def _sieve(thumbnails: NDArray[np.uint8]) -> list[_Candidate]:
@@ -313,7 +313,7 @@ def _tiles(values: Array) -> Array:
 
 
 def _detail(pictures: Array) -> Array:
-    """What is finer than about 4 pixels, of equal contrast everywhere: a strong edge counts no more than a faint one."""
+    """What is finer than about 4 pixels, at equal contrast: a strong edge counts no more than a faint one."""
     fine = _smooth(pictures, 1) - _smooth(pictures, 4)
     return np.asarray(fine / np.sqrt(_smooth(fine**2, 4) + _NOISE))
 

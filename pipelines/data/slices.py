@@ -14,8 +14,9 @@ from ..errors import DelineateError, InputError
 from ..images import write_png
 from ..sources import kind_of, open_volume, read_label, read_pixels
 from ..volumes.formats import volume_suffix
-from ..volumes.planes import plane_count, plane_spacing
+from ..volumes.planes import plane_count, plane_spacing, same_grid
 from ..volumes.slicing import Axis, Slicing
+from ..weight_sums import sha256 as file_hash
 from .datalist import Entry, as_list, placed, read_datalist, write_datalist
 from .layouts import Found, Item
 
@@ -23,7 +24,7 @@ from .layouts import Found, Item
 def cut(
     items: Sequence[Item], slicing: Slicing | None, drop_empty: bool = False, labels: Sequence[int] | None = None
 ) -> Found:
-    """One item a slice of each volume; other items pass, and all of them where there is no axis to cut along.
+    """One item a slice of each volume; all items pass where there is no axis to cut along.
 
     Args:
         items: as layouts give them.
@@ -32,7 +33,7 @@ def cut(
         labels: which values of a label are foreground; all but 0 where ``None``.
 
     Returns:
-        the slices, in order, and a refusal of each volume that cannot be cut.
+        the slices, in order, and a refusal of each item that cannot be cut.
     """
     axis = slicing.axis if slicing else None
     if axis is None:
@@ -40,9 +41,6 @@ def cut(
     found: list[Item] = []
     refused: list[InputError] = []
     for item in items:
-        if kind_of(item.image, item.fields.get("series")) != "volume":
-            found.append(item)
-            continue
         try:
             found += _slices(item, axis, drop_empty, labels)
         except InputError as error:
@@ -73,7 +71,7 @@ def bundle_settings(dataset_dir: Path, channels: str) -> dict[str, Any]:
 def write_slices(dataset_dir: Path) -> int:
     """Write the slices of a data set into its ``images/`` and ``labels/`` as PNG, and name these in its data list.
 
-    An entry keeps where it comes from: ``volume`` and ``plane``.
+    An entry keeps where it comes from: ``volume`` and ``plane``. Blank slices keep the hash of their volume.
 
     Args:
         dataset_dir: the data set's folder; its data list is replaced when all is written.
@@ -94,7 +92,11 @@ def write_slices(dataset_dir: Path) -> int:
 
 
 def _slices(item: Item, axis: Axis, drop_empty: bool, labels: Sequence[int] | None) -> list[Item]:
+    if kind_of(item.image, item.fields.get("series")) != "volume":
+        raise InputError(item.image, "is no volume", "index pictures without cutting: delineate data index")
     volume = open_volume(item.fields, item.image)
+    for path in item.modalities:
+        same_grid(volume, open_volume({}, path))
     common = {**item.fields, "spacing": list(plane_spacing(volume.affine, axis))}
     if labels is not None and item.label:
         common["label_values"] = list(labels)
@@ -130,7 +132,9 @@ def _write_slice(entry: Entry, folder: Path, slicing: Slicing) -> Entry:
         path = folder / f"{key}s" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         write_png(path, picture)
-        written |= {key: str(path), f"{key}_sha256": sha256(path.read_bytes()).hexdigest()}
+        written |= {key: str(path), f"{key}_sha256": file_hash(path)}
+    if "pixels_sha256" not in entry:  # blank: the file equals those of other patients, which would be taken for a leak
+        written["image_sha256"] = entry["image_sha256"]
     return written
 
 

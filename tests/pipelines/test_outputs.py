@@ -3,13 +3,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK as sitk
 import torch
+from dicom_files import write_image, write_series
 from monai.data import MetaTensor
 from PIL import Image
 
-from delineate.pipelines.outputs import Segmentation, write_segmentation
+from delineate.pipelines.data.inputs import find_images
+from delineate.pipelines.outputs import Assembler, Segmentation, write_segmentation
+from delineate.pipelines.transforms import ReadImaged
+from delineate.pipelines.volumes.formats import read_volume
+from delineate.pipelines.volumes.slicing import Axis, Slicing
+from delineate.pipelines.volumes.windows import Window, show
 
 RNG = np.random.default_rng(0)
 MASK = RNG.integers(0, 2, (20, 33), dtype=np.uint8)
@@ -89,3 +97,135 @@ def test_an_output_becomes_a_result() -> None:
 
 def test_an_output_without_a_name_is_called_after_its_file() -> None:
     assert Segmentation.from_output(output()).name == "photo.x"
+
+
+# volumes
+
+HU = RNG.integers(-1000, 1000, (6, 5, 4), dtype=np.int16)
+LPS = np.array([[-1.5, 0, 0, 3], [0, -2, 0, 5], [0, 0, 4, -7], [0, 0, 0, 1]])
+OBLIQUE = np.array([[0, 0.3, 2.9, 1], [1.9, 0.2, 0, -8], [-0.1, 1.4, -0.3, 40], [0, 0, 0, 1]])
+WINDOW = Slicing("axial", [0, 2000])
+BRIGHT = show(HU, Window(-1000, 1000)) > 127
+
+
+@pytest.fixture
+def ct(tmp_path: Path) -> Path:
+    nib.save(nib.Nifti1Image(HU, LPS), tmp_path / "ct.nii.gz")
+    return tmp_path / "ct.nii.gz"
+
+
+def outputs(source: Path, slicing: Slicing = WINDOW) -> list[dict[str, Any]]:
+    """What a network that finds bright pixels leaves of each slice or image."""
+    found = []
+    for item in find_images(source, pytest.fail, slicing):
+        image = ReadImaged("image", "grey", slicing.as_dict())(item)["image"]
+        probability = MetaTensor(image.as_tensor()[slicing.neighbours][None] / 255)
+        pred = (probability > 0.5).float()
+        found.append({"name": item["name"], "image": image, "pred": pred, "probability": probability})
+    return found
+
+
+def assembled(source: Path, slicing: Slicing = WINDOW) -> list[Segmentation]:
+    assembler = Assembler()
+    return [result for one in outputs(source, slicing) if (result := assembler.add(one))]
+
+
+@pytest.mark.parametrize("axis", ["axial", "coronal", "sagittal"])
+@pytest.mark.parametrize("affine", [LPS, np.diag([1.5, 2, 4, 1]), OBLIQUE], ids=["LPS", "RAS", "oblique"])
+def test_slices_come_together_where_they_were_cut(tmp_path: Path, axis: Axis, affine: np.ndarray) -> None:
+    nib.save(nib.Nifti1Image(HU, affine), tmp_path / "ct.nii")
+    (result,) = assembled(tmp_path / "ct.nii", Slicing(axis, [0, 2000], neighbours=1))
+    np.testing.assert_array_equal(result.mask, BRIGHT)
+    np.testing.assert_array_equal(result.probability * 255, show(HU, Window(-1000, 1000)))
+    assert (result.mask.dtype, result.probability.dtype) == (np.uint8, np.float32)
+
+
+def test_a_volume_is_given_out_with_its_last_slice(ct: Path) -> None:
+    assembler = Assembler()
+    assert [assembler.add(one) is not None for one in outputs(ct)] == [False, False, False, True]
+
+
+def test_a_volume_that_lacks_a_slice_is_never_given_out(ct: Path) -> None:
+    assembler = Assembler()
+    assert [assembler.add(one) for one in outputs(ct)[:-1]] == [None] * 3
+
+
+def test_slices_of_several_volumes_may_come_mixed(tmp_path: Path, ct: Path) -> None:
+    nib.save(nib.Nifti1Image(HU[::-1].copy(), LPS), tmp_path / "mr.nii")
+    assembler = Assembler()
+    every = sorted(outputs(ct) + outputs(tmp_path / "mr.nii"), key=lambda one: -int(one["image"].meta["slice"]))
+    ct_result, mr_result = (result for one in every if (result := assembler.add(one)))
+    np.testing.assert_array_equal(ct_result.mask, BRIGHT)
+    np.testing.assert_array_equal(mr_result.mask, BRIGHT[::-1])
+
+
+def test_other_images_pass_an_assembler(tmp_path: Path) -> None:
+    Image.fromarray(np.full((4, 6), 200, np.uint8)).save(tmp_path / "photo.png")
+    write_image(tmp_path / "cine", np.full((3, 5, 7), 200, np.uint8), PixelSpacing=["0.5", "0.25"])
+    results = assembled(tmp_path)
+    assert [result.name for result in results] == ["cine_frame_1", "cine_frame_2", "cine_frame_3", "photo"]
+    assert [result.mask.shape for result in results] == [(5, 7)] * 3 + [(4, 6)]
+    assert [result.extent for result in results[2:]] == [
+        "35 pixels, 4.4 mm²",
+        "24 pixels; its file gives no spacing",
+    ]
+
+
+def test_the_extent_of_a_volume_is_in_ml(ct: Path) -> None:
+    (result,) = assembled(ct)
+    assert result.spacing == pytest.approx((1.5, 2, 4))
+    assert result.extent == f"{BRIGHT.sum()} voxels, {BRIGHT.sum() * 12 / 1000:.2f} ml"
+
+
+def test_a_volume_is_written_on_its_own_grid(tmp_path: Path, ct: Path) -> None:
+    (result,) = assembled(ct)
+    path = write_segmentation(result, tmp_path / "out", probability=True)
+    assert sorted(file.name for file in path.parent.iterdir()) == ["ct_mask.nii.gz", "ct_probability.nii.gz"]
+    mask, source = nib.load(path), nib.load(ct)
+    np.testing.assert_array_equal(np.asarray(mask.dataobj), BRIGHT)
+    np.testing.assert_array_equal(mask.affine, source.affine)
+    probability = nib.load(tmp_path / "out/ct_probability.nii.gz")
+    assert (mask.get_data_dtype(), probability.get_data_dtype()) == (np.uint8, np.float32)
+    np.testing.assert_array_equal(np.asarray(probability.dataobj), result.probability)
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nrrd", ".mha"])
+def test_other_formats_lie_where_the_source_lies(tmp_path: Path, ct: Path, suffix: str) -> None:
+    (result,) = assembled(ct)
+    path = write_segmentation(result, tmp_path / "out/sub", volume_suffix=suffix)
+    assert path == tmp_path / f"out/sub/ct_mask{suffix}"
+    mask, source = (sitk.ReadImage(str(file)) for file in (path, ct))
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(mask), BRIGHT.transpose(2, 1, 0))
+    for facts in ("GetOrigin", "GetSpacing", "GetDirection"):
+        np.testing.assert_allclose(getattr(mask, facts)(), getattr(source, facts)(), atol=1e-6)
+
+
+def test_a_series_is_written_where_it_lies_in_the_patient(tmp_path: Path) -> None:
+    write_series(tmp_path / "ct", HU, LPS)
+    (result,) = assembled(tmp_path)
+    written = read_volume(write_segmentation(result, tmp_path / "out", overlay=True))
+    np.testing.assert_array_equal(written.voxels, BRIGHT)
+    np.testing.assert_allclose(written.affine, LPS, atol=1e-5)
+    assert read(tmp_path / "out/ct_overlay.png").shape == (5, 6, 3)
+
+
+@pytest.mark.parametrize("windows", ["abdomen", ["abdomen", "brain"]])
+def test_the_overlay_of_modalities_is_the_first_where_most_is_foreground(tmp_path: Path, windows: Any) -> None:
+    label = np.zeros((30, 25, 4), np.int16)
+    label[5:15, 5:15, 2], label[5:8, 5:8, 1] = 2000, 2000
+    for number in (0, 1):
+        nib.save(nib.Nifti1Image(label, np.eye(4)), tmp_path / f"ct_000{number}.nii.gz")
+    (result,) = assembled(tmp_path, Slicing("axial", windows, modalities=2))
+    write_segmentation(result, tmp_path / "out", overlay=True)
+    overlay = read(tmp_path / "out/ct_overlay.png")
+    assert overlay.shape == (25, 30, 3)
+    expected = np.flipud(np.fliplr(label[..., 2].T)) > 0
+    np.testing.assert_array_equal(overlay.any(axis=-1) & expected, expected)
+    assert 90 < overlay.any(axis=-1).sum() < 160
+
+
+def test_the_overlay_of_a_frame_is_that_frame(tmp_path: Path) -> None:
+    write_image(tmp_path / "cine.dcm", np.stack([np.full((20, 20), grey, np.uint8) for grey in (10, 90)]))
+    for result, grey in zip(assembled(tmp_path), (10, 90), strict=True):
+        write_segmentation(result, tmp_path / "out", overlay=True)
+        assert (read(tmp_path / f"out/{result.name}_overlay.png") == grey).all()

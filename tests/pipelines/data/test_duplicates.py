@@ -95,15 +95,15 @@ def test_equal_pictures_are_exact_duplicates_all_pairs_once() -> None:
 
 @pytest.mark.parametrize("how", CHANGES)
 def test_a_changed_copy_is_found_among_others_and_told(how: str) -> None:
-    signatures = [signature(picture(seed)) for seed in range(8)] + [signature(CHANGES[how](picture(3)))]
+    signatures = [signature(picture(seed)) for seed in range(4)] + [signature(CHANGES[how](picture(3)))]
     (pair,) = find_duplicates(signatures)
-    assert {pair.first, pair.second} == {3, 8}
+    assert {pair.first, pair.second} == {3, 4}
     assert not pair.exact
     assert how in pair.how
 
 
 def test_different_pictures_with_the_same_frame_are_no_duplicates() -> None:
-    pictures = [picture(seed) for seed in range(12)]
+    pictures = [picture(seed) for seed in range(8)]
     for pixels in pictures:
         pixels[:30], pixels[-30:], pixels[:, :25], pixels[:, -25:] = 0, 0, 0, 0
         pixels[5:20, 40:90:6] = 255

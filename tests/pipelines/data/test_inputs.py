@@ -4,12 +4,16 @@ import logging
 import tempfile
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
+from dicom_files import write_image, write_series
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from delineate.pipelines.data.inputs import find_images
-from delineate.pipelines.errors import InputError
+from delineate.pipelines.errors import DelineateError, InputError, SkippedError
+from delineate.pipelines.volumes.slicing import Axis, Slicing
 
 
 def touch(root: Path, *names: str) -> Path:
@@ -94,9 +98,8 @@ def test_a_source_without_images_is_refused_and_the_rest_goes_on(tmp_path: Path,
 def test_what_is_refused_is_logged_unless_told_otherwise(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.ERROR, "delineate"):
         assert find_images(tmp_path) == []
-    assert caplog.messages == [
-        f"{tmp_path}: no image found; name image files (.bmp, .jpeg, .jpg, .png, .tif, .tiff) or a folder"
-    ]
+    (message,) = caplog.messages
+    assert message.startswith(f"{tmp_path}: no image found; name image files (.bmp, .jpeg, ")
 
 
 def test_images_of_one_stem_keep_their_suffix(tmp_path: Path) -> None:
@@ -133,3 +136,128 @@ def test_no_output_overwrites_another(files: list[tuple[str, str, str]], one_by_
         assert not any(Path(item["name"]).is_absolute() or ".." in Path(item["name"]).parts for item in found)
         if one_by_one:
             assert [item["image"] for item in found] == [str(path) for path in paths]
+
+
+# volumes and DICOM
+
+VOXELS = np.zeros((6, 5, 4), np.int16)
+AXIAL = Slicing("axial")
+
+
+def volume(path: Path, voxels: np.ndarray = VOXELS) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(voxels, np.eye(4)), path)
+    return path
+
+
+def counted(source: Path, slicing: Slicing) -> dict[str, int]:
+    """How many items there are of each name."""
+    found = [str(item["name"]) for item in find_images(source, pytest.fail, slicing)]
+    return {name: found.count(name) for name in dict.fromkeys(found)}
+
+
+@pytest.mark.parametrize(("axis", "count"), [("axial", 4), ("coronal", 5), ("sagittal", 6)])
+def test_a_volume_is_found_slice_by_slice(tmp_path: Path, axis: Axis, count: int) -> None:
+    path = volume(tmp_path / "ct.nii.gz")
+    expected = [{"name": "ct", "image": str(path), "slice": index, "slices": count} for index in range(count)]
+    assert find_images(path, slicing={"axis": axis}) == expected
+
+
+def test_a_volume_that_nothing_cuts_is_left_to_be_refused_when_it_is_read(tmp_path: Path) -> None:
+    path = volume(tmp_path / "ct.nii.gz")
+    assert find_images(path) == [{"name": "ct", "image": str(path)}]
+
+
+def test_a_broken_volume_is_refused_once_and_the_rest_goes_on(tmp_path: Path) -> None:
+    volume(tmp_path / "a.nii.gz").write_bytes(b"no volume")
+    volume(tmp_path / "b.nii.gz")
+    errors: list[InputError] = []
+    found = find_images([tmp_path, tmp_path / "missing.nii.gz"], errors.append, AXIAL)
+    assert [item["name"] for item in found] == ["b"] * 4
+    assert [Path(error.source).name for error in errors] == ["a.nii.gz", "missing.nii.gz"]
+
+
+def test_modalities_of_a_case_are_one_image(tmp_path: Path) -> None:
+    paths = [volume(tmp_path / f"sub/{case}_000{number}.nii.gz") for case in "ab" for number in (0, 1)]
+    found = find_images(tmp_path, pytest.fail, Slicing("axial", modalities=2))
+    assert [item["name"] for item in found] == ["sub/a"] * 4 + ["sub/b"] * 4
+    assert [item["image"] for item in found[::4]] == [list(map(str, paths[:2])), list(map(str, paths[2:]))]
+
+
+@pytest.mark.parametrize("names", [["a_0000"], ["a_0000", "a_0002"], ["a_0000", "a_0001", "a_0002"], ["a"]])
+def test_a_case_with_other_modalities_is_refused_by_name(tmp_path: Path, names: list[str]) -> None:
+    for name in names:
+        volume(tmp_path / f"{name}.nii.gz")
+    errors: list[InputError] = []
+    assert find_images(tmp_path, errors.append, Slicing("axial", modalities=2)) == []
+    assert [Path(error.source).name for error in errors] == [f"{names[0]}.nii.gz"]
+    assert "2 modalities are needed, X_0000, X_0001 and so on" in str(errors[0])
+
+
+def test_a_series_is_named_after_its_folder_whatever_its_files_are_called(tmp_path: Path) -> None:
+    write_series(tmp_path / "case/ct", VOXELS, np.eye(4), names=["z", "IM.2", "0001", "a.dcm"], SeriesInstanceUID="1.2")
+    for source, name in ((tmp_path, "case/ct"), (tmp_path / "case", "ct"), (tmp_path / "case/ct", "ct")):
+        items = find_images(source, pytest.fail, AXIAL)
+        common = {"name": name, "image": str(tmp_path / "case/ct"), "series": "1.2", "slices": 4}
+        assert items == [common | {"slice": index} for index in range(4)]
+
+
+def test_series_of_one_folder_are_told_apart(tmp_path: Path) -> None:
+    for number in (1, 2):
+        write_series(tmp_path / "ct", VOXELS, np.eye(4), [f"{number}_{index}" for index in range(4)])
+    items = find_images(tmp_path, pytest.fail, AXIAL)
+    assert counted(tmp_path, AXIAL) == {"ct": 4, "ct_2": 4}
+    assert len({item["series"] for item in items}) == 2
+
+
+def test_without_an_axis_a_series_is_so_many_images(tmp_path: Path) -> None:
+    write_series(tmp_path / "ct", VOXELS, np.eye(4))
+    assert counted(tmp_path, Slicing()) == {f"ct/{index}": 1 for index in range(4)}
+
+
+@pytest.mark.parametrize("slicing", [Slicing(), AXIAL])
+def test_frames_that_are_no_volume_are_numbered_from_1(tmp_path: Path, slicing: Slicing) -> None:
+    path = write_image(tmp_path / "cine.dcm", np.zeros((12, 4, 4), np.uint8))
+    items = find_images(path, pytest.fail, slicing)
+    assert [item["name"] for item in items] == [f"cine_frame_{number:02}" for number in range(1, 13)]
+    assert [(item["image"], item["slice"]) for item in items] == [(str(path), index) for index in range(12)]
+
+
+def test_one_dicom_image_is_an_image(tmp_path: Path) -> None:
+    path = write_image(tmp_path / "xray", np.zeros((4, 4), np.uint8))
+    assert find_images(tmp_path, pytest.fail, AXIAL) == [{"name": "xray", "image": str(path)}]
+
+
+def test_pictures_volumes_and_dicom_come_in_the_order_of_their_files(tmp_path: Path) -> None:
+    volume(tmp_path / "b.nii.gz")
+    write_image(tmp_path / "c", np.zeros((4, 4), np.uint8))
+    write_series(tmp_path / "d", VOXELS, np.eye(4))
+    touch(tmp_path, "a.png", "e.png", "notes.txt")
+    assert counted(tmp_path, AXIAL) == {"a": 1, "b": 4, "c": 1, "d": 4, "e": 1}
+
+
+def test_a_copy_of_a_slice_is_passed_over(tmp_path: Path) -> None:
+    write_series(tmp_path / "ct", VOXELS, np.eye(4))
+    (tmp_path / "ct/copy.dcm").write_bytes((tmp_path / "ct/2.dcm").read_bytes())
+    errors: list[InputError] = []
+    assert len(find_images(tmp_path, errors.append, AXIAL)) == 4
+    assert [type(error) for error in errors] == [SkippedError]
+
+
+def test_a_series_with_a_gap_is_refused_as_a_whole(tmp_path: Path) -> None:
+    write_series(tmp_path / "ct", VOXELS, np.eye(4))
+    (tmp_path / "ct/1.dcm").unlink()
+    errors: list[InputError] = []
+    assert find_images(tmp_path, errors.append, AXIAL) == []
+    assert [error.source for error in errors] == [str(tmp_path / "ct")]
+
+
+def test_a_volume_and_a_picture_of_one_name_keep_their_masks_apart(tmp_path: Path) -> None:
+    volume(tmp_path / "a.nii.gz")
+    touch(tmp_path, "a.png")
+    assert counted(tmp_path, AXIAL) == {"a.nii.gz": 4, "a.png": 1}
+
+
+def test_settings_of_slicing_that_are_wrong_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DelineateError, match="did you mean 'axial'"):
+        find_images(tmp_path, slicing={"axis": "axail"})

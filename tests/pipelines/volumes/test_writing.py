@@ -10,7 +10,7 @@ import SimpleITK as sitk
 from delineate.pipelines.errors import DelineateError, InputError
 from delineate.pipelines.volumes.formats import read_volume
 from delineate.pipelines.volumes.volume import Volume
-from delineate.pipelines.volumes.writing import write_volume
+from delineate.pipelines.volumes.writing import WRITABLE, write_volume
 
 MASK = np.random.default_rng(0).integers(0, 2, (3, 4, 5), dtype=np.uint8)
 STRAIGHT = np.eye(4)
@@ -97,10 +97,17 @@ def test_other_names_are_refused(tmp_path: Path, name: str) -> None:
         write_volume(tmp_path / name, MASK, made())
 
 
+@pytest.mark.parametrize("suffix", WRITABLE)
+def test_probabilities_come_back_as_written(tmp_path: Path, suffix: str) -> None:
+    probability = np.random.default_rng(0).random(MASK.shape, np.float32)
+    path = write_volume(tmp_path / f"probability{suffix}", probability, made())
+    assert np.array_equal(read_volume(path).voxels, probability)
+
+
 def test_another_shape_or_type_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DelineateError, match="does not fit"):
         write_volume(tmp_path / "mask.nii", MASK[1:], made())
-    with pytest.raises(ValueError, match="uint8 or boolean"):
+    with pytest.raises(ValueError, match="uint8, boolean or float32"):
         write_volume(tmp_path / "mask.nii", MASK.astype(float), made())
 
 

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import json
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+from PIL import Image
+from typer.testing import CliRunner
+
+from delineate.pipelines.cli.audit import audit
+from delineate.pipelines.errors import DelineateError
+
+app = typer.Typer()
+app.command()(audit)
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    """One picture, in training and in test."""
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    entries = []
+    for name in ("a.png", "b.png"):
+        Image.fromarray(pixels).save(tmp_path / name)
+        entries.append({"image": name, "image_sha256": sha256(pixels.tobytes()).hexdigest()})
+    datalist = {"name": "x", "training": entries[:1], "validation": [], "test": entries[1:]}
+    (tmp_path / "datalist.json").write_text(json.dumps(datalist))
+    return tmp_path
+
+
+def test_problems_are_counted_and_told_and_the_exit_code_is_1(dataset: Path) -> None:
+    result = CliRunner().invoke(app, [str(dataset)])
+    assert result.exit_code == 1
+    assert "leak\t1\t0\t0" in result.output
+    assert "a.png | b.png: the same picture in training and test" in result.output
+    assert str(dataset / "audit.html") in result.output
+
+
+def test_once_all_are_accepted_the_exit_code_is_0(dataset: Path) -> None:
+    CliRunner().invoke(app, [str(dataset)])
+    ids = [one["id"] for one in json.loads((dataset / "audit.json").read_text())["findings"]]
+    words = [word for id_ in ids for word in ("--accept", id_)]
+    result = CliRunner().invoke(app, [str(dataset), *words, "--reason", "a test"])
+    assert result.exit_code == 0
+    assert "leak\t0\t1\t0" in result.output
+
+
+def test_accepting_without_a_reason_is_refused(dataset: Path) -> None:
+    result = CliRunner().invoke(app, [str(dataset), "--accept", "leak-1"])
+    assert isinstance(result.exception, DelineateError)
+    assert not (dataset / "accepted.yaml").exists()
