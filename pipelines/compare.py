@@ -84,13 +84,14 @@ def measure(run: Path, network: str) -> Row:
     (height, width), channels = config["image_size"], config["in_channels"]
     image = torch.rand(1, channels, height, width, device=segmenter.device)
     cuda = segmenter.device.type == "cuda"
+    low, high = metrics["mean_dice"]["ci95"] or (0.0, 1.0)  # one group tells nothing
     row = {
         "network": network,
         "parameters": sum(p.numel() for p in segmenter.network.parameters()),
         "macs": _macs(segmenter.network, height, channels) if height == width else None,
         "dice": metrics["mean_dice"]["value"],
-        "dice_low": metrics["mean_dice"]["ci95"][0],
-        "dice_high": metrics["mean_dice"]["ci95"][1],
+        "dice_low": low,
+        "dice_high": high,
         "iou": metrics["mean_iou"]["value"],
         "latency_ms": round(latency_ms(segmenter, image), 2),
         "epochs": len(epochs),

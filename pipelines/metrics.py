@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,11 @@ class PixelAccuracy(CumulativeIterationMetric):
         return torch.as_tensor(mean)
 
 
+def interval_text(score: Mapping[str, Any]) -> str:
+    """The interval of a score as `mean_with_interval` gives it: ``0.8450 - 0.8940``."""
+    return "{:.4f} - {:.4f}".format(*score["ci95"]) if score["ci95"] else "unknown: one group"
+
+
 def mean_with_interval(
     values: Sequence[float], groups: Sequence[str] | None = None, resamples: int = 10_000, seed: int = 0
 ) -> dict[str, Any]:
@@ -41,7 +46,8 @@ def mean_with_interval(
         seed: of the draws.
 
     Returns:
-        ``{"value": mean, "ci95": [low, high]}``.
+        ``{"value": mean, "ci95": [low, high]}``; of a single group ``"ci95"`` is ``None``: nothing tells how far another
+        would lie.
 
     Raises:
         ValueError: when there are no values, or not as many groups.
@@ -50,6 +56,8 @@ def mean_with_interval(
         raise ValueError(f"got {len(values)} values and {None if groups is None else len(groups)} groups")
     _, which = np.unique(np.asarray(groups if groups is not None else np.arange(len(values))), return_inverse=True)
     sums, counts = np.bincount(which, weights=values), np.bincount(which)
+    if len(sums) < 2:
+        return {"value": float(np.mean(values)), "ci95": None}
     rng = np.random.default_rng(seed)
     means = np.empty(resamples)
     for i in range(resamples):

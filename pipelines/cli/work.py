@@ -146,9 +146,11 @@ def evaluate(
     root = find_bundle(bundle)
     arguments = {"bundle_root": str(root), "dataset_dir": str(data), "split": split, "output_dir": str(out)}
     run_workflow(str(root / "configs" / "evaluate.yaml"), arguments)
+    from ..metrics import interval_text
+
     metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
     names = [name for name, score in metrics.items() if isinstance(score, dict) and "ci95" in score]
-    rows = [[n, f"{metrics[n]['value']:.4f}", "{:.4f} - {:.4f}".format(*metrics[n]["ci95"])] for n in names]
+    rows = [[n, f"{metrics[n]['value']:.4f}", interval_text(metrics[n])] for n in names]
     show_table(f"{metrics['count']} images of the split {split}", ["", "mean", "95 % interval"], rows)
     if metrics["refused"]:
         print(

@@ -14,7 +14,7 @@ from ignite.engine import Engine, Events
 
 from ..errors import DelineateError
 from ..files import write_atomically
-from ..metrics import mean_with_interval
+from ..metrics import interval_text, mean_with_interval
 from ..outputs import Assembler, write_segmentation
 from ..versions import provenance
 
@@ -87,7 +87,7 @@ class ScoreWriter:
         self.output_dir.mkdir(parents=True, exist_ok=True)
         write_atomically(self.output_dir / "metrics.json", (json.dumps(report, indent=2) + "\n").encode())
         write_atomically(self.output_dir / "per_image.csv", _as_csv(self._rows).encode())
-        shown = ", ".join(f"{n} {s['value']:.4f} [{s['ci95'][0]:.4f}, {s['ci95'][1]:.4f}]" for n, s in scores.items())
+        shown = ", ".join(f"{n} {s['value']:.4f} [{interval_text(s)}]" for n, s in scores.items())
         logger.info(f"{len(self._rows)} images of {self.split}: {shown}; written to {self.output_dir}")
 
     def failed(self, engine: Engine, error: BaseException) -> None:

@@ -12,7 +12,7 @@ from monai.metrics import DiceMetric, MeanIoU
 from scipy.stats import bootstrap
 
 from delineate.pipelines.bundles import shipped_bundles
-from delineate.pipelines.metrics import PixelAccuracy, mean_with_interval
+from delineate.pipelines.metrics import PixelAccuracy, interval_text, mean_with_interval
 
 VALUES = np.random.default_rng(3).beta(8, 2, 60).tolist()
 
@@ -108,8 +108,10 @@ def test_equal_values_have_an_interval_without_width() -> None:
     assert mean_with_interval([0.75] * 9) == {"value": 0.75, "ci95": [0.75, 0.75]}
 
 
-def test_one_value_is_its_own_interval() -> None:
-    assert mean_with_interval([0.25]) == {"value": 0.25, "ci95": [0.25, 0.25]}
+def test_one_group_has_no_interval() -> None:
+    score = mean_with_interval([0.25, 0.75], ["volume", "volume"])
+    assert score == {"value": 0.5, "ci95": None}
+    assert interval_text(score) == "unknown: one group"
 
 
 def test_the_interval_is_that_of_scipy() -> None:
@@ -149,7 +151,7 @@ def test_the_seed_decides_the_draws() -> None:
     assert one["ci95"] != other["ci95"]
 
 
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=12))
 @settings(max_examples=30, deadline=None)
 def test_the_interval_lies_within_the_values(values: list[float]) -> None:
     low, high = mean_with_interval(values, resamples=100)["ci95"]

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from dicom_files import write_image, write_seg, write_series
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from monai.bundle import ConfigParser
@@ -15,7 +18,7 @@ from PIL import Image
 
 from delineate.pipelines.bundles import shipped_bundles
 from delineate.pipelines.data.datasets import refusal
-from delineate.pipelines.errors import InputError
+from delineate.pipelines.errors import DelineateError, InputError
 from delineate.pipelines.transforms import ReadImaged, ReadMaskd, ResizeToGridd
 
 SIZES = [(40, 64), (64, 40), (33, 47), (20, 300), (32, 32)]
@@ -98,6 +101,105 @@ def test_a_broken_file_is_refused_by_name(tmp_path: Path, reader: Any) -> None:
     (tmp_path / "text.png").write_text("no picture")
     with pytest.raises(InputError, match=r"text\.png"):
         reader({"image": tmp_path / "text.png"})
+
+
+# --- reading volumes and DICOM -------------------------------------------------------------------------------
+
+HU = np.random.default_rng(0).integers(-1000, 1000, (6, 5, 4), dtype=np.int16)
+LABEL = np.random.default_rng(1).integers(0, 3, HU.shape, dtype=np.uint8)
+LPS = np.diag([-1.5, -2, 4, 1])
+SLICING: dict[str, Any] = {"axis": "axial", "window": [0, 2000]}
+
+
+def write_volume(path: Path, voxels: np.ndarray) -> str:
+    nib.save(nib.Nifti1Image(voxels, LPS), path)
+    return str(path)
+
+
+@pytest.fixture
+def slice_of_volume(tmp_path: Path) -> dict[str, Any]:
+    """An item of a data list: slice 2 of a volume; of its rows, the first is the front, as the array has it."""
+    paths = {"image": write_volume(tmp_path / "ct.nii.gz", HU), "label": write_volume(tmp_path / "seg.nii.gz", LABEL)}
+    return {**paths, "slice": 2}
+
+
+def test_a_slice_is_read_with_where_it_belongs(slice_of_volume: dict[str, Any]) -> None:
+    image = ReadImaged("image", "grey", SLICING)({**slice_of_volume, "slices": 4})["image"]
+    assert (image.shape, image.dtype) == ((1, 5, 6), torch.uint8)
+    assert {key: image.meta[key] for key in ("filename_or_obj", "slice", "slices")} == {
+        "filename_or_obj": slice_of_volume["image"],
+        "slice": 2,
+        "slices": 4,
+    }
+    assert json.loads(image.meta["spacing"]) == pytest.approx([2, 1.5])
+    assert json.loads(image.meta["slicing"]) == SLICING | {"neighbours": 0, "modalities": 1}
+
+
+def test_modalities_and_neighbours_are_channels(tmp_path: Path, slice_of_volume: dict[str, Any]) -> None:
+    paths = [slice_of_volume["image"], write_volume(tmp_path / "mr.nii.gz", HU[::-1])]
+    reader = ReadImaged("image", "grey", SLICING | {"neighbours": 1, "modalities": 2}, in_channels=6)
+    image = reader({"image": paths, "slice": 2})["image"]
+    assert (image.shape, json.loads(image.meta["files"])) == ((6, 5, 6), paths)
+    assert torch.equal(image[3:], image[:3].flip(-1))
+
+
+@pytest.mark.parametrize(("neighbours", "channels"), [(0, 1), (2, 5)])
+def test_another_number_of_channels_than_the_networks_is_refused(
+    slice_of_volume: dict[str, Any], neighbours: int, channels: int
+) -> None:
+    reader = ReadImaged("image", "grey", SLICING | {"neighbours": neighbours}, in_channels=3)
+    with pytest.raises(
+        InputError, match=rf"ct\.nii\.gz: gives {channels} channels; the network takes 3; set in_channels"
+    ):
+        reader(slice_of_volume)
+
+
+@pytest.mark.parametrize(("values", "foreground"), [(None, LABEL > 0), ([2], LABEL == 2), ([1, 2], LABEL > 0)])
+def test_values_of_a_label_volume_are_foreground(
+    slice_of_volume: dict[str, Any], values: list[int] | None, foreground: np.ndarray
+) -> None:
+    item = slice_of_volume if values is None else slice_of_volume | {"label_values": values}
+    mask = ReadMaskd("label", SLICING)(item)["label"]
+    assert (mask.shape, mask.dtype) == ((1, 5, 6), torch.uint8)
+    np.testing.assert_array_equal(mask[0], foreground[..., 2].T)
+
+
+def test_a_mask_is_the_same_before_and_after_its_image_was_read(
+    tmp_path: Path, slice_of_volume: dict[str, Any]
+) -> None:
+    two = slice_of_volume | {"image": [slice_of_volume["image"], write_volume(tmp_path / "mr.nii.gz", HU)]}
+    for item, modalities in ((slice_of_volume, 1), (two, 2)):
+        slicing = SLICING | {"modalities": modalities}
+        before = ReadMaskd("label", slicing)(item)
+        after = ReadMaskd("label", slicing)(ReadImaged("image", "grey", slicing)(item))
+        assert torch.equal(before["label"], after["label"])
+
+
+def test_a_series_with_its_seg_is_read(tmp_path: Path) -> None:
+    uids = write_series(tmp_path / "ct", HU, LPS, SeriesInstanceUID="1.2")
+    masks = np.stack([plane.T for plane in np.moveaxis(LABEL == 1, 2, 0)])
+    seg = write_seg(tmp_path / "seg.dcm", masks, [(1, uid, None) for uid in uids])
+    item = {"image": str(tmp_path / "ct"), "series": "1.2", "slice": 3, "label": str(seg)}
+    read = ReadMaskd("label", SLICING)(ReadImaged("image", "grey", SLICING)(item))
+    np.testing.assert_array_equal(read["label"][0], LABEL[..., 3].T == 1)
+    assert (read["image"].shape, read["image"].meta["series"]) == ((1, 5, 6), "1.2")
+
+
+@pytest.mark.parametrize("channels", ["rgb", "grey"])
+def test_a_dicom_image_is_read_as_any_picture(tmp_path: Path, channels: Any) -> None:
+    greys = gradient(20, 30)[..., 0]
+    image = write_image(tmp_path / "IM1", greys, PixelSpacing=["0.5", "0.25"], SOPInstanceUID="1.2")
+    seg = write_seg(tmp_path / "seg.dcm", corner(20, 30)[None], [(1, "1.2", None)])
+    read = ReadMaskd("label")(ReadImaged("image", channels)({"image": str(image), "label": str(seg)}))
+    assert read["image"].shape == (3 if channels == "rgb" else 1, 20, 30)
+    np.testing.assert_array_equal(read["image"][0], greys)
+    np.testing.assert_array_equal(read["label"][0], corner(20, 30))
+    assert json.loads(read["image"].meta["spacing"]) == [0.5, 0.25]
+
+
+def test_wrong_settings_of_slicing_are_refused_before_anything_is_read() -> None:
+    with pytest.raises(DelineateError, match="window is 'abdomin'; did you mean 'abdomen'"):
+        ReadImaged("image", "grey", {"axis": "axial", "window": "abdomin"})
 
 
 # --- to the grid ---------------------------------------------------------------------------------------------

@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from delineate.pipelines.audit import audit_dataset
+from delineate.pipelines.audit.accept import accept
+from delineate.pipelines.audit.before_training import refuse_leaks
+from delineate.pipelines.audit.pairs import quick_leaks
+from delineate.pipelines.data.index import index_dataset
+from delineate.pipelines.data.phantoms import write_phantoms
+from delineate.pipelines.errors import DelineateError, InputError
+
+
+def entry(name: str, **fields: Any) -> dict[str, Any]:
+    hashes = {"image_sha256": f"sha of {name}", "label_sha256": f"sha of {name}'s mask"}
+    return {"image": f"{name}.png", "label": f"{name}_mask.png", "group": name, **hashes, **fields}
+
+
+def write(folder: Path, **splits: Any) -> Path:
+    lists: dict[str, Any] = {"training": [], "validation": [], "test": []}
+    (folder / "datalist.json").write_text(json.dumps(lists | splits))
+    return folder
+
+
+@pytest.fixture
+def sound(tmp_path: Path) -> Path:
+    return write(tmp_path, training=[entry("a"), entry("b")], validation=[entry("c")], test=[entry("d")])
+
+
+@pytest.fixture
+def leaking(tmp_path: Path) -> Path:
+    """Patient 1 is on both sides."""
+    sides = {side: [entry(side, group="patient 1")] for side in ("training", "test")}
+    return write(tmp_path, **sides, validation=[entry("c")])
+
+
+@pytest.fixture
+def said(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    caplog.set_level(logging.INFO, "delineate")
+    return caplog
+
+
+def test_a_sound_data_set_passes(sound: Path) -> None:
+    refuse_leaks(sound)
+
+
+def test_a_folder_without_a_data_list_is_left_to_its_reader(tmp_path: Path) -> None:
+    refuse_leaks(tmp_path)
+
+
+def test_a_leak_is_refused_with_what_to_do(leaking: Path, said: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(DelineateError) as error:
+        refuse_leaks(leaking)
+    assert str(error.value).startswith(f"{leaking} leaks: group patient 1 is in training (1) and test (1) (1 in all")
+    assert f"delineate data split {leaking} --out NEW" in str(error.value)
+    assert "allow_leaks" in str(error.value)
+    assert said.messages[-1] == "leak: group patient 1 is in training (1) and test (1): training.png, test.png"
+
+
+def test_an_allowed_leak_is_logged(leaking: Path, said: pytest.LogCaptureFixture) -> None:
+    refuse_leaks(leaking, allow_leaks=True)
+    assert [record.levelname for record in said.records if record.message.startswith("leak: ")] == ["WARNING"]
+
+
+@pytest.mark.parametrize(
+    "shared",
+    [{"group": "patient 1"}, {"image_sha256": "one"}, {"pixels_sha256": "one"}, {"image_sha256": ["one", "two"]}],
+)
+@pytest.mark.parametrize("places", [("training", "validation"), ("validation", "test"), ("training", "test")])
+def test_what_stands_on_two_sides_leaks(tmp_path: Path, shared: dict[str, Any], places: tuple[str, str]) -> None:
+    write(tmp_path, **{place: [entry(place, **shared)] for place in places})
+    with pytest.raises(DelineateError, match="leaks: "):
+        refuse_leaks(tmp_path)
+
+
+def test_what_stands_in_two_folds_leaks(tmp_path: Path) -> None:
+    for folds in ((0, 0), (0, 1)):
+        write(tmp_path, training=[entry(f"{n}", group="patient 1", fold=fold) for n, fold in enumerate(folds)])
+        if folds == (0, 0):
+            refuse_leaks(tmp_path)
+    with pytest.raises(DelineateError, match="training, fold 0"):
+        refuse_leaks(tmp_path)
+
+
+def test_a_duplicate_on_one_side_is_no_leak(tmp_path: Path) -> None:
+    refuse_leaks(write(tmp_path, training=[entry("a", pixels_sha256="one"), entry("b", pixels_sha256="one")]))
+
+
+def test_an_unlabelled_image_is_on_no_side(tmp_path: Path) -> None:
+    refuse_leaks(write(tmp_path, **{place: [entry(place, group="patient 1")] for place in ("unlabelled", "test")}))
+
+
+def test_slices_of_one_volume_leak(tmp_path: Path) -> None:
+    slices = [entry("ct", slice=index) for index in range(2)]
+    with pytest.raises(DelineateError, match="group ct is in training"):
+        refuse_leaks(write(tmp_path, training=slices[:1], test=slices[1:]))
+
+
+def test_an_accepted_leak_passes(leaking: Path) -> None:
+    accept(leaking, [leak.id for leak in quick_leaks(leaking)], "two patients of one number")
+    refuse_leaks(leaking)
+
+
+def test_acceptance_that_cannot_be_read_is_refused(leaking: Path) -> None:
+    (leaking / "accepted.yaml").write_text("- leak")
+    with pytest.raises(InputError, match=r"accepted\.yaml: is no mapping"):
+        refuse_leaks(leaking, allow_leaks=True)
+
+
+# the last audit
+
+
+def test_a_data_set_that_was_never_audited_is_told(sound: Path, said: pytest.LogCaptureFixture) -> None:
+    refuse_leaks(sound)
+    assert said.messages == [f"{sound} was not audited as it stands; look at it: delineate data audit {sound}"]
+
+
+@pytest.fixture
+def audited(tmp_path: Path) -> Path:
+    write_phantoms(tmp_path / "phantoms", 4)
+    index_dataset(tmp_path / "phantoms", out=tmp_path / "data", fractions=(0.5, 0.25, 0.25))
+    audit_dataset(tmp_path / "data", lambda done, total: None, None)
+    return tmp_path / "data"
+
+
+def change(file: Path, **fields: Any) -> None:
+    file.write_text(json.dumps(json.loads(file.read_text()) | fields))
+
+
+def test_the_last_audit_is_told(audited: Path, said: pytest.LogCaptureFixture) -> None:
+    refuse_leaks(audited)
+    counts = {kind: {"problems": number} for kind, number in (("mask", 2), ("image", 0), ("contradiction", 1))}
+    change(audited / "audit.json", counts=counts)
+    refuse_leaks(audited)
+    assert said.messages[-2:] == [
+        f"audit of {audited}: {told}; see audit.html" for told in ("no open problems", "mask 2, contradiction 1")
+    ]
+
+
+@pytest.mark.parametrize("text", ["{}", "no JSON"])
+def test_an_audit_of_other_data_is_passed_over(audited: Path, said: pytest.LogCaptureFixture, text: str) -> None:
+    (audited / "audit.json").write_text(text)
+    refuse_leaks(audited)
+    assert "was not audited as it stands" in said.messages[-1]
+
+
+def test_a_leak_that_only_the_audit_saw_is_refused(audited: Path) -> None:
+    leak = {"id": "leak-1", "kind": "leak", "severity": "problem", "items": ["a.png", "b.png"], "detail": "look alike"}
+    change(audited / "audit.json", findings=[leak, leak | {"id": "mask-1", "kind": "mask"}])
+    with pytest.raises(DelineateError, match=r"leaks: look alike \(1 in all"):
+        refuse_leaks(audited)

@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from delineate.pipelines.cli.data import app
+from delineate.pipelines.errors import DelineateError
+from delineate.pipelines.images import read_image, read_mask
+
+CASES = ("a", "b", "c", "d")
+
+
+def run(*arguments: object) -> Result:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    if isinstance(result.exception, Exception):
+        raise result.exception
+    return result
+
+
+def entries(folder: Path) -> list[dict[str, Any]]:
+    datalist = json.loads((folder / "datalist.json").read_text())
+    return [entry for split in ("training", "validation", "test") for entry in datalist[split]]
+
+
+@pytest.fixture
+def volumes(tmp_path: Path) -> Path:
+    """Four volumes of 4 axial slices; 1 is in the slices 1 and 2 of each, 2 in the slice 2."""
+    rng = np.random.default_rng(0)
+    for folder in ("images", "labels"):
+        (tmp_path / "volumes" / folder).mkdir(parents=True)
+    for name in CASES:
+        label = np.zeros((6, 5, 4), np.uint8)
+        label[1:3, 1:4, 1:3], label[4, 4, 2] = 1, 2
+        values = rng.integers(-200, 200, label.shape, dtype=np.int16)
+        for folder, voxels in (("images", values), ("labels", label)):
+            nib.save(nib.Nifti1Image(voxels, np.eye(4)), tmp_path / "volumes" / folder / f"{name}.nii.gz")
+    return tmp_path / "volumes"
+
+
+def test_phantoms_of_ct_are_a_data_set_of_volumes(tmp_path: Path) -> None:
+    assert (
+        f"written: {tmp_path / 'ct'}" in run("phantoms", "--kind", "ct", "--count", 3, "--out", tmp_path / "ct").stdout
+    )
+    run("slices", tmp_path / "ct", "--out", tmp_path / "data", "--window", "abdomen", "--empty", "drop")
+    found = entries(tmp_path / "data")
+    assert len({entry["group"] for entry in found}) == 3
+    assert min(entry["area"] for entry in found) > 0
+
+
+def test_phantoms_are_not_written_into_a_folder_in_use(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(DelineateError):
+        run("phantoms", "--kind", "ct", "--count", 1, "--out", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_slices_are_listed_and_nothing_else_is_written(tmp_path: Path, volumes: Path) -> None:
+    text = run("slices", volumes, "--out", tmp_path / "data", "--split", "0.5,0.25,0.25").stdout
+    assert "split\ttraining\t8\nsplit\tvalidation\t4\nsplit\ttest\t4\n" in text
+    assert "0 refused, 0 skipped" in text
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["datalist.json"]
+    assert sorted((entry["group"], entry["slice"]) for entry in entries(tmp_path / "data")) == [
+        (name, index) for name in CASES for index in range(4)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "slicing"),
+    [
+        ((), {"axis": "axial", "window": "auto", "neighbours": 0}),
+        (("--axis", "coronal", "--window", "40,400"), {"axis": "coronal", "window": "40,400"}),
+        (("--neighbours", "2", "--window", "1%,99%"), {"neighbours": 2, "window": "1%,99%"}),
+    ],
+)
+def test_the_data_list_says_how_slices_were_cut(
+    tmp_path: Path, volumes: Path, options: tuple[str, ...], slicing: dict[str, Any]
+) -> None:
+    run("slices", volumes, "--out", tmp_path / "data", *options)
+    datalist = json.loads((tmp_path / "data/datalist.json").read_text())
+    assert datalist["slicing"] | slicing == datalist["slicing"]
+
+
+@pytest.mark.parametrize(("labels", "slices"), [("1,2", [1, 2]), ("2", [2])])
+def test_chosen_labels_decide_which_slices_are_empty(
+    tmp_path: Path, volumes: Path, labels: str, slices: list[int]
+) -> None:
+    run("slices", volumes, "--out", tmp_path / "data", "--labels", labels, "--empty", "drop")
+    found = entries(tmp_path / "data")
+    assert sorted(entry["slice"] for entry in found) == sorted(slices * 4)
+    assert {tuple(entry["label_values"]) for entry in found} == {tuple(map(int, labels.split(",")))}
+
+
+def test_slices_are_written_where_asked(tmp_path: Path, volumes: Path) -> None:
+    result = run("slices", volumes, "--out", tmp_path / "data", "--write", "--neighbours", 1, "--labels", 2)
+    assert f"16 slices written to {tmp_path / 'data/images'}" in result.stdout
+    found = [
+        {key: tmp_path / "data" / entry[key] for key in ("image", "label")} for entry in entries(tmp_path / "data")
+    ]
+    assert {read_image(one["image"], "rgb").shape for one in found} == {(5, 6, 3)}
+    assert sorted(int(read_mask(one["label"]).sum()) for one in found) == [0] * 12 + [1] * 4
+
+
+def test_a_window_for_each_modality_is_taken(tmp_path: Path, volumes: Path) -> None:
+    for name in CASES:
+        image = volumes / "images" / f"{name}.nii.gz"
+        image.with_name(f"{name}_0001.nii.gz").write_bytes(image.read_bytes())
+        image.rename(image.with_name(f"{name}_0000.nii.gz"))
+    run("slices", volumes, "--out", tmp_path / "data", "--window", "brain", "--window", "bone")
+    datalist = json.loads((tmp_path / "data/datalist.json").read_text())
+    assert (datalist["slicing"]["window"], datalist["slicing"]["modalities"]) == (["brain", "bone"], 2)
+    assert {len(entry["image"]) for entry in entries(tmp_path / "data")} == {2}
+
+
+def test_folds_keep_volumes_together(tmp_path: Path, volumes: Path) -> None:
+    run("slices", volumes, "--out", tmp_path / "data", "--folds", 2, "--split", "0.5,0.25,0.25")
+    folds: dict[str, set[int]] = {}
+    for entry in entries(tmp_path / "data"):
+        folds.setdefault(entry["group"], set()).add(entry.get("fold", -1))
+    assert sorted(map(len, folds.values())) == [1] * 4
+    assert set().union(*folds.values()) == {-1, 0, 1}
+
+
+def test_a_broken_volume_is_named_and_the_rest_goes_on(tmp_path: Path, volumes: Path) -> None:
+    (volumes / "images/b.nii.gz").write_bytes(b"no volume")
+    result = run("slices", volumes, "--out", tmp_path / "data")
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("refused: ")]
+    assert "b.nii.gz" in line
+    assert "1 refused, 0 skipped" in result.stdout
+    assert {entry["group"] for entry in entries(tmp_path / "data")} == {"a", "c", "d"}
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--window", "abdomin"), "did you mean 'abdomen'"),
+        (("--window", "brain", "--window", "bone"), "2 windows for 1 volumes"),
+        (("--labels", "1,spleen"), "--labels got '1,spleen'; give whole numbers"),
+        (("--labels", "7", "--empty", "drop"), "no slice with foreground of the values 7"),
+        (("--split", "0.7"), "three shares that add up to 1 are needed"),
+        (("--layout", "niftii"), "did you mean 'nifti'"),
+    ],
+)
+def test_a_wrong_option_is_refused_and_nothing_is_written(
+    tmp_path: Path, volumes: Path, options: tuple[str, ...], reason: str
+) -> None:
+    with pytest.raises(DelineateError, match=reason):
+        run("slices", volumes, "--out", tmp_path / "data", *options)
+    assert not (tmp_path / "data").exists()
+
+
+def test_pictures_are_not_cut(tmp_path: Path) -> None:
+    run("phantoms", "--count", 2, "--out", tmp_path / "pictures")
+    with pytest.raises(DelineateError, match="is no volume; index pictures without cutting: delineate data index"):
+        run("slices", tmp_path / "pictures", "--out", tmp_path / "data", "--write")
+
+
+def test_volumes_are_indexed_as_axial_slices(tmp_path: Path, volumes: Path) -> None:
+    run("index", volumes, "--out", tmp_path / "data")
+    assert len(entries(tmp_path / "data")) == 16
