@@ -46,8 +46,8 @@ def mean_with_interval(
         seed: of the draws.
 
     Returns:
-        ``{"value": mean, "ci95": [low, high]}``; of a single group ``"ci95"`` is ``None``: nothing tells how far another
-        would lie.
+        ``{"value": mean, "ci95": [low, high]}``; of a single group ``"ci95"`` is ``None``: nothing tells how far
+        another would lie.
 
     Raises:
         ValueError: when there are no values, or not as many groups.

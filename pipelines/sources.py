@@ -196,7 +196,7 @@ def _axis(item: Item, slicing: Slicing) -> Axis:
         raise InputError(
             _paths(item["image"])[0],
             "is a volume, and nothing says how to cut it",
-            "choose a bundle for slices, or set the axis: --set slicing::axis=axial",
+            "take a bundle that cuts volumes, such as ct_slice; a run is trained so on a data set of 'data slices'",
         )
     return slicing.axis
 

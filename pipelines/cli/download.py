@@ -13,7 +13,7 @@ from ..errors import DelineateError, InputError, UnknownNameError
 from .console import progress, show_refused
 
 if TYPE_CHECKING:
-    from ..data.catalogue import RemoteDataset
+    from ..downloads.catalogue import RemoteDataset
 
 
 def download(
@@ -22,9 +22,9 @@ def download(
     yes: Annotated[bool, typer.Option("--yes", help="Accept the licence without being asked.")] = False,
 ) -> None:
     """Show a data set's licence and, once it is accepted, download, check and unpack it; a break is resumed."""
-    from ..data.archives import require_space
-    from ..data.catalogue import DATASETS
-    from ..data.download import obtain, space_needed
+    from ..downloads.archives import require_space
+    from ..downloads.catalogue import DATASETS
+    from ..downloads.download import obtain, space_needed
 
     if name not in DATASETS:
         raise UnknownNameError("data set", name, DATASETS)

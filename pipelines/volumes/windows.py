@@ -84,7 +84,7 @@ def parse_window(text: str | Sequence[float]) -> Window | Percentiles | None:
 
 
 def resolve(window: Window | Percentiles | None, values: NDArray[Any], asked: Window | None = None) -> Window:
-    """The window in values.
+    """The window in values; percentiles that are equal (nearly all is air) give way to the least and the greatest value.
 
     Args:
         window: as `parse_window` gives it.
@@ -97,8 +97,11 @@ def resolve(window: Window | Percentiles | None, values: NDArray[Any], asked: Wi
         return window
     low, high = window or OUTER
     finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
-    ends = np.percentile(finite, [low, high]) if finite.size else (0.0, 0.0)
-    return Window(float(ends[0]), float(ends[1]))
+    if not finite.size:
+        return Window(0.0, 0.0)
+    black, white = np.percentile(finite, [low, high])
+    black, white = (black, white) if black < white else (finite.min(), finite.max())
+    return Window(float(black), float(white))
 
 
 def show(values: NDArray[Any], window: Window, inverted: bool = False) -> NDArray[np.uint8]:

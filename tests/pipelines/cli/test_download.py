@@ -11,7 +11,7 @@ import typer
 from typer.testing import CliRunner
 
 from delineate.pipelines.cli.download import download
-from delineate.pipelines.data.catalogue import DATASETS, RemoteFile
+from delineate.pipelines.downloads.catalogue import DATASETS, RemoteFile
 from delineate.pipelines.errors import DelineateError, InputError
 
 app = typer.Typer()
@@ -33,7 +33,7 @@ def obtained(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
             raise InputError(file.name, "is a wrong file", "try again")
         return "in order"
 
-    monkeypatch.setattr("delineate.pipelines.data.download.obtain", obtain)
+    monkeypatch.setattr("delineate.pipelines.downloads.download.obtain", obtain)
     with patch("shutil.disk_usage") as usage:
         usage.return_value.free = 1 << 40
         yield names

@@ -112,3 +112,9 @@ def test_inversion_mirrors_the_greys(values: list[int], low: int, width: int) ->
     window = Window(low, low + width)
     greys, mirrored = (show(np.array(values), window, inverted).astype(int) for inverted in (False, True))
     assert (np.abs(greys + mirrored - 255) <= 1).all()  # halves round to even
+
+
+def test_a_volume_that_is_nearly_all_air_is_still_seen() -> None:
+    values = np.zeros((10, 10, 10), np.int16)
+    values[0, 0] = np.arange(10)
+    assert resolve(None, values) == Window(0, 9)

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from delineate.pipelines.data.archives import LARGE, kind_of, require_space, unpack
+from delineate.pipelines.downloads.archives import LARGE, kind_of, require_space, unpack
 from delineate.pipelines.errors import DelineateError, InputError
 
 Maker = Callable[[Path, Mapping[str, bytes]], Path]

@@ -17,10 +17,10 @@ from urllib.error import URLError
 
 import pytest
 
-from delineate.pipelines.data import download
-from delineate.pipelines.data.catalogue import DATASETS, RemoteFile
-from delineate.pipelines.data.download import space_needed
 from delineate.pipelines.data.layouts import detect
+from delineate.pipelines.downloads import download
+from delineate.pipelines.downloads.catalogue import DATASETS, RemoteFile
+from delineate.pipelines.downloads.download import space_needed
 from delineate.pipelines.errors import DelineateError, InputError
 
 obtain = partial(download.obtain, scheme="http", pauses=(0.0, 0.0))
