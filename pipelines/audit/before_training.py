@@ -34,7 +34,7 @@ def refuse_leaks(dataset_dir: str | Path, allow_leaks: bool = False) -> None:
     if leaks and not allow_leaks:
         raise DelineateError(
             f"{folder} leaks: {leaks[0].detail} ({len(leaks)} in all, named in the log); scores would flatter. Deal it "
-            f"anew: delineate data split {folder} --out NEW; or train all the same, on record: --set allow_leaks=true"
+            f"anew: delineate data split {folder} --out NEW; or train all the same, on record: --allow-leaks"
         )
 
 

@@ -27,10 +27,10 @@ class Member:
 
     @property
     def name(self) -> str:
-        """The image's path as in the data list (of several modalities the first), with ``#`` and the slice."""
+        """The image's path as in the data list (of several modalities the first), with ``#``, series and slice."""
         image = self.entry["image"]
-        path = image if isinstance(image, str) else image[0]
-        return f"{path}#{self.entry['slice']}" if "slice" in self.entry else str(path)
+        parts = [image if isinstance(image, str) else image[0], self.entry.get("series"), self.entry.get("slice")]
+        return "#".join(str(part) for part in parts if part is not None)
 
     @property
     def side(self) -> str:
@@ -40,7 +40,7 @@ class Member:
 
     def content(self, kind: Kind) -> str:
         """What names the item wherever it lies: hashes of its image, and of its mask where that is judged."""
-        keys = ["image_sha256", "slice", *(["label_sha256"] if kind in _JUDGES_MASKS else [])]
+        keys = ["image_sha256", "series", "slice", *(["label_sha256"] if kind in _JUDGES_MASKS else [])]
         return json.dumps([self.entry.get(key) for key in keys])
 
 

@@ -43,16 +43,16 @@ def pair_findings(
 def leak_findings(members: Sequence[Member]) -> Iterator[Finding]:
     """Groups, and images with equal hashes, that are on several sides of a split; nothing is decoded."""
     members = [member for member in members if member.side]
-    for group, together in _by(members, "group").items():
+    for (group,), together in _by(members, "group").items():
         if len({member.side for member in together}) > 1:
             counts = {side: sum(member.side == side for member in together) for side in (m.side for m in together)}
             told = f"group {group} is in " + " and ".join(f"{side} ({count})" for side, count in counts.items())
             first = [next(member for member in together if member.side == side) for side in counts]
             yield found("leak", "group", first, told, contents=[str(group)])
-    for key in ("image_sha256", "pixels_sha256"):
-        for together in _by(members, key).values():
+    for key, parts in (("image_sha256", ("slice", "series")), ("pixels_sha256", ())):  # a file may hold many images
+        for together in _by(members, key, *parts).values():
             for one, other in combinations(together, 2):
-                if _apart(one, other) and one.entry.get("slice") == other.entry.get("slice"):
+                if _apart(one, other):
                     yield _leak([one, other], "equal files" if key == "image_sha256" else "equal pixels")
 
 
@@ -94,12 +94,13 @@ def _leak(both: Sequence[Member], told: str) -> Finding:
     return found("leak", "duplicate", both, f"the same picture in {both[0].side} and {both[1].side}: {told}")
 
 
-def _by(members: Iterable[Member], key: str) -> dict[Any, list[Member]]:
-    """Members that have the key, by its value."""
+def _by(members: Iterable[Member], key: str, *parts: str) -> dict[Any, list[Member]]:
+    """Members that have the key, by its value and by those of the parts, which they may lack."""
     together: dict[Any, list[Member]] = {}
     for member in members:
         if member.entry.get(key) is not None:
-            together.setdefault(str(member.entry[key]), []).append(member)
+            value = (str(member.entry[key]), *(member.entry.get(part) for part in parts))
+            together.setdefault(value, []).append(member)
     return together
 
 

@@ -51,8 +51,12 @@ def train(
         raise DelineateError(
             f"{data} has no datalist.json; index the images first: delineate data index SOURCE --out {data}"
         )
+    from ..audit.before_training import refuse_leaks
+
     values = settings_of_data(find_bundle(bundle), data) | parse_settings(set_ or [])
     values |= ({} if fold is None else {"fold": fold}) | ({"allow_leaks": True} if allow_leaks else {})
+    if not resume:
+        refuse_leaks(data, values.get("allow_leaks", False))  # before anything is made
     if compare is not None and minutes is not None:
         from .compare import compare_networks
 

@@ -80,7 +80,7 @@ def write_slices(dataset_dir: Path) -> int:
         the number of slices.
 
     Raises:
-        DelineateError: slices have neither 1 nor 3 channels.
+        DelineateError: slices have several channels.
     """
     datalist = read_datalist(dataset_dir)
     slicing = Slicing.of(datalist.pop("slicing"))
@@ -121,9 +121,9 @@ def _write_slice(entry: Entry, folder: Path, slicing: Slicing) -> Entry:
     mark = sha256(f"{source}\n{entry.get('series')}".encode()).hexdigest()[:6]  # volumes of one name in several folders
     name = f"{stem}_{mark}_{entry['slice']:04d}.png"
     pixels = read_pixels(entry, "grey", slicing)
-    if pixels.shape[2] not in (1, 3):
-        raise DelineateError(f"slices have {pixels.shape[2]} channels, and PNG takes 1 or 3; leave out --write")
-    files = {"image": pixels.squeeze(2) if pixels.shape[2] == 1 else pixels}
+    if pixels.shape[2] != 1:
+        raise DelineateError(f"slices have {pixels.shape[2]} channels, and a grey PNG takes 1; leave out --write")
+    files = {"image": pixels[..., 0]}
     if "label" in entry:
         files["label"] = read_label(entry, slicing) * np.uint8(255)
     written: Entry = {key: value for key, value in entry.items() if key not in _OF_VOLUMES}

@@ -84,7 +84,7 @@ def parse_window(text: str | Sequence[float]) -> Window | Percentiles | None:
 
 
 def resolve(window: Window | Percentiles | None, values: NDArray[Any], asked: Window | None = None) -> Window:
-    """The window in values; percentiles that are equal (nearly all is air) give way to the least and the greatest value.
+    """The window in values; equal percentiles (nearly all is air) give way to the least and the greatest value.
 
     Args:
         window: as `parse_window` gives it.

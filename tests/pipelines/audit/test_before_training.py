@@ -53,12 +53,25 @@ def test_a_folder_without_a_data_list_is_left_to_its_reader(tmp_path: Path) -> N
     refuse_leaks(tmp_path)
 
 
+def test_two_series_in_one_folder_are_two_images(tmp_path: Path) -> None:
+    """A flat export holds several patients' series: they share the folder, and so its hash."""
+    folder = {"image": "export", "image_sha256": "of the folder", "slice": 0}
+    series = [entry(f"patient {n}", **folder, series=f"1.2.{n}") for n in range(3)]
+    refuse_leaks(write(tmp_path, training=series[:1], validation=series[1:2], test=series[2:]))
+
+
+def test_equal_pixels_leak_wherever_they_lie_in_their_files(tmp_path: Path) -> None:
+    copies = [entry(name, slice=number, pixels_sha256="same") for number, name in enumerate("ab")]
+    with pytest.raises(DelineateError, match="equal pixels"):
+        refuse_leaks(write(tmp_path, training=copies[:1], validation=[entry("c")], test=copies[1:]))
+
+
 def test_a_leak_is_refused_with_what_to_do(leaking: Path, said: pytest.LogCaptureFixture) -> None:
     with pytest.raises(DelineateError) as error:
         refuse_leaks(leaking)
     assert str(error.value).startswith(f"{leaking} leaks: group patient 1 is in training (1) and test (1) (1 in all")
     assert f"delineate data split {leaking} --out NEW" in str(error.value)
-    assert "allow_leaks" in str(error.value)
+    assert "--allow-leaks" in str(error.value)
     assert said.messages[-1] == "leak: group patient 1 is in training (1) and test (1): training.png, test.png"
 
 

@@ -97,12 +97,12 @@ def test_chosen_labels_decide_which_slices_are_empty(
 
 
 def test_slices_are_written_where_asked(tmp_path: Path, volumes: Path) -> None:
-    result = run("slices", volumes, "--out", tmp_path / "data", "--write", "--neighbours", 1, "--labels", 2)
+    result = run("slices", volumes, "--out", tmp_path / "data", "--write", "--labels", 2)
     assert f"16 slices written to {tmp_path / 'data/images'}" in result.stdout
     found = [
         {key: tmp_path / "data" / entry[key] for key in ("image", "label")} for entry in entries(tmp_path / "data")
     ]
-    assert {read_image(one["image"], "rgb").shape for one in found} == {(5, 6, 3)}
+    assert {read_image(one["image"], "grey").shape for one in found} == {(5, 6, 1)}
     assert sorted(int(read_mask(one["label"]).sum()) for one in found) == [0] * 12 + [1] * 4
 
 

@@ -116,5 +116,5 @@ def test_inversion_mirrors_the_greys(values: list[int], low: int, width: int) ->
 
 def test_a_volume_that_is_nearly_all_air_is_still_seen() -> None:
     values = np.zeros((10, 10, 10), np.int16)
-    values[0, 0] = np.arange(10)
-    assert resolve(None, values) == Window(0, 9)
+    values[0, 0, :4] = 3
+    assert resolve(None, values) == Window(0, 3)
