@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import logging
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple
 from ..dicom import Series, find_series, is_dicom, read_header
 from ..errors import InputError
 from ..images import IMAGE_SUFFIXES
-from ..sources import kind_of, open_volume
+from ..sources import kind_of, open_volume, series_at
 from ..volumes.formats import VOLUME_SUFFIXES, read_grid, volume_suffix
 from ..volumes.planes import plane_count
 from ..volumes.slicing import Axis, Slicing
@@ -147,14 +148,22 @@ def _volume(paths: Sequence[Path], names: Names, slicing: Slicing) -> list[_Outp
 
 def _series(series: Series, names: Names, axis: Axis) -> list[_Output]:
     """A DICOM series is named after its folder: UIDs and patients' names are free text from strangers."""
-    first = min(series.files)
-    image = first.parent if len(series.files) > 1 else first
-    name = names[first].parent if names[first].parent.name else Path(first.resolve().parent.name)
-    if len(series.files) == 1:
-        name = _stem(names[first])
+    first = series.files[0]
+    image, name = first, _stem(names[first])
+    if len(series.files) > 1:
+        image, name = _common_folder(series.files), _common_folder([names[file] for file in series.files])
+        name = name if name.name else Path(image.resolve().name)
+        whole = series_at(image, series.uid)
+        if {file.resolve() for file in whole.files} != {file.resolve() for file in series.files}:
+            reason = f"is one of {len(series.files)} named slices of a series of {len(whole.files)}"
+            raise InputError(first, reason, f"name the folder {image}, or each slice by itself")
     common = {"image": str(image), "series": series.uid}
-    number = plane_count(open_volume(common, image), axis)
-    return [_Output(series.files[0], name, name, _slices(common, number))]
+    return [_Output(first, name, name, _slices(common, plane_count(open_volume(common, image), axis)))]
+
+
+def _common_folder(files: Sequence[Path]) -> Path:
+    mixed = len({file.is_absolute() for file in files}) > 1
+    return Path(os.path.commonpath([(file.absolute() if mixed else file).parent for file in files]))
 
 
 def _slices(common: dict[str, Any], number: int) -> list[dict[str, Any]]:

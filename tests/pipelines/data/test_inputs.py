@@ -210,6 +210,22 @@ def test_series_of_one_folder_are_told_apart(tmp_path: Path) -> None:
     assert len({item["series"] for item in items}) == 2
 
 
+def test_a_series_in_several_folders_is_one_volume(tmp_path: Path) -> None:
+    write_series(tmp_path / "case/ct", VOXELS, np.eye(4))
+    (tmp_path / "case/more").mkdir()
+    first = min((tmp_path / "case/ct").iterdir())
+    first.rename(tmp_path / "case/more" / first.name)
+    items = find_images(tmp_path, slicing=AXIAL)
+    assert {(item["name"], item["image"], item["slices"]) for item in items} == {("case", str(tmp_path / "case"), 4)}
+
+
+def test_some_slices_of_a_series_are_refused_as_a_volume(tmp_path: Path) -> None:
+    write_series(tmp_path / "ct", VOXELS, np.eye(4))
+    errors: list[InputError] = []
+    assert not find_images(sorted((tmp_path / "ct").iterdir())[:2], errors.append, AXIAL)
+    assert [error.reason for error in errors] == ["is one of 2 named slices of a series of 4"]
+
+
 def test_without_an_axis_a_series_is_so_many_images(tmp_path: Path) -> None:
     write_series(tmp_path / "ct", VOXELS, np.eye(4))
     assert counted(tmp_path, Slicing()) == {f"ct/{index}": 1 for index in range(4)}
