@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from .volumes.volume import Volume
 from .volumes.writing import write_volume
 
 Item = Mapping[Any, Any]
+VolumeFormat = Literal["nii.gz", "nii", "nrrd", "mha"]
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ def write_segmentation(
     *,
     overlay: bool = False,
     probability: bool = False,
-    volume_suffix: str = ".nii.gz",
+    volume_format: VolumeFormat = "nii.gz",
 ) -> Path:
     """Write ``NAME_mask.png`` (0/255) or, of a volume, ``NAME_mask.nii.gz`` (0/1); more where asked.
 
@@ -136,7 +137,7 @@ def write_segmentation(
         overlay: also ``NAME_overlay.png``, the image (of a volume the slice with most foreground) with the outline.
         probability: also ``NAME_probability.png``, 16 bit, 0-65535 for 0-1; of a volume ``NAME_probability.nii.gz``,
             float32.
-        volume_suffix: ``.nii.gz``, ``.nii``, ``.nrrd`` or ``.mha``.
+        volume_format: ``nii.gz``, ``nii``, ``nrrd`` or ``mha``.
 
     Returns:
         the mask's path.
@@ -147,8 +148,8 @@ def write_segmentation(
         write_png(base.with_name(f"{base.name}_overlay.png"), _overlay(result))
     if result.volume is not None:
         if probability:
-            write_volume(base.with_name(f"{base.name}_probability{volume_suffix}"), result.probability, result.volume)
-        return write_volume(base.with_name(f"{base.name}_mask{volume_suffix}"), result.mask, result.volume)
+            write_volume(base.with_name(f"{base.name}_probability.{volume_format}"), result.probability, result.volume)
+        return write_volume(base.with_name(f"{base.name}_mask.{volume_format}"), result.mask, result.volume)
     path = base.with_name(f"{base.name}_mask.png")
     write_png(path, result.mask * np.uint8(255))
     if probability:

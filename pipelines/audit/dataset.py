@@ -132,9 +132,10 @@ def _pairs(examined: Sequence[Examined], slicing: Slicing) -> Iterator[Finding]:
     shown = [one for one in examined if one.image and not one.image.constant]
     signatures = [one.signature for one in shown if one.signature]
     members = [one.member for one in shown]
+    of_volumes = slicing.axis or any("plane" in member.entry for member in members)
     pairs = [
         pair
-        for pair in (find_equal if slicing.axis else find_duplicates)(signatures)
+        for pair in (find_equal if of_volumes else find_duplicates)(signatures)
         if not _of_one_volume(members[pair.first], members[pair.second])
     ]
     wanted = {index for pair in pairs for index in (pair.first, pair.second)}
@@ -143,8 +144,7 @@ def _pairs(examined: Sequence[Examined], slicing: Slicing) -> Iterator[Finding]:
 
 
 def _of_one_volume(one: Member, other: Member) -> bool:
-    both = one.entry, other.entry
-    return all("slice" in entry for entry in both) and len({entry.get("group") for entry in both}) == 1
+    return one.is_slice and other.is_slice and one.entry.get("group") == other.entry.get("group")
 
 
 def _in_order(findings: Sequence[Finding]) -> list[Finding]:

@@ -33,6 +33,11 @@ class Member:
         return "#".join(str(part) for part in parts if part is not None)
 
     @property
+    def is_slice(self) -> bool:
+        """Whether it is a slice of a volume or a frame, read from its file or written as a picture."""
+        return bool({"slice", "plane"} & self.entry.keys())
+
+    @property
     def side(self) -> str:
         """What must not know the others: the part, and the fold where it has one; unlabelled images are on no side."""
         part = "" if self.part == "unlabelled" else self.part

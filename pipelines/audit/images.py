@@ -72,7 +72,7 @@ def image_findings(members: Sequence[Member], facts: Sequence[ImageFacts]) -> It
     """One finding an oddity; a constant image is a problem unless it is a slice, all else here may be as it should."""
     for member, image in zip(members, facts, strict=True):
         if image.constant:
-            severity: Severity = "note" if "slice" in member.entry else "problem"  # volumes begin and end in air
+            severity: Severity = "note" if member.is_slice else "problem"  # volumes begin and end in air
             yield found("image", "constant", [member], "all pixels are equal", severity)
         if image.marks >= _FEWEST_MARKS:
             told = f"suspected text or callipers burnt in ({image.marks} bright thin marks)"

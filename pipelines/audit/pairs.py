@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.datalist import dataset_hash
+from ..data.datalist import as_list, dataset_hash
 from ..data.duplicates import Duplicate, look_through, turn
 from .accept import read_accepted
 from .findings import Finding, Member, found, read_members
@@ -59,8 +59,8 @@ def leak_findings(members: Sequence[Member]) -> Iterator[Finding]:
 def quick_leaks(dataset_dir: str | Path) -> list[Finding]:
     """The leaks that are known without decoding an image, for use before every training.
 
-    Found are groups and equal images on several sides of a split, and what ``audit.json`` says, where it is of this
-    very data set. Accepted ones are left out.
+    Found are groups and equal images on several sides of a split, duplicates that the data list records, and what
+    ``audit.json`` says, where it is of this very data set. Accepted ones are left out.
 
     Args:
         dataset_dir: the data set's folder.
@@ -70,9 +70,23 @@ def quick_leaks(dataset_dir: str | Path) -> list[Finding]:
     """
     folder = Path(dataset_dir)
     datalist = json.loads((folder / "datalist.json").read_text(encoding="utf-8"))
-    leaks = {leak.id: leak for leak in [*_audited_leaks(folder, datalist), *leak_findings(read_members(datalist))]}
+    members = read_members(datalist)
+    known = [*_audited_leaks(folder, datalist), *leak_findings(members), *_recorded_leaks(members, datalist)]
+    leaks = {leak.id: leak for leak in known}
     accepted = read_accepted(folder)
     return [leak for leak in leaks.values() if leak.id not in accepted]
+
+
+def _recorded_leaks(members: Sequence[Member], datalist: Mapping[str, Any]) -> Iterator[Finding]:
+    """Duplicates as the data list records them, two images (or volumes) each, that stand on several sides by now."""
+    of_image: dict[str, list[Member]] = {}
+    for member in members:
+        of_image.setdefault(as_list(member.entry["image"])[0], []).append(member)
+    for record in datalist.get("duplicates", []):
+        first, second = (of_image.get(image, []) for image in record["items"])
+        both = next((pair for pair in product(first, second) if _apart(*pair)), None)
+        if both:
+            yield _leak(both, "equal" if record["exact"] else "alike")
 
 
 def _audited_leaks(folder: Path, datalist: Mapping[str, Any]) -> Iterator[Finding]:

@@ -18,7 +18,8 @@ def audit(
         Path | None, typer.Option(help="Where audit.json and audit.html go; by default into the data set's folder.")
     ] = None,
     accept: Annotated[
-        list[str] | None, typer.Option(metavar="ID", help="Accept a finding: write it into accepted.yaml first.")
+        list[str] | None,
+        typer.Option(metavar="ID|KIND", help="Accept a finding, or all of a kind, of the last audit; repeatable."),
     ] = None,
     reason: Annotated[str | None, typer.Option(help="With --accept: why it may stay.")] = None,
 ) -> None:
@@ -33,11 +34,14 @@ def audit(
     if bool(accept) != bool(reason and reason.strip()):
         raise DelineateError("--accept goes with --reason: --accept ID --reason 'the same lesion, both in training'")
     if accept and reason:
-        write_accepted(dataset, accept, reason)
+        write_accepted(dataset, accept, reason, out)
     with progress("looking") as moved:
         result = audit_dataset(dataset, moved, out)
-    rows = [[kind.replace("_", " "), *counts.values()] for kind, counts in result.counts().items()]
-    show_table(f"{result.images} images", ["", "problems", "accepted", "notes"], rows)
+    rows = [
+        [kind.replace("_", " "), *(f"{number} {what}" for what, number in counts.items())]
+        for kind, counts in result.counts().items()
+    ]
+    show_table(f"{result.images} images", ["", "", "", ""], rows)
     for one in result.problems[:_FIRST]:
         print(f"{one.id}: {' | '.join(one.items)}: {one.detail}")
     if len(result.problems) > _FIRST:

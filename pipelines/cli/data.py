@@ -39,7 +39,9 @@ def index(
     classes: Annotated[str | None, typer.Option(help="Keep only these classes, e.g. benign,malignant.")] = None,
 ) -> None:
     """Find images and masks, check each, split them, and write datalist.json; no image is copied or changed."""
-    _index(source, layout, out, shares, seed=seed, folds=folds, classes=classes.split(",") if classes else None)
+    chosen = classes.split(",") if classes else None
+    if not index_and_show(source, layout, out, shares, seed=seed, folds=folds, classes=chosen):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -68,11 +70,13 @@ def slices(
 
     slicing = Slicing(axis, window if window and len(window) > 1 else (window or ["auto"])[0], neighbours)
     values = parse_numbers("--labels", labels, int, "whole numbers, e.g. 1,2") if labels else None
-    _index(
+    complete = index_and_show(
         source, layout, out, shares, seed=seed, folds=folds, slicing=slicing, drop_empty=empty == "drop", labels=values
     )
     if write:
         print(f"{write_slices(out)} slices written to {out / 'images'}")
+    if not complete:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -92,7 +96,8 @@ def phantoms(
     print(f"written: {write(out, count, seed)}")
 
 
-def _index(source: Path, layout: str, out: Path, shares: str, **options: Any) -> None:
+def index_and_show(source: Path, layout: str, out: Path, shares: str = SHARES, **options: Any) -> bool:
+    """Index and print what was found; whether nothing was refused."""
     from ..data.index import index_dataset
 
     fractions = parse_numbers("--split", shares, float, "three shares, e.g. 0.7,0.15,0.15")
@@ -111,3 +116,4 @@ def _index(source: Path, layout: str, out: Path, shares: str, **options: Any) ->
     skipped = sum(isinstance(error, SkippedError) for error in report.refused)
     print(f"{len(report.refused) - skipped} refused, {skipped} skipped")
     print(f"written: {report.path}")
+    return len(report.refused) == skipped

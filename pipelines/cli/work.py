@@ -178,9 +178,7 @@ def segment(
     threshold: Annotated[
         float | None, typer.Option(min=0, max=1, help="Probability from which a pixel is foreground.")
     ] = None,
-    volume_format: Annotated[
-        VolumeFormat, typer.Option(help="Of masks of volumes; the other door always writes nii.gz.")
-    ] = "nii.gz",
+    volume_format: Annotated[VolumeFormat, typer.Option(help="Of masks of volumes.")] = "nii.gz",
 ) -> None:
     """Write a mask PNG (0/255) an image, of exactly its size; of a volume a mask volume (0/1) on its grid."""
     root = find_bundle(bundle)
@@ -191,6 +189,7 @@ def segment(
         "output_dir": str(out),
         **({"overlay": True} if overlay else {}),
         **({"probability": True} if probability else {}),
+        **({"volume_format": volume_format} if volume_format != "nii.gz" else {}),
         **settings,
     }
     print(monai_line(str(root / "configs" / "inference.yaml"), arguments), flush=True)
@@ -208,9 +207,7 @@ def segment(
 
     done = 0
     for result in Segmenter(root, **settings).segment(inputs, on_error=refuse):
-        path = write_segmentation(
-            result, out, overlay=overlay, probability=probability, volume_suffix=f".{volume_format}"
-        )
+        path = write_segmentation(result, out, overlay=overlay, probability=probability, volume_format=volume_format)
         print(f"{result.source} -> {path} ({result.extent})", flush=True)
         done += 1
     print(f"{done} segmented, {len(refused)} refused")

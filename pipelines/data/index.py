@@ -111,7 +111,7 @@ def index_dataset(
 
     Raises:
         InputError: ``source`` does not have the layout, or ``out`` cannot hold the data list.
-        DelineateError: nothing usable is left; the fractions or folds are wrong.
+        DelineateError: nothing usable is left, or has the foreground asked for; the fractions or folds are wrong.
         UnknownNameError: no such layout or class.
     """
     plan = Plan(tuple(fractions), seed, folds)
@@ -127,6 +127,10 @@ def index_dataset(
     refused = [*unpaired, *uncut, *unreadable]
     if not checked:
         raise _nothing_left(source, refused)
+    if labels and not any(one.entry.get("area") for one in checked):
+        raise DelineateError(
+            f"{source}: no label has the values {', '.join(map(str, labels))}; see which ones there are"
+        )
     pairs = _find_pairs(checked, near_duplicates and not (slicing and slicing.axis))
     lists, leaks, moved = _deal(checked, pairs, plan, old)
     refused += leaks
@@ -271,8 +275,10 @@ def _part_leaks(
         if mine in (None, official.get(group)) or (plan.folds and "test" not in (mine, official.get(group))):
             kept.append(one.entry)
         else:
-            reason = f"is a duplicate: of the {mine} split, but its group {group} is in {official[group]} too"
-            leaks.append(InputError(one.item.image, reason, "left out; nothing to do"))
+            reason = (
+                f"is of the official {mine} split, but its group {group} (or a duplicate) is in {official[group]} too"
+            )
+            leaks.append(InputError(one.item.image, reason, "left out; give each group one split to keep it"))
     return kept, leaks
 
 

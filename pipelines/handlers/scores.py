@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import logging
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from ignite.engine import Engine, Events
 from ..errors import DelineateError
 from ..files import write_atomically
 from ..metrics import interval_text, mean_with_interval
-from ..outputs import Assembler, write_segmentation
+from ..outputs import Assembler, VolumeFormat, write_segmentation
 from ..versions import provenance
 
 logger = logging.getLogger(__name__)
@@ -110,10 +111,18 @@ class MaskWriter:
         output_dir: folder of the masks.
         overlay: whether to draw the outline into a copy of the image, too.
         probability: whether to write the probabilities, too.
+        volume_format: of masks of volumes: ``nii.gz``, ``nii``, ``nrrd`` or ``mha``.
     """
 
-    def __init__(self, output_dir: str | Path, overlay: bool = False, probability: bool = False) -> None:
-        self.output_dir, self.overlay, self.probability = Path(output_dir), overlay, probability
+    def __init__(
+        self,
+        output_dir: str | Path,
+        overlay: bool = False,
+        probability: bool = False,
+        volume_format: VolumeFormat = "nii.gz",
+    ) -> None:
+        self.output_dir = Path(output_dir)
+        self._write = partial(write_segmentation, overlay=overlay, probability=probability, volume_format=volume_format)
         self._assembler = Assembler()
 
     def attach(self, engine: Engine) -> None:
@@ -126,7 +135,7 @@ class MaskWriter:
             result = self._assembler.add({**item, **output})
             if result is None:
                 continue
-            path = write_segmentation(result, self.output_dir, overlay=self.overlay, probability=self.probability)
+            path = self._write(result, self.output_dir)
             logger.info(f"{result.source} -> {path} ({result.extent})")
 
 

@@ -93,10 +93,10 @@ def _meta_fields(path: Path) -> tuple[dict[str, str], int]:
     fields: dict[str, str] = {}
     end = 0
     for line in BytesIO(_header(path)):
-        field = re.fullmatch(rb"\s*(\w+)\s*[=:]\s*(.*?)\s*", line)
+        field = re.fullmatch(rb"\s*([^=:]+?)\s*[=:]\s*(.*?)\s*", line)
         if not field or "ElementDataFile" in fields:
             break
-        fields[field[1].decode()] = field[2].decode(errors="replace")
+        fields[field[1].decode(errors="replace")] = field[2].decode(errors="replace")
         end += len(line)
     missing = [name for name in ("NDims", "DimSize", "ElementType", "ElementDataFile") if name not in fields]
     if missing:

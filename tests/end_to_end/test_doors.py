@@ -153,7 +153,8 @@ def test_two_images_of_one_name_keep_their_masks_apart(doors: Doors, place: Plac
         (tmp_path / folder).mkdir()
         shutil.copyfile(doors.images / source, tmp_path / folder / "photo.jpg")
     done = delineate("segment", place.run, "a", "b/photo.jpg", "--out", "masks", cwd=tmp_path)
-    written = dict(line.split(" -> ") for line in done.stdout.splitlines() if " -> " in line)
+    lines = [line.rsplit(" (", 1)[0] for line in done.stdout.splitlines() if " -> " in line]  # then comes the area
+    written = dict(line.split(" -> ") for line in lines)
     assert len(set(written.values())) == 2
     for source, twin in (("a/photo.jpg", "upright"), ("b/photo.jpg", "turned")):
         mask = np.asarray(Image.open(tmp_path / written[source]))

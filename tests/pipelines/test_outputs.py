@@ -13,7 +13,7 @@ from monai.data import MetaTensor
 from PIL import Image
 
 from delineate.pipelines.data.inputs import find_images
-from delineate.pipelines.outputs import Assembler, Segmentation, write_segmentation
+from delineate.pipelines.outputs import Assembler, Segmentation, VolumeFormat, write_segmentation
 from delineate.pipelines.overlay import draw_outline
 from delineate.pipelines.transforms import ReadImaged
 from delineate.pipelines.volumes.formats import read_volume
@@ -190,11 +190,11 @@ def test_a_volume_is_written_on_its_own_grid(tmp_path: Path, ct: Path) -> None:
     np.testing.assert_array_equal(np.asarray(probability.dataobj), result.probability)
 
 
-@pytest.mark.parametrize("suffix", [".nii", ".nrrd", ".mha"])
-def test_other_formats_lie_where_the_source_lies(tmp_path: Path, ct: Path, suffix: str) -> None:
+@pytest.mark.parametrize("name", ["nii", "nrrd", "mha"])
+def test_other_formats_lie_where_the_source_lies(tmp_path: Path, ct: Path, name: VolumeFormat) -> None:
     (result,) = assembled(ct)
-    path = write_segmentation(result, tmp_path / "out/sub", volume_suffix=suffix)
-    assert path == tmp_path / f"out/sub/ct_mask{suffix}"
+    path = write_segmentation(result, tmp_path / "out/sub", volume_format=name)
+    assert path == tmp_path / f"out/sub/ct_mask.{name}"
     mask, source = (sitk.ReadImage(str(file)) for file in (path, ct))
     np.testing.assert_array_equal(sitk.GetArrayFromImage(mask), BRIGHT.transpose(2, 1, 0))
     for facts in ("GetOrigin", "GetSpacing", "GetDirection"):

@@ -60,6 +60,13 @@ def test_two_series_in_one_folder_are_two_images(tmp_path: Path) -> None:
     refuse_leaks(write(tmp_path, training=series[:1], validation=series[1:2], test=series[2:]))
 
 
+def test_a_recorded_duplicate_that_was_moved_apart_is_a_leak(tmp_path: Path) -> None:
+    lists = {"training": [entry("a"), entry("c")], "validation": [entry("b")], "test": [entry("d")]}
+    refuse_leaks(write(tmp_path, **lists, duplicates=[{"items": ["a.png", "c.png"], "exact": False}]))
+    with pytest.raises(DelineateError, match="alike"):
+        refuse_leaks(write(tmp_path, **lists, duplicates=[{"items": ["a.png", "b.png"], "exact": False}]))
+
+
 def test_equal_pixels_leak_wherever_they_lie_in_their_files(tmp_path: Path) -> None:
     copies = [entry(name, slice=number, pixels_sha256="same") for number, name in enumerate("ab")]
     with pytest.raises(DelineateError, match="equal pixels"):

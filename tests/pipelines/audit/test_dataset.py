@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from delineate.pipelines.audit import Finding, accept, audit_dataset, quick_leaks, read_accepted
-from delineate.pipelines.errors import InputError
+from delineate.pipelines.errors import InputError, UnknownNameError
 
 from .conftest import Make, disc, picture
 
@@ -163,6 +163,22 @@ def test_an_accepted_id_that_is_no_longer_found_is_stale(make: Make) -> None:
     folder = make(a=item(1))
     (folder / "accepted.yaml").write_text("leak-0123456789: gone  # since March\n")
     assert audit_dataset(folder).stale == ["leak-0123456789"]
+
+
+def test_all_problems_of_a_kind_are_accepted_by_its_name(make: Make) -> None:
+    folder = make(a=item(1), b=item(1), c=item(2), d=item(2))
+    assert len(audit_dataset(folder).problems) == 2
+    accept(folder, ["exact_duplicate"], "looked at")
+    assert audit_dataset(folder).problems == []
+
+
+@pytest.mark.parametrize("name", ["exact_duplicate-0123456789", "leak"])
+def test_what_the_last_audit_did_not_find_cannot_be_accepted(make: Make, name: str) -> None:
+    folder = make(a=item(1), b=item(1))
+    audit_dataset(folder)
+    with pytest.raises(UnknownNameError):
+        accept(folder, [name], "looked at")
+    assert not (folder / "accepted.yaml").exists()
 
 
 def test_accepting_keeps_comments(tmp_path: Path) -> None:

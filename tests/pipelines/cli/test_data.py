@@ -163,3 +163,21 @@ def test_pictures_are_not_cut(tmp_path: Path) -> None:
 def test_volumes_are_indexed_as_axial_slices(tmp_path: Path, volumes: Path) -> None:
     run("index", volumes, "--out", tmp_path / "data")
     assert len(entries(tmp_path / "data")) == 16
+
+
+def test_written_slices_are_audited_as_slices(tmp_path: Path) -> None:
+    run("phantoms", "--kind", "ct", "--count", 4, "--out", tmp_path / "ct")
+    run("slices", tmp_path / "ct", "--window", "abdomen", "--write", "--out", tmp_path / "data")
+    assert run("audit", tmp_path / "data").exit_code == 0
+
+
+def test_values_that_no_label_has_are_refused(tmp_path: Path, volumes: Path) -> None:
+    with pytest.raises(DelineateError, match="no label has the values 7"):
+        run("slices", volumes, "--labels", 7, "--out", tmp_path / "data")
+
+
+def test_a_refused_file_makes_the_exit_code_1_though_the_rest_is_indexed(tmp_path: Path, volumes: Path) -> None:
+    assert run("index", volumes, "--out", tmp_path / "whole").exit_code == 0
+    (volumes / "images/a.nii.gz").write_bytes(b"broken")
+    assert run("index", volumes, "--out", tmp_path / "data").exit_code == 1
+    assert {entry["group"] for entry in entries(tmp_path / "data")} == set(CASES) - {"a"}

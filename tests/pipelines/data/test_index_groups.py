@@ -70,7 +70,7 @@ def test_a_training_image_that_is_also_a_test_image_is_left_out(tmp_path: Path) 
     save(source / "ISIC2018_Task1-2_Training_Input/ISIC_0000001.png", picture(5))
     refused = index_with(source, tmp_path)
     assert list(refused) == ["ISIC_0000001.png"]
-    assert "duplicate: of the training split" in refused["ISIC_0000001.png"]
+    assert "is of the official training split, but its group" in refused["ISIC_0000001.png"]
     assert split_of(load(tmp_path))["ISIC_0000005"] == "test"
 
 

@@ -135,6 +135,11 @@ def test_positions_may_be_rounded(write: Write) -> None:
     assert read_series(only(write_stack(write, [0, 3.1, 6.0, 9]))).affine[2, 2] == 3
 
 
+def test_positions_rounded_across_the_stack_make_no_shear(write: Write) -> None:
+    files = [write(VOXELS[n], name=f"{n}.dcm", **place(10 + 0.04 * n, 20, 3.0 * n)) for n in range(4)]
+    np.testing.assert_array_equal(read_series(only(files)).affine[:2, 2], 0)
+
+
 def test_a_slice_that_is_shifted_is_refused(write: Write) -> None:
     files = write_stack(write, [0, 3, 6])
     files.append(write(VOXELS[3], name="shifted.dcm", **place(11, 20, 9)))

@@ -178,6 +178,14 @@ def test_lps_becomes_ras(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_volume(tmp_path / "a.mha").affine, np.diag([-1, -1, 1, 1]) @ image_affine(image))
 
 
+def test_metadata_of_a_metaimage_is_passed_over(tmp_path: Path) -> None:
+    image = sitk.GetImageFromArray(VOXELS.T)
+    for key in ("dim[0]", "0008|0005", "a key with words"):
+        image.SetMetaData(key, "3")
+    sitk.WriteImage(image, str(tmp_path / "a.mha"))
+    np.testing.assert_array_equal(read_volume(tmp_path / "a.mha").voxels, VOXELS)
+
+
 def image_affine(image: sitk.Image) -> np.ndarray:
     affine = np.diag([*image.GetSpacing(), 1.0])
     affine[:3, 3] = image.GetOrigin()
