@@ -80,6 +80,8 @@ def _is_nifti(path: Path) -> bool:
 def refusing(path: Path) -> Iterator[None]:
     """Whatever the libraries raise about a file becomes an `InputError`."""
     try:
+        if path.is_file() and not path.stat().st_size:
+            raise InputError(path, "is empty (0 bytes)", "copy or download it again")
         yield
     except InputError:
         raise
