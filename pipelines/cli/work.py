@@ -198,11 +198,10 @@ def segment(
     from ..segmenter import Segmenter
 
     keep_freed_memory()
-    refused: list[InputError] = []
+    found: list[InputError] = []
 
     def refuse(error: InputError) -> None:
-        if not isinstance(error, SkippedError):
-            refused.append(error)
+        found.append(error)
         show_refused([error])
 
     done = 0
@@ -210,6 +209,7 @@ def segment(
         path = write_segmentation(result, out, overlay=overlay, probability=probability, volume_format=volume_format)
         print(f"{result.source} -> {path} ({result.extent})", flush=True)
         done += 1
-    print(f"{done} segmented, {len(refused)} refused")
-    if refused:
+    skipped = sum(isinstance(error, SkippedError) for error in found)
+    print(f"{done} segmented, {len(found) - skipped} refused{f', {skipped} skipped' if skipped else ''}")
+    if len(found) > skipped:
         raise typer.Exit(1)

@@ -282,7 +282,7 @@ def there_and_back(pixels: np.ndarray, path: Path, name: str) -> dict[str, Any]:
     return result
 
 
-@pytest.mark.parametrize("name", ["skin_lesion", "breast_lesion"])
+@pytest.mark.parametrize("name", ["skin_lesion", "breast_lesion", "nerve", "ct_slice"])
 @pytest.mark.parametrize("size", [(90, 150), (150, 90), (64, 64), (50, 40)])
 def test_a_shape_in_a_corner_stays_in_that_corner(tmp_path: Path, name: str, size: tuple[int, int]) -> None:
     mask = corner(*size)

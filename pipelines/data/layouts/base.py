@@ -24,7 +24,7 @@ class Item:
         fields: what the data list says of it: ``class``; ``spacing``, ``[row, column]`` in mm; ``label_is``,
             ``"outline"`` where the label is a line to be filled; ``label_values``, the foreground of a label volume (or
             the segment numbers of a DICOM SEG) where that is not all but 0; ``series``, a SeriesInstanceUID; ``slice``,
-            the frame of a multi-frame DICOM file, from 0; ``fold``.
+            the frame of a multi-frame DICOM file, from 0.
         official: the split its publishers put it in.
         modalities: further volumes on the image's grid, read as further channels.
     """
