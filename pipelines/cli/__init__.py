@@ -7,7 +7,11 @@ import sys
 import typer
 
 from ..errors import DelineateError
-from . import bundle, data, demo, info, work
+from . import bundle, data, info
+from .demo import demo
+from .evaluate import evaluate
+from .segment import segment
+from .train import train
 
 app = typer.Typer(
     name="delineate",
@@ -18,7 +22,7 @@ app = typer.Typer(
 )
 app.add_typer(data.app, name="data")
 app.add_typer(bundle.app, name="bundle")
-for command in (work.train, work.evaluate, work.segment, demo.demo, info.networks, info.info):
+for command in (train, evaluate, segment, demo, info.networks, info.info):
     app.command()(command)
 
 

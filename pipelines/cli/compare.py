@@ -20,9 +20,9 @@ import typer
 from ..bundles import change_bundle, copy_bundle, part
 from ..compare import BUDGETED, TITLES, best_first, bundle_hash, finished, settle_terms, shown, write_table
 from ..errors import DelineateError
+from ..runs import begin_run
 from ..versions import data_hash
 from .console import run_workflow, show_table
-from .work import begin_run
 
 _NO_END = {"patience": 0, "save_interval": 0}  # no early stop, no checkpoints but the best and the last
 

@@ -13,7 +13,9 @@ import typer
 
 from ..errors import DelineateError
 from . import data as data_commands
-from . import work
+from .evaluate import evaluate
+from .segment import segment
+from .train import train
 
 if TYPE_CHECKING:
     from ..report import Picture
@@ -48,12 +50,12 @@ def demo(
         commands,
         f"delineate train {bundle} --data {dataset} --out {run} " + " ".join(f"--set '{s}'" for s in settings),
     )
-    work.train(bundle, dataset, out=run, set_=settings)
+    train(bundle, dataset, out=run, set_=settings)
     _step(commands, f"delineate evaluate {run} --data {dataset} --out {scores}")
-    work.evaluate(str(run), dataset, scores)
+    evaluate(str(run), dataset, scores)
     new = _new_images(out, dataset, datalist, data)
     _step(commands, f"delineate segment {run} {' '.join(shlex.quote(str(p)) for p in new)} --out {masks}")
-    work.segment(str(run), [str(path) for path in new], masks)
+    segment(str(run), [str(path) for path in new], masks)
     print(f"page: {_page(out, commands, dataset, datalist, new).resolve()}")
 
 

@@ -13,7 +13,7 @@ from monai.bundle import ConfigParser
 from delineate.pipelines.bundles import shipped_bundles
 from delineate.pipelines.cli import compare as module
 from delineate.pipelines.cli.compare import Job, compare_networks
-from delineate.pipelines.cli.work import train
+from delineate.pipelines.cli.train import train
 from delineate.pipelines.errors import DelineateError
 
 ROW = {

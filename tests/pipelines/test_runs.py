@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from delineate.pipelines.bundles import part, shipped_bundles
-from delineate.pipelines.cli.work import begin_run, check_resumable, parse_settings
 from delineate.pipelines.errors import DelineateError
+from delineate.pipelines.runs import begin_run, check_resumable, parse_settings
 
 
 @pytest.fixture
