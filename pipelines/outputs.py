@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from .dicom import SpacingKind
 from .images import write_png
 from .overlay import draw_outline
 from .sources import open_volume, read_picture
@@ -22,6 +23,11 @@ from .volumes.writing import write_volume
 
 Item = Mapping[Any, Any]
 VolumeFormat = Literal["nii.gz", "nii", "nrrd", "mha"]
+
+PLANES: Mapping[SpacingKind | None, str] = {
+    "detector": " in the detector plane, not corrected for magnification",
+    "region": " by the calibration of its ultrasound region",
+}
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,8 @@ class Segmentation:
         item: what names the image: its files (``image``), and its place within (``slice``, ``series``).
         slicing: how it was read.
         volume: the source's voxels and grid, where it is a volume.
+        spacing_kind: of a DICOM image, where its distances hold: in the ``patient``; on the ``detector``, not corrected
+            for magnification; in the calibrated ``region`` of an ultrasound image.
     """
 
     source: str
@@ -49,6 +57,7 @@ class Segmentation:
     item: Mapping[str, Any] = field(default_factory=dict)
     slicing: Slicing = field(default_factory=Slicing)
     volume: Volume | None = None
+    spacing_kind: SpacingKind | None = None
 
     @classmethod
     def from_output(cls, output: Item) -> Segmentation:
@@ -65,16 +74,19 @@ class Segmentation:
             tuple(json.loads(meta["spacing"])) if "spacing" in meta else None,
             {"image": image} | {key: meta[key] for key in ("slice", "series") if key in meta},
             Slicing.of(json.loads(meta.get("slicing", "{}"))),
+            spacing_kind=meta.get("spacing_kind"),
         )
 
     @property
     def extent(self) -> str:
-        """How much is foreground: pixels and mm², voxels and ml; without spacing, pixels alone."""
+        """How much is foreground: pixels and mm² (and where they hold), voxels and ml; without spacing, pixels."""
         count, unit = int(self.mask.sum()), "voxels" if self.volume else "pixels"
         if self.spacing is None:
             return f"{count} {unit}; its file gives no spacing"
         size = count * prod(self.spacing)
-        return f"{count} {unit}, " + (f"{size / 1000:.2f} ml" if self.volume else f"{size:.1f} mm²")
+        return f"{count} {unit}, " + (
+            f"{size / 1000:.2f} ml" if self.volume else f"{size:.1f} mm²{PLANES.get(self.spacing_kind, '')}"
+        )
 
 
 class Assembler:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from .dicom import (
     Series,
+    SpacingKind,
     find_series,
     is_dicom,
     read_dicom,
@@ -119,6 +120,13 @@ def read_spacing(item: Item, slicing: Slicing = ANY) -> tuple[float, float] | No
     if kind == "volume":
         return plane_spacing(open_volume(item, path).affine, _axis(item, slicing))
     return read_dicom(path).spacing if kind == "dicom" else None
+
+
+def read_spacing_kind(item: Item) -> SpacingKind | None:
+    """Where the distances of `read_spacing` hold: not always in the patient; ``None`` where the file does not tell."""
+    path = _paths(item["image"])[0]
+    known = "spacing" not in item and kind_of(path, item.get("series")) == "dicom"
+    return read_dicom(path).spacing_kind if known else None
 
 
 def open_volume(item: Item, path: Path) -> Volume:

@@ -14,7 +14,7 @@ from monai.transforms import InvertibleTransform, MapTransform
 from torch.nn.functional import interpolate
 
 from .errors import InputError
-from .sources import read_label, read_pixels, read_spacing
+from .sources import read_label, read_pixels, read_spacing, read_spacing_kind
 from .volumes.slicing import Slicing
 
 Item = dict[Hashable, Any]
@@ -24,8 +24,9 @@ class ReadImaged(MapTransform):
     """Reads images: path to ``MetaTensor`` (C, H, W), uint8 0-255, rows first, EXIF orientation applied.
 
     Its ``meta`` names the file (``filename_or_obj``; those of several modalities in ``files``), the size
-    (``spatial_shape``), the distances between rows and columns in mm where they are known (``spacing``), how it was
-    read (``slicing``) and, of a slice, where it belongs (``slice``, ``slices``, ``series``).
+    (``spatial_shape``), the distances between rows and columns in mm where they are known (``spacing``) and, of a DICOM
+    image, where these hold (``spacing_kind``), how it was read (``slicing``) and, of a slice, where it belongs
+    (``slice``, ``slices``, ``series``).
 
     Args:
         keys: keys of the paths; which part of a file is meant stands beside them in the item (``slice``, ``series``).
@@ -76,6 +77,8 @@ class ReadImaged(MapTransform):
             meta["files"] = json.dumps([str(path) for path in paths])
         if spacing := read_spacing(item, self.slicing):
             meta["spacing"] = json.dumps(spacing)
+        if kind := read_spacing_kind(item):
+            meta["spacing_kind"] = kind
         return meta
 
 

@@ -1,6 +1,6 @@
 """DICOM files, read with pydicom in numpy order: rows, columns."""
 
-from .geometry import Plane
+from .geometry import Plane, SpacingKind
 from .header import read_header
 from .image import DicomImage, read_dicom
 from .parsing import is_dicom
@@ -12,6 +12,7 @@ __all__ = [
     "DicomImage",
     "Plane",
     "Series",
+    "SpacingKind",
     "find_series",
     "is_dicom",
     "is_seg",

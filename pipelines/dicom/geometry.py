@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from .parsing import numbers
+from .parsing import numbers, text
 
 SpacingKind = Literal["patient", "detector", "region"]
 Spacing = tuple[float, float]
 Point = tuple[float, float, float]
 
 _CENTIMETRES = 3  # PS3.3 C.8.5.5.1.15, Physical Units
+_PROJECTIONS = frozenset({"CR", "DX", "IO", "MG", "PX", "RF", "RG", "XA"})
 
 
 class Plane(NamedTuple):
@@ -61,13 +62,16 @@ def read_planes(dataset: Dataset, frames: int) -> tuple[Plane, ...] | None:
 def read_spacing(dataset: Dataset) -> tuple[Spacing | None, SpacingKind | None]:
     """The distance of rows and of columns in mm, and where it holds.
 
-    ``patient``: in the patient. ``detector``: on the detector, not corrected for magnification (PS3.3 10.7.1.3).
-    ``region``: in the regions of an ultrasound image that are calibrated in cm, where they agree.
+    ``patient``: in the patient. ``detector``: on the detector, not corrected for magnification (PS3.3 10.7.1.3); also
+    what a projection calls PixelSpacing without saying that it was calibrated. ``region``: in the regions of an
+    ultrasound image that are calibrated in cm, where they agree.
     """
     measures = macro(dataset, 0, "PixelMeasuresSequence") or dataset
-    spacing, detector = (_positive(measures, name) for name in ("PixelSpacing", "ImagerPixelSpacing"))
-    if spacing and spacing != detector:
-        return spacing, "patient"
+    spacing, detector = _positive(measures, "PixelSpacing"), _positive(dataset, "ImagerPixelSpacing")
+    calibrated = text(measures, "PixelSpacingCalibrationType") or text(dataset, "PixelSpacingCalibrationType")
+    if spacing:
+        corrected = calibrated or (spacing != detector if detector else text(dataset, "Modality") not in _PROJECTIONS)
+        return spacing, "patient" if corrected else "detector"
     if detector:
         return detector, "detector"
     regions = {_region(region) for region in dataset.get("SequenceOfUltrasoundRegions") or []} - {None}

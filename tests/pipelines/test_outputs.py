@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from dicom_files import write_image, write_series
+from dicom_files import element, write_image, write_series
 from monai.data import MetaTensor
 from PIL import Image
 
@@ -170,6 +170,32 @@ def test_other_images_pass_an_assembler(tmp_path: Path) -> None:
         "35 pixels, 4.4 mm²",
         "24 pixels; its file gives no spacing",
     ]
+
+
+@pytest.mark.parametrize(
+    ("attributes", "extent"),
+    [
+        ({"ImagerPixelSpacing": ["0.5", "0.5"]}, "35 pixels, 8.8 mm² in the detector plane, not corrected"),
+        ({"PixelSpacing": ["0.5", "0.5"], "Modality": "DX"}, "35 pixels, 8.8 mm² in the detector plane, not corrected"),
+        (
+            {
+                "SequenceOfUltrasoundRegions": [
+                    element(
+                        PhysicalUnitsXDirection=3,
+                        PhysicalUnitsYDirection=3,
+                        PhysicalDeltaX=0.05,
+                        PhysicalDeltaY=0.05,
+                    )
+                ]
+            },
+            "35 pixels, 8.8 mm² by the calibration of its ultrasound region",
+        ),
+    ],
+)
+def test_an_extent_says_where_it_holds(tmp_path: Path, attributes: dict[str, Any], extent: str) -> None:
+    write_image(tmp_path / "xray", np.full((5, 7), 200, np.uint8), **attributes)
+    (result,) = assembled(tmp_path)
+    assert result.extent.startswith(extent)
 
 
 def test_the_extent_of_a_volume_is_in_ml(ct: Path) -> None:

@@ -270,6 +270,12 @@ def test_percentiles_are_those_of_all_frames_without_padding(write: Write) -> No
         ({"ImagerPixelSpacing": [0.5, 0.25]}, (0.5, 0.25), "detector"),
         ({"PixelSpacing": [0.5, 0.5], "ImagerPixelSpacing": [0.5, 0.5]}, (0.5, 0.5), "detector"),
         ({"PixelSpacing": [0.4, 0.4], "ImagerPixelSpacing": [0.5, 0.5]}, (0.4, 0.4), "patient"),
+        ({"PixelSpacing": [0.5, 0.5], "Modality": "DX"}, (0.5, 0.5), "detector"),
+        (
+            {"PixelSpacing": [0.5, 0.5], "Modality": "DX", "PixelSpacingCalibrationType": "FIDUCIAL"},
+            (0.5, 0.5),
+            "patient",
+        ),
         ({"PixelSpacing": [0, 0.5]}, None, None),
         ({}, None, None),
     ],
