@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -48,3 +49,22 @@ def closest(name: str, known: Iterable[str]) -> str:
     """``"did you mean 'x'"`` for the known name closest to ``name``, or an empty string."""
     close = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.5)
     return f"did you mean {close[0]!r}" if close else ""
+
+
+def known_cause(error: BaseException | None) -> DelineateError | None:
+    """The ``DelineateError`` that ``error`` is or was raised from: MONAI wraps what its components raise."""
+    while error is not None and not isinstance(error, DelineateError):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Let the ``DelineateError`` out by itself where MONAI wrapped one."""
+    try:
+        yield
+    except Exception as error:
+        known = known_cause(error)
+        if known is None or known is error:
+            raise
+        raise known from known.__cause__

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from ..errors import DelineateError
+from ..errors import known_cause
 from . import bundle, data, info
 from .demo import demo
 from .evaluate import evaluate
@@ -31,14 +31,7 @@ def main() -> None:
     try:
         app()
     except Exception as error:
-        if (known := _known(error)) is None:
+        if (known := known_cause(error)) is None:
             raise
         typer.echo(f"error: {known}", err=True)
         sys.exit(1)
-
-
-def _known(error: BaseException | None) -> DelineateError | None:
-    """The ``DelineateError`` that ``error`` was raised from: MONAI wraps what its components raise."""
-    while error is not None and not isinstance(error, DelineateError):
-        error = error.__cause__ or error.__context__
-    return error

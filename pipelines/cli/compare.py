@@ -19,10 +19,11 @@ import typer
 
 from ..bundles import change_bundle, copy_bundle, part
 from ..compare import BUDGETED, TITLES, best_first, bundle_hash, finished, settle_terms, shown, write_table
-from ..errors import DelineateError
+from ..errors import DelineateError, known_cause
 from ..runs import begin_run
 from ..versions import data_hash
-from .console import run_workflow, show_table
+from ..workflows import run_workflow
+from .console import print_monai_line, show_table
 
 _NO_END = {"patience": 0, "save_interval": 0}  # no early stop, no checkpoints but the best and the last
 
@@ -145,9 +146,7 @@ def _child(job: Job, reason: Connection) -> None:
 
 def _told(error: BaseException) -> str:
     """One line about what went wrong; where no user can mend it, standard error gets the traceback."""
-    from . import _known
-
-    if known := _known(error):
+    if known := known_cause(error):
         return " ".join(str(known).split())
     traceback.print_exception(error)
     while error.__cause__ is not None:  # MONAI wraps what its components raise
@@ -169,9 +168,9 @@ def train_network(job: Job) -> None:
     if not (job.run / "configs" / "train.yaml").is_file():
         _begin(job)
     where: dict[str, object] = {"bundle_root": str(job.run), "dataset_dir": str(job.data)}
-    run_workflow(str(job.run / "configs" / "train.yaml"), {**where, "resume": True})
+    run_workflow(job.run / "configs" / "train.yaml", {**where, "resume": True}, print_monai_line)
     scores = {"split": "test", "output_dir": str(job.run / "evaluation")}
-    run_workflow(str(job.run / "configs" / "evaluate.yaml"), {**where, **scores})
+    run_workflow(job.run / "configs" / "evaluate.yaml", {**where, **scores}, print_monai_line)
     measure(job.run, job.network)
 
 

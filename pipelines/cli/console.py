@@ -63,9 +63,6 @@ def _for_fire(value: object) -> str:
     return str(value) if DefaultParseValue(str(value)) == value else repr(value)
 
 
-def run_workflow(config_file: str, arguments: Mapping[str, object]) -> None:
-    """Print the equivalent line, then run the workflow in this process."""
+def print_monai_line(config_file: str, arguments: Mapping[str, object]) -> None:
+    """Print `monai_line` before the workflow starts."""
     print(monai_line(config_file, arguments), flush=True)
-    from monai.bundle import run
-
-    run(config_file=config_file, **arguments)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from ..bundles import find_bundle
-from .console import run_workflow, show_table
+from .. import workflows
+from .console import print_monai_line, show_table
 from .options import BundleOrRun, Dataset
 
 
@@ -21,14 +20,11 @@ def evaluate(
     split: Annotated[str, typer.Option(help="training, validation or test.")] = "test",
 ) -> None:
     """Score a bundle per image, on each image's own grid."""
-    root = find_bundle(bundle)
-    arguments = {"bundle_root": str(root), "dataset_dir": str(data), "split": split, "output_dir": str(out)}
-    run_workflow(str(root / "configs" / "evaluate.yaml"), arguments)
+    metrics = workflows.evaluate(bundle, data, out, split=split, announce=print_monai_line)
     from ..metrics import interval_text
 
-    metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
-    names = [name for name, score in metrics.items() if isinstance(score, dict) and "ci95" in score]
-    rows = [[n, f"{metrics[n]['value']:.4f}", interval_text(metrics[n])] for n in names]
+    scores: dict[str, Any] = {name: score for name, score in metrics.items() if isinstance(score, dict)}
+    rows = [[n, f"{s['value']:.4f}", interval_text(s)] for n, s in scores.items() if "ci95" in s]
     show_table(f"{metrics['count']} images of the split {split}", ["", "mean", "95 % interval"], rows)
     if metrics["refused"]:
         print(

@@ -9,7 +9,7 @@ import typer
 
 from ..bundles import find_bundle
 from ..errors import InputError, SkippedError
-from .console import monai_line, show_refused
+from .console import print_monai_line, show_refused
 from .options import BundleOrRun, VolumeFormat
 
 
@@ -41,7 +41,7 @@ def segment(
         **({"volume_format": volume_format} if volume_format != "nii.gz" else {}),
         **settings,
     }
-    print(monai_line(str(root / "configs" / "inference.yaml"), arguments), flush=True)
+    print_monai_line(str(root / "configs" / "inference.yaml"), arguments)
     from ..memory import keep_freed_memory
     from ..outputs import write_segmentation
     from ..segmenter import Segmenter

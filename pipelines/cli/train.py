@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
-from ..bundles import find_bundle, part
+from .. import workflows
+from ..bundles import find_bundle
 from ..errors import DelineateError
-from ..runs import begin_run, check_resumable, parse_settings, settings_of_data
-from .console import run_workflow
+from ..runs import parse_settings
+from .console import print_monai_line
 from .options import Dataset, Settings
 
 
@@ -34,29 +35,27 @@ def train(
     """Train a bundle; the run is a bundle, too."""
     if (compare is None) != (minutes is None) or (compare and network):
         raise DelineateError("--compare goes with --minutes and without --network: --compare unet,se_unet --minutes 10")
-    run = out or Path("runs") / (find_bundle(bundle).resolve().name + ("_compare" if compare else ""))
-    if not (data / "datalist.json").is_file():
-        raise DelineateError(
-            f"{data} has no datalist.json; index the images first: delineate data index SOURCE --out {data}"
-        )
-    from ..audit.before_training import refuse_leaks
-
-    values = settings_of_data(find_bundle(bundle), data) | parse_settings(set_ or [])
-    values |= ({} if fold is None else {"fold": fold}) | ({"allow_leaks": True} if allow_leaks else {})
-    if not resume:
-        refuse_leaks(data, values.get("allow_leaks", False))  # before anything is made
+    settings = parse_settings(set_ or [])
     if compare is not None and minutes is not None:
         from .compare import compare_networks
 
-        compare_networks(find_bundle(bundle), data, run, compare, minutes, loss, values, resume)
+        source = find_bundle(bundle)
+        run = out or Path("runs") / f"{source.resolve().name}_compare"
+        values = workflows.training_settings(source, data, settings, fold, allow_leaks)
+        if not resume:
+            workflows.refuse_leaks(data, values)
+        compare_networks(source, data, run, compare, minutes, loss, values, resume)
         return
-    overlays = [part(kind, name) for kind, name in (("networks", network), ("losses", loss)) if name]
-    if resume:
-        check_resumable(run, values, overlays)
-    else:
-        begin_run(find_bundle(bundle), run, values, overlays)
-    arguments: dict[str, object] = {"bundle_root": str(run), "dataset_dir": str(data)}
-    if resume:
-        arguments["resume"] = True
-    run_workflow(str(run / "configs" / "train.yaml"), arguments)
+    run = workflows.train(
+        bundle,
+        data,
+        out,
+        network=network,
+        loss=loss,
+        settings=settings,
+        fold=fold,
+        allow_leaks=allow_leaks,
+        resume=resume,
+        announce=print_monai_line,
+    )
     print(f"run: {run}")

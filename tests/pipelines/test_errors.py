@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from delineate.pipelines.errors import DelineateError, InputError, UnknownNameError
+from delineate.pipelines.errors import DelineateError, InputError, UnknownNameError, plain_errors
 
 
 def test_a_refused_file_says_what_was_seen_and_what_to_do() -> None:
@@ -25,3 +25,22 @@ def test_a_name_unlike_any_is_answered_with_all() -> None:
 @pytest.mark.parametrize("error", [InputError("a", "b", "c"), UnknownNameError("a", "b", [])])
 def test_each_is_caught_as_one_kind(error: Exception) -> None:
     assert isinstance(error, DelineateError)
+
+
+def wrapped(known: DelineateError) -> None:
+    """Raise it as MONAI does: as the cause of an error of its own."""
+    try:
+        raise known
+    except DelineateError as error:
+        raise RuntimeError("Failed to instantiate; set '_mode_=debug'") from error
+
+
+def test_an_error_that_monai_wrapped_comes_out_by_itself() -> None:
+    with pytest.raises(DelineateError, match="train it first") as seen, plain_errors():
+        wrapped(DelineateError("no weights; train it first"))
+    assert seen.value.__suppress_context__
+
+
+def test_other_errors_stay_as_they_are() -> None:
+    with pytest.raises(RuntimeError, match="odd"), plain_errors():
+        raise RuntimeError("odd")
