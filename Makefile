@@ -28,7 +28,7 @@ lint: $(VENV)/installed-dev
 
 types: $(VENV)/installed-dev  ## mypy sees the tree under its import name, through a link
 	mkdir -p .typecheck && ln -sfn .. .typecheck/delineate
-	MYPYPATH=.typecheck $(BIN)/mypy -p delineate.networks -p delineate.pipelines
+	MYPYPATH=.typecheck $(BIN)/mypy -m delineate -p delineate.networks -p delineate.pipelines
 
 check: lint types test
 

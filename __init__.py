@@ -36,17 +36,18 @@ __all__ = [
     "train",
 ]
 
+if not TYPE_CHECKING:  # else a type checker would take any name
 
-def __getattr__(name: str) -> Any:
-    """Import late: ``import delineate`` takes no torch."""
-    if name == "__version__":
-        from importlib.metadata import version
+    def __getattr__(name: str) -> Any:
+        """Import late: ``import delineate`` takes no torch."""
+        if name == "__version__":
+            from importlib.metadata import version
 
-        return version("delineate")
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name], __name__), name)
+            return version("delineate")
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(_HOMES[name], __name__), name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)

@@ -11,7 +11,8 @@ ROOT = Path(__file__).parents[1]
 def test_every_folder_of_code_is_packaged() -> None:
     setup = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
     roots = setup["package-dir"]
-    there = {
+    assert roots.pop("delineate") == "."  # the repository itself: its other folders are no packages
+    there = {"delineate"} | {
         ".".join([package, *path.relative_to(ROOT / folder).parent.parts])
         for package, folder in roots.items()
         for path in (ROOT / folder).rglob("__init__.py")

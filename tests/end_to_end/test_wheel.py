@@ -25,9 +25,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Built from a copy: building leaves folders behind, and takes up what earlier builds left."""
     source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
     ignored = shutil.ignore_patterns("__pycache__", "models", "logs", "cache")
-    for room in ROOMS:
-        shutil.copytree(ROOT / room, source / room, ignore=ignored)
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for folder in (*ROOMS, "tests", "benchmarks", "docs"):
+        shutil.copytree(ROOT / folder, source / folder, ignore=ignored)
+    for name in ("__init__.py", "py.typed", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md"):
         shutil.copyfile(ROOT / name, source / name)
     words = ("-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", out, source)
     succeeded(call(sys.executable, *words))
@@ -58,6 +58,20 @@ def test_the_wheel_holds_every_file_of_the_four_rooms(wheel: Path) -> None:
 def test_the_wheel_puts_nothing_else_into_site_packages(wheel: Path) -> None:
     tops = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"delineate"}
+
+
+def test_the_package_holds_no_tests_no_benchmarks_and_no_documents(wheel: Path) -> None:
+    """The repository's root is the package's folder, so this does not go without saying."""
+    names = [name.split("/") for name in zipfile.ZipFile(wheel).namelist()]
+    assert {name[1] for name in names if name[0] == "delineate"} == {"__init__.py", "py.typed", *ROOMS}
+
+
+def test_what_a_user_needs_is_imported_from_the_installed_package(site: Path, tmp_path: Path) -> None:
+    code = (
+        "from delineate import *; print(__version__, Segmenter, train, evaluate, create_network('unet', in_channels=1))"
+    )
+    done = succeeded(call(sys.executable, "-W", "error", "-c", code, cwd=tmp_path, env={"PYTHONPATH": str(site)}))
+    assert "UNet" in done.stdout
 
 
 def test_the_installed_package_is_the_one_that_runs(site: Path, tmp_path: Path) -> None:
