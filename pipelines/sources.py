@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -23,7 +23,8 @@ from .dicom import (
     volume_frames,
 )
 from .errors import DelineateError, InputError
-from .images import IMAGE_SUFFIXES, Channels, read_image, read_mask, size_text
+from .images import IMAGE_SUFFIXES, Channels, read_image, size_text
+from .masks import read_mask
 from .volumes.cache import cached, cached_volume
 from .volumes.channels import planes_as_channels
 from .volumes.formats import volume_suffix
@@ -89,8 +90,10 @@ def read_label(item: Item, slicing: Slicing = ANY) -> NDArray[np.uint8]:
     """The mask of an item, on its image's grid.
 
     Args:
-        item: with ``label`` (a path, or several to be united), ``label_values`` (those that are foreground, in label
-            volumes and DICOM SEG), ``label_is`` (``"outline"``: a line to be filled), and what `read_pixels` takes.
+        item: with ``label`` (a path, or several to be united) and, as far as they apply, ``label_values`` (those that
+            are foreground in label pictures and volumes, the segments of DICOM SEG), ``label_is`` (``"outline"``: a
+            line to be filled; ``"jpeg"``: black and white but for compression, cut at 128), ``label_size`` (rows and
+            columns to resize pictures to), and what `read_pixels` takes.
         slicing: how volumes become images.
 
     Returns:
@@ -101,7 +104,7 @@ def read_label(item: Item, slicing: Slicing = ANY) -> NDArray[np.uint8]:
     """
     paths = _paths(item["label"])
     if all(kind_of(path) == "picture" for path in paths):
-        return read_mask(paths, outline=item.get("label_is") == "outline")
+        return _read_masks(item, paths, item.get("label_values"))
     masks = [_label_of(item, path, slicing) for path in paths]
     for path, mask in zip(paths, masks, strict=True):
         if mask.shape != masks[0].shape:
@@ -175,7 +178,7 @@ def _stamp(path: Path) -> tuple[int, int]:
 def _label_of(item: Item, path: Path, slicing: Slicing) -> NDArray[np.uint8]:
     values, image = item.get("label_values"), _paths(item["image"])[0]
     if kind_of(path) == "picture":
-        return read_mask(path)
+        return _read_masks(item, [path], None)  # the values are those of SEG files beside it
     if kind_of(image, item.get("series")) == "dicom":
         here = read_dicom(image)
         rows, columns = here.values.shape[1:3]
@@ -184,6 +187,11 @@ def _label_of(item: Item, path: Path, slicing: Slicing) -> NDArray[np.uint8]:
     label = open_volume({}, path) if volume_suffix(path) else _seg_volume(path, image, item["series"], values)
     same_grid(open_volume(item, image), label)
     return label_plane(label, axis, item["slice"], values if volume_suffix(path) else None)
+
+
+def _read_masks(item: Item, paths: Sequence[Path], values: Collection[int] | None) -> NDArray[np.uint8]:
+    kind = item.get("label_is")
+    return read_mask(paths, kind == "outline", jpeg=kind == "jpeg", values=values, size=item.get("label_size"))
 
 
 def _seg_volume(path: Path, image: Path, uid: str, segments: Collection[int] | None) -> Volume:

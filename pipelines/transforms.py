@@ -87,7 +87,7 @@ class ReadMaskd(MapTransform):
 
     Args:
         keys: keys of the masks' paths (one, or a list to be united); what is foreground stands beside them in the item
-            (``label_values``, ``label_is``, ``slice``).
+            (``label_values``, ``label_is``, ``label_size``, ``slice``).
         slicing: how volumes become images, as for :class:`ReadImaged`.
 
     Raises:

@@ -37,10 +37,17 @@ def index(
     seed: Seed = 0,
     folds: Folds = None,
     classes: Annotated[str | None, typer.Option(help="Keep only these classes, e.g. benign,malignant.")] = None,
+    labels: Annotated[
+        str | None, typer.Option(help="Mask values (palette indices, grey values) that are the object, e.g. 1,2.")
+    ] = None,
+    resize_masks: Annotated[
+        bool, typer.Option("--resize-masks", help="Resize masks of another size to their image's, by nearest pixel.")
+    ] = False,
 ) -> None:
     """Find images and masks, check each, split them, and write datalist.json; no image is copied or changed."""
     chosen = classes.split(",") if classes else None
-    if not index_and_show(source, layout, out, shares, seed=seed, folds=folds, classes=chosen):
+    options: dict[str, Any] = {"classes": chosen, "labels": _values(labels), "resize_masks": resize_masks}
+    if not index_and_show(source, layout, out, shares, seed=seed, folds=folds, **options):
         raise typer.Exit(1)
 
 
@@ -69,9 +76,16 @@ def slices(
     from ..volumes.slicing import Slicing
 
     slicing = Slicing(axis, window if window and len(window) > 1 else (window or ["auto"])[0], neighbours)
-    values = parse_numbers("--labels", labels, int, "whole numbers, e.g. 1,2") if labels else None
     complete = index_and_show(
-        source, layout, out, shares, seed=seed, folds=folds, slicing=slicing, drop_empty=empty == "drop", labels=values
+        source,
+        layout,
+        out,
+        shares,
+        seed=seed,
+        folds=folds,
+        slicing=slicing,
+        drop_empty=empty == "drop",
+        labels=_values(labels),
     )
     if write:
         print(f"{write_slices(out)} slices written to {out / 'images'}")
@@ -96,6 +110,10 @@ def phantoms(
     print(f"written: {write(out, count, seed)}")
 
 
+def _values(labels: str | None) -> list[int] | None:
+    return parse_numbers("--labels", labels, int, "whole numbers, e.g. 1,2") if labels else None
+
+
 def index_and_show(source: Path, layout: str, out: Path, shares: str = SHARES, **options: Any) -> bool:
     """Index and print what was found; whether nothing was refused."""
     from ..data.index import index_dataset
@@ -107,6 +125,8 @@ def index_and_show(source: Path, layout: str, out: Path, shares: str = SHARES, *
     print(f"layout: {report.layout} ({report.reason})")
     rows = [["split", *pair] for pair in report.splits.items()] + [["class", *pair] for pair in report.classes.items()]
     show_table("images", ["", "", "images"], rows)
+    for note in report.notes:
+        print(note)
     if report.unlabelled:
         print(f"{report.unlabelled} image(s) without label, in no split")
     print(f"{report.duplicates} image(s) repeat another pixel by pixel; they share its group")

@@ -43,7 +43,7 @@ def demo(
     _step(commands, f"delineate data index {shlex.quote(str(source))} --out {dataset}")
     data_commands.index_and_show(source, "auto", dataset)
     datalist = json.loads((dataset / "datalist.json").read_text(encoding="utf-8"))
-    bundle = "breast_lesion" if datalist["layout"] == "busi" else "skin_lesion"
+    bundle = "breast_lesion" if datalist["layout"] in ("busi", "busbra", "stu") else "skin_lesion"
     epochs = min(max(_ITERATIONS * _BATCH // len(datalist["training"]), _EPOCHS[0]), _EPOCHS[-1])
     settings = ["image_size=[128,128]", f"max_epochs={epochs}"]
     _step(
@@ -84,19 +84,21 @@ def _new_images(out: Path, dataset: Path, datalist: dict[str, Any], data: Path |
 
 
 def _page(out: Path, commands: list[str], dataset: Path, datalist: dict[str, Any], new: list[Path]) -> Path:
-    from ..images import read_image, read_mask
+    from ..data.datalist import as_list
+    from ..images import read_image
     from ..report import Picture, pick_examples, write_report
+    from ..sources import read_label
 
     with (out / "evaluation" / "per_image.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    labels = {str((dataset / item["image"]).resolve()): item["label"] for item in datalist["test"]}
+    items = {str((dataset / item["image"]).resolve()): item for item in datalist["test"]}
     chosen = [rows[i] for i, _ in pick_examples([float(row["mean_dice"]) for row in rows])]
     masks = _masks(out / "run", [row["image"] for row in chosen] + [str(path) for path in new])
 
     def picture(path: str, dice: float | None = None) -> Picture:
-        label = labels[str(Path(path).resolve())] if dice is not None else None
-        paths = [dataset / p for p in ([label] if isinstance(label, str) else label or [])]
-        reference = read_mask(paths) if paths else None
+        item = items[str(Path(path).resolve())] if dice is not None else {}
+        label = [str(dataset / one) for one in as_list(item.get("label", []))]
+        reference = read_label({**item, "label": label}) if label else None
         return Picture(Path(path).name, read_image(path, "rgb"), masks[path], reference, dice)
 
     return write_report(

@@ -18,6 +18,7 @@ Entry = dict[str, Any]
 Trait = tuple[str, str]
 
 UNLABELLED = "unlabelled"
+_LABEL_FIELDS = ("label_is", "label_size", "label_values")
 _NOT_PATHS = {"image_sha256", "label_sha256", "pixels_sha256"}
 
 
@@ -62,12 +63,14 @@ def straddling(datalist: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
 def dataset_hash(datalist: Mapping[str, Any]) -> str:
     """The sha256, in hex, of the contents and splits of a data list: the same wherever its files lie.
 
+    How labels are read is part of it: the same files with other values as foreground are other labels.
+
     Args:
         datalist: what ``datalist.json`` holds.
     """
     lines = []
     for place, entry in placed(datalist):
-        more = {key: entry[key] for key in ("series", "slice", "fold") if key in entry}
+        more = {key: entry[key] for key in ("series", "slice", "fold", *_LABEL_FIELDS) if key in entry}
         facts = [place.split, entry["image_sha256"], entry.get("label_sha256"), *([more] if more else [])]
         lines.append(json.dumps(facts, sort_keys=True))
     return sha256("\n".join(sorted(lines)).encode()).hexdigest()

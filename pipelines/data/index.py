@@ -8,31 +8,21 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
-from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import DelineateError, InputError, UnknownNameError
-from ..images import size_text
-from ..sources import read_label, read_picture
 from ..volumes.slicing import Slicing
-from ..weight_sums import sha256 as file_hash
+from .check import Checked, Progress, check_all
 from .datalist import UNLABELLED, Entry, counts, dataset_hash, in_splits, older_datalist, placed, write_datalist
 from .groups import Move, Pair, equal_pairs, join_groups, near_pairs, official_splits, place_groups, records
 from .layouts import LAYOUTS, Item, dicom_series, explain
 from .slices import cut
 from .splits import FRACTIONS, Plan, Split
 
-if TYPE_CHECKING:
-    from .duplicates import Signature
-
 __all__ = ["IndexReport", "dataset_hash", "index_dataset"]
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -45,6 +35,7 @@ class IndexReport:
         splits: numbers of images by split, or by fold and test.
         classes: numbers of labelled images by class.
         refused: what was left out.
+        notes: how pairs were found and masks are read, where that is not as a matter of course.
         duplicates: number of images whose file or pixels equal an earlier one's.
         near_duplicates: number of pairs of images that look alike but are not equal.
         unlabelled: number of images without label.
@@ -57,20 +48,12 @@ class IndexReport:
     splits: dict[str, int]
     classes: dict[str, int]
     refused: list[InputError]
+    notes: list[str]
     duplicates: int
     near_duplicates: int
     unlabelled: int
     moved: list[Move]
     path: Path
-
-
-@dataclass(frozen=True)
-class _Checked:
-    """An item whose files were decoded; blank images have no signature."""
-
-    item: Item
-    entry: Entry
-    signature: Signature | None
 
 
 def index_dataset(
@@ -86,6 +69,7 @@ def index_dataset(
     slicing: Slicing | None = None,
     drop_empty: bool = False,
     labels: Sequence[int] | None = None,
+    resize_masks: bool = False,
     progress: Progress | None = None,
 ) -> IndexReport:
     """Read a folder of images and masks and write ``out/datalist.json``.
@@ -106,7 +90,9 @@ def index_dataset(
             compared so: those of two patients do look alike.
         slicing: how volumes become images; axial slices where ``None`` and the layout is one of volumes.
         drop_empty: whether slices without foreground are left out.
-        labels: the values of a label volume that are foreground; all but 0 where ``None``.
+        labels: the values of a label that are foreground: of a label volume (all but 0 where ``None``), of a picture
+            (its palette's indices, its grey values), the segments of a DICOM SEG.
+        resize_masks: whether masks of another size, but the same proportions, are resized to their image's.
         progress: called with the numbers of items done and of all items.
 
     Raises:
@@ -121,9 +107,11 @@ def index_dataset(
     slicing = slicing or (Slicing("axial") if layout == "nifti" else None)
     items, unpaired = (dicom_series if slicing and layout == "dicom" else LAYOUTS[layout].read)(source)
     items, uncut = cut(_of_classes(items, classes), slicing, drop_empty, labels)
+    if labels:
+        items = [_with_values(item, labels) for item in items]
     if slicing:
         slicing = replace(slicing, modalities=max((1 + len(item.modalities) for item in items), default=1))
-    checked, unreadable = _check_all(items, slicing or Slicing(), progress or (lambda done, total: None))
+    checked, unreadable = check_all(items, slicing or Slicing(), resize_masks, progress or (lambda done, total: None))
     refused = [*unpaired, *uncut, *unreadable]
     if not checked:
         raise _nothing_left(source, refused)
@@ -137,18 +125,19 @@ def index_dataset(
     head = {"name": source.name, "layout": layout, "recognised": reason, "source": str(source), **plan.as_dict()}
     head |= {"slicing": slicing.as_dict() if slicing else None}
     head |= {"refused": [{"file": one.source, "reason": one.reason, "remedy": one.remedy} for one in refused]}
+    head |= {"notes": _notes(checked)}
     path = write_datalist(head | lists, out)
     return _report(head | lists, plan, refused, pairs, moved, path)
 
 
-def _find_pairs(checked: Sequence[_Checked], near_duplicates: bool) -> list[Pair]:
+def _find_pairs(checked: Sequence[Checked], near_duplicates: bool) -> list[Pair]:
     entries = [one.entry for one in checked]
     near = near_pairs(entries, [one.signature for one in checked]) if near_duplicates else []
     return equal_pairs(entries) + near
 
 
 def _deal(
-    checked: Sequence[_Checked], pairs: Sequence[Pair], plan: Plan, old: Mapping[str, Any]
+    checked: Sequence[Checked], pairs: Sequence[Pair], plan: Plan, old: Mapping[str, Any]
 ) -> tuple[dict[str, Any], list[InputError], list[Move]]:
     """The lists of the data list and what they stand on, what leaks out of official splits, and what moved."""
     entries = [one.entry for one in checked]
@@ -182,6 +171,7 @@ def _report(
         splits=counts(datalist, plan),
         classes=dict(sorted(classes.items())),
         refused=refused,
+        notes=datalist["notes"],
         duplicates=len({pair.second for pair in pairs if pair.exact}),
         near_duplicates=sum(not one["exact"] for one in datalist["duplicates"]),
         unlabelled=len(datalist[UNLABELLED]),
@@ -211,61 +201,27 @@ def _of_classes(items: list[Item], classes: Sequence[str] | None) -> list[Item]:
     return [item for item in items if classes is None or item.fields.get("class") in classes]
 
 
-def _check_all(items: Sequence[Item], slicing: Slicing, progress: Progress) -> tuple[list[_Checked], list[InputError]]:
-    checked: list[_Checked] = []
-    refused: list[InputError] = []
-    check = partial(_check, slicing=slicing, hash_of=lru_cache(maxsize=None)(_content_hash))
-    with ThreadPoolExecutor(max_workers=2) as pool:  # decoding leaves the interpreter free
-        for done, result in enumerate(pool.map(check, items), start=1):
-            if isinstance(result, InputError):
-                refused.append(result)
-            else:
-                checked.append(result)
-            progress(done, len(items))
-    return checked, refused
+def _with_values(item: Item, labels: Sequence[int]) -> Item:
+    return replace(item, fields={**item.fields, "label_values": list(labels)}) if item.label else item
 
 
-def _check(item: Item, slicing: Slicing, hash_of: Callable[[Path], str]) -> _Checked | InputError:
-    """Decode an item's files and compare their sizes."""
-    from .duplicates import signature
-
-    images = (item.image, *item.modalities)
-    entry: Entry = {"image": _one_or_list(map(str, images))}
-    if item.label:
-        entry["label"] = _one_or_list(map(str, item.label))
-    entry |= {"group": item.group, **item.fields}
-    try:
-        pixels = read_picture(entry, slicing)
-        mask = read_label(entry, slicing) if item.label else None
-    except InputError as error:
-        return error
-    if mask is not None and pixels.shape[:2] != mask.shape:
-        reason = f"image is {size_text(pixels)}, mask {item.label[0].name} is {size_text(mask)}"
-        return InputError(item.image, reason, "take the mask drawn on this very image, or remove the pair")
-    seen = None if (pixels == pixels[0, 0]).all() else signature(pixels)
-    entry |= {"size": list(pixels.shape[:2]), "image_sha256": _one_or_list(map(hash_of, images))}
-    if mask is not None:
-        share = round(float(mask.mean()), 6)
-        entry |= {"area": max(share, 1e-6) if mask.any() else 0.0}  # 0 says that there is nothing at all
-        entry |= {"label_sha256": _one_or_list(map(hash_of, item.label))}
-    return _Checked(item, entry | ({"pixels_sha256": seen.sha256} if seen else {}), seen)
-
-
-def _one_or_list(values: Iterable[str]) -> str | list[str]:
-    """As data lists have it: one as it is, several as a list."""
-    first, *rest = values
-    return [first, *rest] if rest else first
-
-
-def _content_hash(path: Path) -> str:
-    """The sha256 of a file, in hex; of a folder that of its files' hashes, whatever their names."""
-    if path.is_file():
-        return file_hash(path)
-    return sha256("".join(sorted(file_hash(file) for file in path.rglob("*") if file.is_file())).encode()).hexdigest()
+def _notes(checked: Sequence[Checked]) -> list[str]:
+    """How pairs were found and masks are read, where that is not as a matter of course."""
+    rules = Counter(one.item.rule for one in checked if one.item.rule)
+    counted = {
+        "JPEG mask(s) are black and white but for compression: cut at 128": ("label_is", "jpeg"),
+        "mask(s) of another size are resized to their image's, by the nearest pixel": ("label_size", None),
+    }
+    entries = [one.entry for one in checked]
+    notes = [f"{number} pair(s) by name: {rule}" for rule, number in sorted(rules.items())]
+    for what, (key, value) in counted.items():
+        number = sum(key in entry and value in (None, entry[key]) for entry in entries)
+        notes += [f"{number} {what}"] if number else []
+    return notes
 
 
 def _part_leaks(
-    checked: Sequence[_Checked], joined: Mapping[str, str], official: Mapping[str, Split], plan: Plan
+    checked: Sequence[Checked], joined: Mapping[str, str], official: Mapping[str, Split], plan: Plan
 ) -> tuple[list[Entry], list[InputError]]:
     """The entries whose official split is their group's, and a refusal of each other; to folds, all but test is one."""
     kept: list[Entry] = []

@@ -15,7 +15,8 @@ import torch
 from processes import call, stock, succeeded
 
 from delineate.networks import UltraLightUNet
-from delineate.pipelines.images import read_image, read_mask
+from delineate.pipelines.images import read_image
+from delineate.pipelines.masks import read_mask
 from delineate.pipelines.segmenter import Segmenter
 
 if TYPE_CHECKING:

@@ -14,18 +14,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from scipy.ndimage import binary_erosion
 
 from delineate.pipelines import images
 from delineate.pipelines.errors import InputError
-from delineate.pipelines.images import fill_outline, read_image, read_mask, write_png
+from delineate.pipelines.images import read_image, write_png
+from delineate.pipelines.masks import read_mask
 
 RNG = np.random.default_rng(0)
 COLOUR = RNG.integers(0, 256, (5, 7, 3), dtype=np.uint8)
 GREY = RNG.integers(0, 256, (5, 7), dtype=np.uint8)
 MASK = np.zeros((5, 7), dtype=np.uint8)
 MASK[1:3, 2:6] = 1
-SHARED = Path(__file__).parents[2] / "../shared/data"
 
 
 def save(path: Path, picture: np.ndarray | Image.Image, **options: Any) -> Path:
@@ -227,181 +226,6 @@ def test_a_damaged_file_is_read_or_refused_and_never_anything_else(tmp_path: Pat
 def test_reading_an_image_needs_neither_torch_nor_monai() -> None:
     code = "import sys, delineate.pipelines.images; sys.exit(bool({'torch', 'monai'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-# masks
-
-STORED_MASKS = {
-    "0/1": MASK,
-    "0/255": MASK * 255,
-    "1-bit": MASK.astype(bool),
-    "RGB": np.dstack([MASK * 255] * 3),
-    "opaque RGBA": with_alpha(np.dstack([MASK * 255] * 3), 255),
-    "opaque LA": with_alpha(MASK, 255),
-    "16-bit 0/1": MASK.astype(np.uint16),
-    "16-bit 0/255": MASK.astype(np.uint16) * 255,
-    "16-bit 0/65535": MASK.astype(np.uint16) * 65535,
-    "palette": palette_image(MASK, {0: (0, 0, 0), 1: (255, 255, 255)}),
-    "inverted palette": palette_image(255 - MASK * 255, {0: (255, 255, 255), 255: (0, 0, 0)}),
-}
-
-
-@pytest.mark.parametrize("picture", STORED_MASKS.values(), ids=STORED_MASKS.keys())
-def test_a_mask_is_read_however_it_is_stored(tmp_path: Path, picture: np.ndarray) -> None:
-    mask = read_mask(save(tmp_path / "a.png", picture))
-    assert mask.dtype == np.uint8
-    np.testing.assert_array_equal(mask, MASK)
-
-
-@pytest.mark.parametrize(("stored", "read"), [(0, 0), (1, 1), (255, 1)])
-def test_a_mask_of_one_value_is_all_background_or_all_object(tmp_path: Path, stored: int, read: int) -> None:
-    assert (read_mask(save(tmp_path / "a.png", np.full_like(MASK, stored))) == read).all()
-
-
-@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
-def test_a_mask_with_grey_values_is_refused_and_names_them(tmp_path: Path, dtype: str) -> None:
-    path = save(tmp_path / "a.png", np.array([[0, 3], [17, 255]], dtype))
-    with pytest.raises(InputError, match=r"mask has grey values \(0, 3, 17, 255\); save it"):
-        read_mask(path)
-
-
-def test_a_mask_with_both_1_and_255_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"grey values \(0, 1, 255\)"):
-        read_mask(save(tmp_path / "a.png", np.array([[0, 1], [1, 255]], np.uint8)))
-
-
-def test_a_mask_with_colours_is_refused_and_names_them(tmp_path: Path) -> None:
-    image = palette_image(MASK, {0: (0, 0, 0), 1: (128, 0, 0)})
-    with pytest.raises(InputError, match=r"mask has colours \(\(128, 0, 0\)\)"):
-        read_mask(save(tmp_path / "a.png", image))
-
-
-def test_a_mask_with_transparent_pixels_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="mask has transparent pixels"):
-        read_mask(save(tmp_path / "a.png", with_alpha(np.dstack([MASK * 255] * 3), 0)))
-
-
-def test_a_cmyk_mask_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="mask has colour mode CMYK"):
-        read_mask(save(tmp_path / "a.tif", Image.new("CMYK", (8, 8))))
-
-
-def test_a_16_bit_mask_whose_zero_is_white_is_refused(tmp_path: Path) -> None:
-    path = save(tmp_path / "a.tif", MASK.astype(np.uint16), tiffinfo={262: 0})
-    with Image.open(path) as image:
-        assert image.tag_v2[262] == 0  # type: ignore[attr-defined]
-    with pytest.raises(InputError, match="zero is white"):
-        read_mask(path)
-
-
-def test_a_1_bit_mask_whose_zero_is_white_is_read_as_shown(tmp_path: Path) -> None:
-    path = save(tmp_path / "a.tif", Image.fromarray(MASK.astype(bool)), compression="group4")
-    np.testing.assert_array_equal(read_mask(path), MASK)
-
-
-def test_exif_orientation_of_a_mask_is_applied(tmp_path: Path) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    np.testing.assert_array_equal(read_mask(save(tmp_path / "a.png", MASK, exif=exif)), np.rot90(MASK, -1))
-
-
-def test_several_masks_are_united(tmp_path: Path) -> None:
-    one, two = MASK * 255, np.flip(MASK)
-    paths = [save(tmp_path / "1.png", one), save(tmp_path / "2.png", two)]
-    np.testing.assert_array_equal(read_mask(paths), (one > 0) | (two > 0))
-
-
-def test_masks_of_different_sizes_are_refused(tmp_path: Path) -> None:
-    paths = [save(tmp_path / "1.png", MASK), save(tmp_path / "2.png", MASK[:3])]
-    with pytest.raises(InputError, match=r"2\.png: mask is 7x3, mask 1\.png of the same image is 7x5"):
-        read_mask(paths)
-
-
-@pytest.mark.skipif(not (SHARED / "HAM10000").is_dir(), reason="needs HAM10000 in ../shared/data")
-def test_lesions_of_the_inverted_ham10000_palette_are_not_the_background() -> None:
-    for path in (SHARED / "HAM10000/masks").glob("*.png"):
-        mask = read_mask(path)
-        assert not mask[0].any(), path.name
-        assert 0 < mask.mean() < 0.6
-
-
-# outlines
-
-
-def ellipse(height: int, width: int, tilt: float) -> np.ndarray:
-    """(96, 128) bool, of semi-axes ``height`` and ``width``."""
-    rows, columns = np.mgrid[-48:48, -64:64]
-    along, across = (
-        columns * np.cos(tilt) + rows * np.sin(tilt),
-        rows * np.cos(tilt) - columns * np.sin(tilt),
-    )
-    return (along / width) ** 2 + (across / height) ** 2 <= 1
-
-
-def outline_of(area: np.ndarray) -> np.ndarray:
-    return area & ~binary_erosion(area, border_value=1)  # no line along the border, where an area leaves the image
-
-
-def dice(one: np.ndarray, other: np.ndarray) -> float:
-    return 2 * (one.astype(bool) & other).sum() / (one.sum() + other.sum())
-
-
-ellipses = st.builds(ellipse, st.integers(8, 40), st.integers(8, 40), st.floats(0, 3))
-
-
-@settings(deadline=None, max_examples=50)
-@given(area=ellipses)
-def test_a_closed_outline_is_filled_and_an_area_stays_as_it_is(area: np.ndarray) -> None:
-    np.testing.assert_array_equal(fill_outline(outline_of(area)), area)
-    np.testing.assert_array_equal(fill_outline(area), area)
-
-
-@settings(deadline=None, max_examples=50)
-@given(area=ellipses, gap=st.integers(1, 5), at=st.integers(0, 1000))
-def test_an_outline_with_a_gap_is_filled_all_the_same(area: np.ndarray, gap: int, at: int) -> None:
-    line = outline_of(area)
-    row, column = np.argwhere(line)[at % line.sum()]
-    line[row : row + gap, column : column + gap] = False
-    assert dice(fill_outline(line), area) > 0.93
-
-
-@settings(deadline=None, max_examples=50)
-@given(area=ellipses, share=st.floats(0.1, 0.6))
-def test_an_outline_that_leaves_the_image_is_filled_up_to_the_border(area: np.ndarray, share: float) -> None:
-    columns = np.flatnonzero(area.any(axis=0))
-    start = columns[int(share * len(columns))]
-    assert dice(fill_outline(outline_of(area)[:, start:]), area[:, start:]) > 0.9
-
-
-def test_an_outline_that_is_not_convex_is_filled_inside() -> None:
-    area = np.zeros((30, 30), bool)
-    area[5:25, 5:25] = True
-    area[12:18, 10:25] = False
-    np.testing.assert_array_equal(fill_outline(outline_of(area)), area)
-
-
-def test_no_outline_is_an_empty_mask() -> None:
-    filled = fill_outline(np.zeros((5, 7), np.uint8))
-    assert (filled.shape, filled.dtype, filled.any()) == ((5, 7), np.uint8, False)
-
-
-def test_outlines_are_filled_before_they_are_united(tmp_path: Path) -> None:
-    left, right = ellipse(20, 12, 0.0)[:, 30:], ellipse(20, 12, 0.0)[:, :98]
-    paths = [save(tmp_path / f"{i}.png", outline_of(area)) for i, area in enumerate((left, right))]
-    np.testing.assert_array_equal(read_mask(paths, outline=True), left | right)
-    assert read_mask(paths).sum() < (left | right).sum()
-
-
-@pytest.mark.skipif(not SHARED.is_dir(), reason="needs shared/data")
-def test_real_annotations_of_fetal_heads_become_their_filled_masks() -> None:
-    masks = sorted((SHARED / "HC18/training_set_filled_masks").iterdir())
-    assert len(masks) == 34
-    for mask in masks[::4]:
-        name = mask.name.replace("_mask", "_Annotation")
-        filled = read_mask(SHARED / "HC18/training_set" / name, outline=True)
-        reference = read_mask(mask).astype(bool)
-        assert dice(filled, reference) > 0.99
-        assert dice(fill_outline(outline_of(reference)), reference) > 0.99  # some annotations come filled
 
 
 # writing

@@ -22,11 +22,12 @@ class Item:
         label: empty where it is unlabelled.
         group: what must not be split.
         fields: what the data list says of it: ``class``; ``spacing``, ``[row, column]`` in mm; ``label_is``,
-            ``"outline"`` where the label is a line to be filled; ``label_values``, the foreground of a label volume (or
-            the segment numbers of a DICOM SEG) where that is not all but 0; ``series``, a SeriesInstanceUID; ``slice``,
+            ``"outline"`` where the label is a line to be filled; ``label_values``, the foreground of a label where that
+            is not all but 0; ``series``, a SeriesInstanceUID; ``slice``,
             the frame of a multi-frame DICOM file, from 0.
         official: the split its publishers put it in.
         modalities: further volumes on the image's grid, read as further channels.
+        rule: how image and label were paired, where several ways are tried.
     """
 
     image: Path
@@ -35,6 +36,7 @@ class Item:
     fields: Mapping[str, Any] = field(default_factory=dict)
     official: Split | None = None
     modalities: tuple[Path, ...] = ()
+    rule: str = ""
 
 
 Found = tuple[list[Item], list[InputError]]

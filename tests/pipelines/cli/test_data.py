@@ -11,7 +11,8 @@ from typer.testing import CliRunner, Result
 
 from delineate.pipelines.cli.data import app
 from delineate.pipelines.errors import DelineateError
-from delineate.pipelines.images import read_image, read_mask
+from delineate.pipelines.images import read_image
+from delineate.pipelines.masks import read_mask
 
 CASES = ("a", "b", "c", "d")
 

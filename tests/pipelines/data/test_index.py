@@ -1,17 +1,22 @@
 from __future__ import annotations
 
+import csv
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from paired_pictures import MASK, entries, index_with, load, make_paired, picture, save, split_of
 from PIL import Image
 
+from delineate.pipelines.audit.dataset import audit_dataset
 from delineate.pipelines.data.datalist import dataset_hash
+from delineate.pipelines.data.datasets import load_datalist
 from delineate.pipelines.data.index import index_dataset
 from delineate.pipelines.data.splits import SPLITS
-from delineate.pipelines.errors import DelineateError, InputError, UnknownNameError
+from delineate.pipelines.errors import DelineateError, InputError, SkippedError, UnknownNameError
+from delineate.pipelines.transforms import ReadMaskd
 
 SHARED = Path(__file__).parents[3] / "../shared/data"
 
@@ -215,6 +220,105 @@ def test_the_hash_of_a_data_set_changes_with_a_mask(paired_source: Path, tmp_pat
     assert dataset_hash(load(tmp_path)) != before
 
 
+# Masks that need to be told how to be read
+
+
+def areas(out: Path) -> dict[str, float]:
+    return {Path(entry["image"]).stem: entry["area"] for entry in entries(load(out))}
+
+
+def read_labels(out: Path) -> dict[str, np.ndarray]:
+    """The mask of each item as training reads it."""
+    read = ReadMaskd("label")
+    items = [item for split in SPLITS for item in load_datalist(out, split)]
+    return {Path(item["image"]).stem: read(item)["label"][0].numpy() for item in items}
+
+
+def large(root: Path, mask: np.ndarray, names: str = "abcdef", **options: Any) -> Path:
+    """Pictures of 40x48 with one mask for all, named ``.png`` whatever it is."""
+    for seed, name in enumerate(names):
+        save(root / f"images/{name}.png", np.random.default_rng(seed).integers(0, 256, (40, 48, 3), dtype=np.uint8))
+        save(root / f"masks/{name}.png", mask, **options)
+    return root
+
+
+DISK = (((np.mgrid[-20:20, -24:24] / 12) ** 2).sum(0) < 1).astype(np.uint8)
+
+
+def test_jpeg_masks_are_declared_reported_and_read_alike_by_training(tmp_path: Path) -> None:
+    large(tmp_path / "source", DISK * 255, format="JPEG")
+    save(tmp_path / "source/masks/a.png", DISK * 255)
+    report = index_dataset(tmp_path / "source", out=tmp_path / "out")
+    assert not report.refused
+    assert "5 JPEG mask(s) are black and white but for compression: cut at 128" in report.notes
+    assert load(tmp_path / "out")["notes"] == report.notes
+    declared = {Path(entry["image"]).stem: entry.get("label_is") for entry in entries(load(tmp_path / "out"))}
+    assert declared == {"a": None} | dict.fromkeys("bcdef", "jpeg")
+    for mask in read_labels(tmp_path / "out").values():
+        assert (mask != DISK).mean() < 0.01
+
+
+def test_a_jpeg_that_is_no_mask_is_refused_and_the_rest_goes_on(tmp_path: Path) -> None:
+    source = large(tmp_path / "source", DISK * 255, format="JPEG")
+    save(source / "masks/a.png", np.tile(np.arange(48, dtype=np.uint8) * 5, (40, 1)), format="JPEG")
+    assert "more grey" in index_with(source, tmp_path / "out")["a.png"]
+    assert sorted(split_of(load(tmp_path / "out"))) == list("bcdef")
+
+
+@pytest.mark.parametrize("labels", [[1], [2], [1, 2]])
+def test_label_values_choose_the_foreground_for_index_and_training(tmp_path: Path, labels: list[int]) -> None:
+    classes = DISK + np.roll(DISK, 9, axis=1)
+    palette = Image.fromarray(classes)
+    palette.putpalette([0, 0, 0, 200, 0, 0, 0, 200, 0])
+    index_dataset(large(tmp_path / "source", palette), out=tmp_path / "out", labels=labels)
+    assert set(areas(tmp_path / "out").values()) == {round(float(np.isin(classes, labels).mean()), 6)}
+    for mask in read_labels(tmp_path / "out").values():
+        np.testing.assert_array_equal(mask, np.isin(classes, labels))
+
+
+def test_label_values_are_part_of_the_hash_of_a_data_set(tmp_path: Path) -> None:
+    source = large(tmp_path / "source", DISK + np.roll(DISK, 9, axis=1))
+    hashes = set()
+    for value in (1, 2):
+        index_dataset(source, out=tmp_path / "out", labels=[value])
+        hashes.add(dataset_hash(load(tmp_path / "out")))
+    assert len(hashes) == 2
+
+
+def test_label_values_that_no_mask_has_are_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DelineateError, match="no label has the values 7"):
+        index_dataset(large(tmp_path / "source", DISK), out=tmp_path / "out", labels=[7])
+
+
+def test_masks_of_another_size_are_resized_where_asked_and_recorded(tmp_path: Path) -> None:
+    source = large(tmp_path / "source", DISK)
+    save(source / "masks/a.png", DISK.repeat(2, 0).repeat(2, 1) * 255)
+    assert "--resize-masks" in index_dataset(source, out=tmp_path / "out").refused[0].remedy
+    report = index_dataset(source, out=tmp_path / "out", resize_masks=True)
+    assert not report.refused
+    assert "1 mask(s) of another size are resized to their image's, by the nearest pixel" in report.notes
+    assert {entry["label_size"][0] for entry in entries(load(tmp_path / "out")) if "label_size" in entry} == {40}
+    for mask in read_labels(tmp_path / "out").values():
+        np.testing.assert_array_equal(mask, DISK)
+
+
+def test_a_mask_of_other_proportions_is_refused_even_where_resizing_is_asked_for(tmp_path: Path) -> None:
+    source = large(tmp_path / "source", DISK)
+    save(source / "masks/a.png", DISK[:, 4:-4])
+    (refused,) = index_dataset(source, out=tmp_path / "out", resize_masks=True).refused
+    assert "of other proportions" in refused.reason
+    assert "--resize-masks" not in index_dataset(source, out=tmp_path / "out").refused[0].remedy
+
+
+@pytest.mark.parametrize("jpeg", [False, True])
+def test_an_audit_reads_masks_as_index_does(tmp_path: Path, jpeg: bool) -> None:
+    mask = DISK.repeat(2, 0).repeat(2, 1) * 255
+    index_dataset(
+        large(tmp_path / "source", mask, format="JPEG" if jpeg else "PNG"), out=tmp_path / "out", resize_masks=True
+    )
+    assert not [one for one in audit_dataset(tmp_path / "out").findings if "unreadable" in one.id or one.kind == "mask"]
+
+
 # Real data
 
 
@@ -240,9 +344,31 @@ def test_real_dermoscopy_is_indexed_whole(tmp_path: Path, name: str, number: int
     assert not report.refused
 
 
+def test_a_real_palette_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(DelineateError, match=r"mask has colours.*palette indices .* of \(0, 1, 2\): --labels"):
+        index_dataset(real("usgra-seg"), out=tmp_path)
+
+
 @pytest.mark.parametrize(
-    ("name", "reason"), [("ultrasound-nerve-jpg", "mask has grey values"), ("usgra-seg", "mask has colours")]
+    ("name", "options"),
+    [
+        ("Kvasir-SEG", {}),
+        ("ultrasound-nerve-jpg", {}),
+        ("HAM10000", {}),
+        ("ISIC2017", {}),
+        ("usgra-seg", {"labels": [1, 2]}),
+    ],
 )
-def test_real_masks_that_are_not_binary_are_refused(tmp_path: Path, name: str, reason: str) -> None:
-    with pytest.raises(DelineateError, match=reason):
-        index_dataset(real(name), out=tmp_path)
+def test_real_areas_are_those_that_were_counted_independently(
+    tmp_path: Path, name: str, options: dict[str, Any]
+) -> None:
+    real(name)
+    with (SHARED / "manifest.csv").open(encoding="utf-8", newline="") as file:
+        counted = {row["image"]: row["mask_foreground_fraction"] for row in csv.DictReader(file)}
+    report = index_dataset(SHARED / name, out=tmp_path, near_duplicates=False, **options)
+    assert not [error for error in report.refused if not isinstance(error, SkippedError)]
+    root = SHARED.resolve()
+    found = {Path(entry["image"]).resolve().relative_to(root).as_posix(): entry for entry in entries(load(tmp_path))}
+    for image, entry in found.items():
+        assert entry["area"] == pytest.approx(float(counted[image]), abs=1e-3), image
+    assert len(found) == sum(image.startswith(f"{name}/") for image in counted)

@@ -17,7 +17,8 @@ from delineate.pipelines.data.index import index_dataset
 from delineate.pipelines.data.layouts import Item
 from delineate.pipelines.data.slices import bundle_settings, cut, write_slices
 from delineate.pipelines.errors import DelineateError
-from delineate.pipelines.images import read_image, read_mask
+from delineate.pipelines.images import read_image
+from delineate.pipelines.masks import read_mask
 from delineate.pipelines.sources import read_label, read_pixels
 from delineate.pipelines.volumes.slicing import Slicing
 
