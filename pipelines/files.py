@@ -1,31 +1,39 @@
-"""Files that are either whole or not there."""
+"""Files that are either whole or not there; locks that end with their process."""
 
 from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
+
+if sys.platform != "win32":
+    import fcntl
+
+_held: dict[Path, int] = {}
 
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
     """A temporary path beside ``path`` to write to; it takes the place of ``path`` when the block ends without error.
 
-    Nobody ever sees half a file, and a file from before stays until its successor is complete.
+    Nobody ever sees half a file, and a file from before stays until its successor is complete. The temporary file is
+    locked while its process lives, so that :func:`remove_leftovers` can tell.
     """
     path = Path(path)
     temporary = path.with_name(f".{uuid4().hex}.tmp")
-    try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with _locked_new_file(temporary):
+        try:
+            yield temporary
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
 
 
 def write_atomically(path: str | Path, data: bytes) -> None:
@@ -35,7 +43,78 @@ def write_atomically(path: str | Path, data: bytes) -> None:
 
 
 def remove_leftovers(folder: str | Path) -> None:
-    """Remove what processes that were killed in :func:`replacing` left in ``folder``."""
+    """Remove what processes that were killed in :func:`replacing` left in ``folder``; what is being written stays."""
     for path in Path(folder).glob(".*.tmp"):
-        if re.fullmatch(r"\.[0-9a-f]{32}\.tmp", path.name):
+        if re.fullmatch(r"\.[0-9a-f]{32}\.tmp", path.name) and _is_abandoned(path):
             path.unlink(missing_ok=True)  # another process may have been quicker
+
+
+def hold(path: str | Path) -> bool:
+    """Take the lock file ``path``, made if missing, for this process, until :func:`let_go` or its end, however it ends.
+
+    Returns:
+        False when another process has it. Taking it again in one process is fine. Where the system or its file system
+        has no such locks, everybody gets it.
+    """
+    path = Path(path).resolve()
+    if path in _held:
+        return True
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
+    try:
+        _lock(descriptor)
+    except BlockingIOError:
+        os.close(descriptor)
+        return False
+    except OSError:
+        pass
+    _held[path] = descriptor
+    return True
+
+
+def let_go(path: str | Path) -> None:
+    """Give back what :func:`hold` took; nothing happens where it was not taken."""
+    descriptor = _held.pop(Path(path).resolve(), None)
+    if descriptor is not None:
+        os.close(descriptor)
+
+
+@contextmanager
+def _locked_new_file(path: Path) -> Iterator[None]:
+    if sys.platform == "win32":  # a file that is open cannot be replaced there
+        yield
+        return
+    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
+    try:
+        with suppress(OSError):
+            _lock(descriptor)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _is_abandoned(path: Path) -> bool:
+    """Whether no living process holds the file; where that cannot be told, none is called abandoned."""
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        _lock(descriptor)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def _lock(descriptor: int) -> None:
+    """Lock an open file until it is closed.
+
+    Raises:
+        BlockingIOError: another process has it.
+        OSError: there are no locks here.
+    """
+    if sys.platform == "win32":
+        raise OSError("no flock on this system")
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

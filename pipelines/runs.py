@@ -11,6 +11,21 @@ import yaml
 
 from .bundles import change_bundle, copy_bundle, refuse_occupied
 from .errors import DelineateError
+from .files import hold
+
+LOCK = "training.lock"
+
+
+def hold_training(checkpoints: Path) -> None:
+    """Let no other process train with the states in ``checkpoints`` while this one does.
+
+    Raises:
+        DelineateError: another process is training there.
+    """
+    if not hold(checkpoints / LOCK):
+        raise DelineateError(
+            f"{checkpoints.parent}: another process is training there; wait until it ends, or train in another folder"
+        )
 
 
 def settings_of_data(bundle: Path, data: Path) -> dict[str, Any]:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
-from .files import write_atomically
+from .files import replacing, write_atomically
 
 SUMS = "SHA256SUMS"
 MUST_BE_LISTED = ("*.pt", "*.onnx", "*.onnx.data", "*.ts")
-TRAINING_CHECKPOINTS = ("last.pt", "*epoch_*.pt", "checkpoint_*.pt")  # of a run; they need not be listed
+TRAINING_CHECKPOINTS = ("last.pt", "*epoch_*.pt", "checkpoint_*.pt")  # of runs begun earlier; they need not be listed
 
 _LINE = re.compile(r"([0-9a-fA-F]{64}) [ *](.+)")
+_NEXT = re.compile(r"# next: ([0-9a-f]{64})  (.+)")  # to sha256sum a comment: what a file is about to become
 
 
 def sha256(path: Path) -> str:
@@ -39,9 +42,62 @@ def write_sums(models: Path, names: Sequence[str]) -> Path:
     Raises:
         OSError: a named file cannot be read, or the folder not written.
     """
-    text = "".join(f"{sha256(models / name)}  {name}\n" for name in sorted(set(names)))
-    write_atomically(models / SUMS, text.encode())
+    _write(models, {name: sha256(models / name) for name in names})
     return models / SUMS
+
+
+@contextmanager
+def replacing_listed(path: Path, *, alone: bool = False) -> Iterator[Path]:
+    """As `files.replacing`, for a file that ``SHA256SUMS`` beside it lists.
+
+    File and list cannot change in one step. So the list first names the new hash, too, in a comment; whenever the
+    process is killed, the file is the old or the new one, and both are listed.
+
+    Args:
+        path: the file to be replaced, or made.
+        alone: list nothing else from now on: what was exported from the weights before is not of these.
+    """
+    with replacing(path) as temporary:
+        yield temporary
+        digest = sha256(temporary)
+        others = _settled(path.parent)
+        if path.is_file() and path.name not in others:
+            others[path.name] = sha256(path)
+        _write(path.parent, others, {path.name: digest})
+    _write(path.parent, ({} if alone else others) | {path.name: digest})
+
+
+def move_listed(old: Path, new: Path) -> None:
+    """Rename a listed file within its folder, over an older one, with its line in ``SHA256SUMS``."""
+    listed = _settled(old.parent)
+    digest = listed.pop(old.name, None) or sha256(old)
+    _write(old.parent, listed, {new.name: digest, old.name: digest})
+    os.replace(old, new)
+    _write(old.parent, listed | {new.name: digest})
+
+
+def settle_sums(folder: Path) -> None:
+    """Bring the ``SHA256SUMS`` of a folder whose writer was killed up to date; nobody else may write there."""
+    if any(len(hashes) > 1 for _, hashes in _read_sums(folder / SUMS)[0].values()):
+        _write(folder, _settled(folder))
+
+
+def _settled(folder: Path) -> dict[str, str]:
+    """Name -> hash; of a file that was about to change, the one that it has; without those that went."""
+    settled = {}
+    for name, (_, hashes) in _read_sums(folder / SUMS)[0].items():
+        if len(hashes) > 1 and (folder / name).is_file():
+            found = sha256(folder / name)
+            settled[name] = found if found in hashes else hashes[0] or hashes[-1]
+        elif len(hashes) == 1:
+            settled[name] = hashes[0]
+    return settled
+
+
+def _write(folder: Path, listed: Mapping[str, str], following: Mapping[str, str] | None = None) -> None:
+    lines = [f"{digest}  {name}\n" for name, digest in sorted(listed.items())]
+    lines += [f"# next: {digest}  {name}\n" for name, digest in sorted((following or {}).items())]
+    write_atomically(folder / SUMS, "".join(lines).encode())
 
 
 def check_sums(models: Path, names: Collection[str] | None = None) -> list[str]:
@@ -60,9 +116,9 @@ def check_sums(models: Path, names: Collection[str] | None = None) -> list[str]:
 def sum_problems(models: Path, names: Collection[str] | None = None) -> list[tuple[int, str]]:
     """As `check_sums`, each message with its line in ``SHA256SUMS`` (1 where a line is missing)."""
     listed, problems = _read_sums(models / SUMS)
-    for name, (line, expected) in listed.items():
+    for name, (line, hashes) in listed.items():
         if names is None or name in names:
-            problem = _entry_problem(models, name, expected)
+            problem = _entry_problem(models, name, hashes)
             if problem:
                 problems.append((line, problem))
     for path in sorted(models.rglob("*")):
@@ -73,29 +129,36 @@ def sum_problems(models: Path, names: Collection[str] | None = None) -> list[tup
     return problems
 
 
-def _read_sums(path: Path) -> tuple[dict[str, tuple[int, str]], list[tuple[int, str]]]:
-    """Return name -> (line, hash), and the lines that cannot be read."""
-    listed: dict[str, tuple[int, str]] = {}
+def _read_sums(path: Path) -> tuple[dict[str, tuple[int, list[str]]], list[tuple[int, str]]]:
+    """Return name -> (line, hashes), and the lines that cannot be read.
+
+    A file that its writer is about to replace has several hashes: the old one, or "" for none, and the next.
+    """
+    listed: dict[str, tuple[int, list[str]]] = {}
     problems: list[tuple[int, str]] = []
     text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
     for number, line in enumerate(text.splitlines(), start=1):
+        if following := _NEXT.fullmatch(line):
+            listed.setdefault(following[2], (number, [""]))[1].append(following[1])
+            continue
         match = _LINE.fullmatch(line)
         if not match:
             problems.append((number, "not a line of sha256sum; write 64 hex digits, two spaces and a file name"))
         elif match[2] in listed:
             problems.append((number, f"{match[2]} is listed twice; keep one line"))
         else:
-            listed[match[2]] = (number, match[1].lower())
+            listed[match[2]] = (number, [match[1].lower()])
     return listed, problems
 
 
-def _entry_problem(models: Path, name: str, expected: str) -> str | None:
+def _entry_problem(models: Path, name: str, hashes: Sequence[str]) -> str | None:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\\" in name:
         return f"{name} leads out of models/; list files of models/ only"
     if (models / name).is_symlink() or not (models / name).is_file():
-        return f"{name} is listed but missing; put the file back or drop its line"
-    if sha256(models / name) != expected:
+        about_to_change = len(hashes) > 1 and not (models / name).is_symlink()
+        return None if about_to_change else f"{name} is listed but missing; put the file back or drop its line"
+    if sha256(models / name) not in hashes:
         return f"{name} has another SHA-256 than listed; restore the file, or list its hash anew if you trust it"
     return None
 

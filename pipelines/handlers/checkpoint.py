@@ -11,29 +11,35 @@ import torch
 from ignite.engine import Engine, Events
 
 from ..errors import DelineateError
-from ..files import remove_leftovers, replacing
-from ..weight_sums import write_sums
+from ..files import let_go, remove_leftovers
+from ..runs import LOCK, hold_training
+from ..states import LAST, adopt_earlier, load_last, save, save_last
+from ..weight_sums import settle_sums
 
 logger = logging.getLogger(__name__)
 
 
 class CheckpointSaver:
-    """Saves the best network, the last state and every N-th network; resumes from the last state.
+    """Saves the best network, the last states and every N-th network; resumes from the last state.
 
-    ``model.pt`` holds the network's state dict with the best validation metric, listed in ``SHA256SUMS``; ``last.pt``
-    the whole state of the training after each epoch; ``epoch_NNNN.pt`` the network every ``save_interval`` epochs. Each
-    file is written beside its place and moved there. Unlike MONAI's ``CheckpointSaver`` nothing is removed before its
-    successor is complete, and the best metric survives a resume.
+    ``model.pt`` in ``save_dir`` holds the network's state dict with the best validation metric, and is alone there:
+    other tools take what they find for weights. In ``state_dir`` are the whole state of the training after the last
+    epoch (``last.pt``) and after the one before (``previous.pt``), and the network every ``save_interval`` epochs
+    (``epoch_NNNN.pt``). Each file is written beside its place and moved there, and its hash is in the folder's
+    ``SHA256SUMS`` at any moment. Unlike MONAI's ``CheckpointSaver`` nothing is removed before its successor is
+    complete, and the best metric survives a resume.
 
-    Attach it to the trainer behind the validation, the learning-rate schedule and whatever else has a state.
+    Attach it to the trainer behind the validation, the learning-rate schedule and whatever else has a state. From then
+    to the end of the training no other process may train in ``state_dir``.
 
     Args:
-        save_dir: folder of the checkpoints.
+        save_dir: folder of the best weights.
         save_dict: what makes up the state, each with ``state_dict``; ``"network"`` is the network.
         validator: evaluator whose ``state.best_metric`` decides on ``model.pt``.
         save_interval: epochs between the networks that are kept; 0 for none.
-        resume: whether to go on from ``last.pt`` where there is one.
+        resume: whether to go on from the last state where there is one.
         device: where the state is loaded to.
+        state_dir: folder of the states; ``checkpoints`` beside ``save_dir`` where ``None``.
     """
 
     def __init__(
@@ -44,57 +50,70 @@ class CheckpointSaver:
         save_interval: int = 0,
         resume: bool = False,
         device: str | torch.device = "cpu",
+        state_dir: str | Path | None = None,
     ) -> None:
         self.save_dir, self.save_dict, self.validator = Path(save_dir), dict(save_dict), validator
         self.save_interval, self.resume, self.device = save_interval, resume, device
+        self.state_dir = self.save_dir.parent / "checkpoints" if state_dir is None else Path(state_dir)
 
     def attach(self, engine: Engine) -> None:
-        """Attach to the trainer."""
+        """Attach to the trainer.
+
+        Raises:
+            DelineateError: when another process is training there.
+        """
+        hold_training(self.state_dir)
         engine.add_event_handler(Events.STARTED, self.started)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.epoch_completed)
+        for last in (Events.COMPLETED, Events.TERMINATE):
+            engine.add_event_handler(last, self.ended)
 
     def started(self, engine: Engine) -> None:
         """Load the last state if asked to.
 
         Raises:
-            DelineateError: when it belongs to another network or schedule.
+            DelineateError: when it belongs to another network or schedule, or is damaged.
         """
-        self.save_dir.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(self.save_dir)
-        path = self.save_dir / "last.pt"
-        if not self.resume or not path.is_file():
-            logger.info("training starts from scratch" if not self.resume else f"no {path} yet: training starts")
+        hold_training(self.state_dir)
+        for folder in (self.save_dir, self.state_dir):
+            folder.mkdir(parents=True, exist_ok=True)
+            remove_leftovers(folder)
+        settle_sums(self.save_dir)
+        adopt_earlier(self.save_dir, self.state_dir)
+        state = load_last(self.state_dir, self.device) if self.resume else None
+        if state is None:
+            nothing_yet = f"no {self.state_dir / LAST} yet: training starts"
+            logger.info(nothing_yet if self.resume else "training starts from scratch")
             return
-        state = torch.load(path, map_location=self.device, weights_only=True)
         try:
             for name, part in self.save_dict.items():
                 part.load_state_dict(state[name])
         except (KeyError, RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())[:200]
             raise DelineateError(
-                f"{path} is of another network or optimizer ({reason}); train without resume, in another folder"
+                f"{self.state_dir / LAST} is of another network or optimizer ({reason}); "
+                "train without resume, in another folder"
             ) from error
         engine.state.epoch, engine.state.iteration = state["epoch"], state["iteration"]
         self.validator.state.best_metric = state["best_metric"]
         self.validator.state.best_metric_epoch = state["best_metric_epoch"]
-        logger.info(f"resumed from {path} after epoch {state['epoch']}")
+        logger.info(f"resumed from {self.state_dir / LAST} after epoch {state['epoch']}")
 
     def epoch_completed(self, engine: Engine) -> None:
         """Save what this epoch brought."""
-        epoch, best = engine.state.epoch, self.validator.state
+        epoch, best, network = engine.state.epoch, self.validator.state, self.save_dict["network"].state_dict()
         if best.best_metric_epoch == epoch:
-            self._save(self.save_dict["network"].state_dict(), "model.pt")
-            write_sums(self.save_dir, ["model.pt"])
+            save(network, self.save_dir / "model.pt", alone=True)
         if self.save_interval and epoch % self.save_interval == 0:
-            self._save(self.save_dict["network"].state_dict(), f"epoch_{epoch:04d}.pt")
+            save(network, self.state_dir / f"epoch_{epoch:04d}.pt")
         state = {name: part.state_dict() for name, part in self.save_dict.items()}
         state |= {"epoch": epoch, "iteration": engine.state.iteration}
         state |= {"best_metric": float(best.best_metric), "best_metric_epoch": int(best.best_metric_epoch)}
-        self._save(state, "last.pt")
+        save_last(state, self.state_dir)
 
-    def _save(self, state: Mapping[str, Any], name: str) -> None:
-        with replacing(self.save_dir / name) as temporary, temporary.open("wb") as file:
-            torch.save(state, file)  # given a path, its random name would be in the file: no two hashes alike
+    def ended(self, _: Engine) -> None:
+        """Let others train here."""
+        let_go(self.state_dir / LOCK)
 
 
 class EarlyStop:

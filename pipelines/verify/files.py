@@ -48,9 +48,9 @@ _CODE = (
     ),
     *(".gz", ".bz2", ".xz", ".tgz", ".7z", ".rar", ".whl", ".egg"),
 )
-_TEXT = ("LICENSE", "SHA256SUMS", "*.md", "*.txt", "*.json", "*.yaml", "*.conf", "*.csv", "*.log")
+_TEXT = ("LICENSE", "SHA256SUMS", "*.md", "*.txt", "*.json", "*.yaml", "*.conf", "*.csv", "*.log", "training.lock")
 _OTHER = ("*.png", "events.out.tfevents.*")
-_WEIGHTS = ("models/*.pt", "models/*.onnx", "models/*.onnx.data", "models/*.ts")
+_WEIGHTS = ("models/*.pt", "checkpoints/*.pt", "models/*.onnx", "models/*.onnx.data", "models/*.ts")
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 _LOGGING_CLASSES = {
@@ -154,7 +154,7 @@ def _name_problem(relative: str) -> str | None:
         return f"a {suffix} file can carry code; remove it: a bundle is configuration, weights and text"
     if suffix == ".yml":
         return "MONAI's tools look for .yaml; rename it to .yaml"
-    if suffix == ".pt" and not relative.startswith("models/"):
+    if suffix == ".pt" and not relative.startswith(("models/", "checkpoints/")):
         return "weights outside models/; move it there"
     if any(fnmatchcase(name, pattern) for pattern in (*_TEXT, *_OTHER)) and not name.startswith("."):
         return None

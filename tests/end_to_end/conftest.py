@@ -56,6 +56,6 @@ def elsewhere(place: Place, tmp_path: Path) -> Path:
 @pytest.fixture
 def untrained(place: Place, tmp_path: Path) -> Path:
     """A copy of the run as it was before it was trained: no weights, no logs."""
-    ignored = shutil.ignore_patterns("models", "logs")
+    ignored = shutil.ignore_patterns("models", "checkpoints", "logs")
     shutil.copytree(place.run, tmp_path / "untrained", ignore=ignored)
     return tmp_path / "untrained"

@@ -80,7 +80,7 @@ def test_a_stopped_training_ends_as_one_that_was_not(stopped: tuple[Path, Done],
     for name in ("configs", "docs"):
         (again / name).symlink_to(run / name)
     succeeded(delineate("train", "skin_lesion", "--data", dataset, "--out", again, "--resume"))
-    one, other = (torch.load(f / "models/last.pt", weights_only=True) for f in (run, again))
+    one, other = (torch.load(f / "checkpoints/last.pt", weights_only=True) for f in (run, again))
     assert all(torch.equal(one["network"][name], other["network"][name]) for name in other["network"])
     assert one["iteration"] == other["iteration"] == int(rows(run.parent)["unet"]["steps"])
 

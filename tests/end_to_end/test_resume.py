@@ -51,7 +51,7 @@ def killed(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Path:
     kill_when((run / "models" / "model.pt").is_file, 0, *begin, "--resume", cwd=folder)
     kill_when(lambda: epochs(run) >= 5, rng.uniform(0, 0.1), *begin, "--resume", cwd=folder)
     assert 5 <= epochs(run) < 12
-    for name in ("models", "logs"):  # as if killed in the middle of writing a file
+    for name in ("models", "checkpoints", "logs"):  # as if killed in the middle of writing a file
         (run / name / f".{'0' * 32}.tmp").write_bytes(b"half a fi")
     kill_when(lambda: True, rng.uniform(0.5, 2), *begin, "--resume", cwd=folder)
     succeeded(delineate(*begin, "--resume", cwd=folder))
@@ -66,7 +66,7 @@ def tensors(state: Any) -> list[Any]:
 
 
 def load(run: Path, name: str) -> dict[str, Any]:
-    state: dict[str, Any] = torch.load(run / "models" / name, weights_only=True)
+    state: dict[str, Any] = torch.load(run / name, weights_only=True)
     return state
 
 
@@ -76,12 +76,12 @@ def assert_same(one: Any, other: Any) -> None:
 
 
 def test_the_best_weights_are_the_same(place: Place, killed: Path) -> None:
-    assert_same(load(place.run, "model.pt"), load(killed, "model.pt"))
+    assert_same(load(place.run, "models/model.pt"), load(killed, "models/model.pt"))
 
 
 @pytest.mark.parametrize("part", ["network", "optimizer", "lr_scheduler", "epoch", "iteration", "best_metric_epoch"])
 def test_the_last_state_is_the_same(part: str, place: Place, killed: Path) -> None:
-    assert_same(load(place.run, "last.pt")[part], load(killed, "last.pt")[part])
+    assert_same(load(place.run, "checkpoints/last.pt")[part], load(killed, "checkpoints/last.pt")[part])
 
 
 def test_the_history_is_the_same_but_for_the_time_it_took(place: Place, killed: Path) -> None:
@@ -106,5 +106,5 @@ def test_resuming_a_finished_run_changes_nothing(killed: Path, tmp_path: Path) -
     run = tmp_path / "run"
     shutil.copytree(killed, run)
     succeeded(delineate("train", "skin_lesion", "--data", killed.parent / "dataset", "--out", run, "--resume"))
-    for name in ("model.pt", "last.pt"):
+    for name in ("models/model.pt", "checkpoints/last.pt"):
         assert_same(load(killed, name), load(run, name))

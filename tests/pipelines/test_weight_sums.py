@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from delineate.pipelines.weight_sums import check_sums, sum_problems, write_sums
+from delineate.pipelines.files import remove_leftovers
+from delineate.pipelines.weight_sums import check_sums, settle_sums, sum_problems, write_sums
 
 
 @pytest.fixture
@@ -81,3 +84,69 @@ def test_sums_are_lost_to_nobody_when_a_file_is_missing(models: Path) -> None:
         write_sums(models, ["gone.pt"])
     assert (models / "SHA256SUMS").read_bytes() == before
     assert sorted(path.name for path in models.iterdir()) == ["SHA256SUMS", "model.onnx", "model.pt"]
+
+
+# --- killed while file and list change -----------------------------------------------------------------------
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from delineate.pipelines import weight_sums
+folder, step = Path(sys.argv[1]), int(sys.argv[2])
+replace, done = os.replace, 0
+
+def replace_and_die(old, new):
+    global done
+    for _ in (0, 1):
+        if done == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+        done += 1
+        if old is not None:
+            replace(old, new)
+            old = None
+
+os.replace = replace_and_die
+with weight_sums.replacing_listed(folder / "model.pt") as path:
+    path.write_bytes(b"new weights")
+    weight_sums.move_listed(folder / "model.pt", folder / "previous.pt")
+print(done)
+"""
+
+
+def write_new(folder: Path, step: int) -> subprocess.CompletedProcess[bytes]:
+    """Replace ``model.pt``, keeping it as ``previous.pt``, killed at ``step``."""
+    return subprocess.run([sys.executable, "-c", KILLED, folder, str(step)], capture_output=True)
+
+
+def test_killed_at_any_step_there_is_a_listed_file_and_no_wrong_one(models: Path, tmp_path: Path) -> None:
+    for step in range(12):
+        folder = tmp_path / f"killed_{step}"
+        folder.mkdir()
+        (folder / "model.pt").write_bytes(b"weights")
+        write_sums(folder, ["model.pt"])
+        assert write_new(folder, step).returncode == -signal.SIGKILL
+        found = [path.name for path in folder.glob("*.pt")]
+        assert found
+        assert check_sums(folder, found) == []
+        settle_sums(folder)
+        remove_leftovers(folder)
+        assert check_sums(folder) == []
+        assert sorted(path.name for path in folder.iterdir()) == sorted([*found, "SHA256SUMS"])
+    assert write_new(models, 99).stdout == b"12\n"
+    assert (models / "previous.pt").read_bytes() == b"weights"
+    assert check_sums(models, ["model.pt", "previous.pt"]) == []
+
+
+@pytest.mark.skipif(shutil.which("sha256sum") is None, reason="coreutils' sha256sum is not installed")
+def test_coreutils_passes_over_the_hash_that_comes_next(models: Path) -> None:
+    with (models / "SHA256SUMS").open("a") as sums:
+        sums.write(f"# next: {'0' * 64}  model.pt\n")
+    done = subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=models, capture_output=True)
+    assert done.returncode == 0
+
+
+def test_neither_the_hash_listed_nor_the_next_is_refused(models: Path) -> None:
+    with (models / "SHA256SUMS").open("a") as sums:
+        sums.write(f"# next: {'0' * 64}  model.pt\n")
+    (models / "model.pt").write_bytes(b"other")
+    assert "another SHA-256" in check_sums(models)[0]

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 import logging
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -9,8 +13,7 @@ import torch
 from tiny_training import Build
 
 from delineate.pipelines.errors import DelineateError
-from delineate.pipelines.handlers import checkpoint
-from delineate.pipelines.weight_sums import check_sums, sha256
+from delineate.pipelines.weight_sums import check_sums, sha256, write_sums
 from delineate.pipelines.weights import load_weights
 
 
@@ -27,16 +30,21 @@ def models(tmp_path: Path) -> Path:
     return tmp_path / "models"
 
 
+@pytest.fixture
+def states(tmp_path: Path) -> Path:
+    return tmp_path / "checkpoints"
+
+
 # --- what is saved -------------------------------------------------------------------------------------------
 
 
-def test_model_is_the_best_and_last_the_last(build: Build, models: Path) -> None:
+def test_model_is_the_best_and_last_the_last(build: Build, models: Path, states: Path) -> None:
     build([0.2, 0.9], 2).run()
     best = load(models / "model.pt")
     training = build([0.2, 0.9, 0.5, 0.1], 4)
     training.run()
     assert torch.equal(weights(load(models / "model.pt")), weights(best))
-    assert torch.equal(weights(load(models / "last.pt")["network"]), training.weights())
+    assert torch.equal(weights(load(states / "last.pt")["network"]), training.weights())
     assert not torch.equal(weights(best), training.weights())
 
 
@@ -45,9 +53,15 @@ def test_the_first_validation_is_saved_even_when_it_scores_0(build: Build, model
     assert (models / "model.pt").is_file()
 
 
-def test_nothing_is_called_best_before_a_validation(build: Build, models: Path) -> None:
+def test_nothing_is_called_best_before_a_validation(build: Build, models: Path, states: Path) -> None:
     build([], 1, interval=2).run()
-    assert [p.name for p in models.iterdir()] == ["last.pt"]
+    assert not list(models.iterdir())
+    assert load(states / "last.pt")["epoch"] == 1
+
+
+def test_the_folder_of_weights_holds_the_best_and_nothing_else(build: Build, models: Path) -> None:
+    build([0.5, 0.6, 0.7], 3, save_interval=1).run()
+    assert sorted(p.name for p in models.iterdir()) == ["SHA256SUMS", "model.pt"]
 
 
 def test_an_epoch_without_validation_does_not_replace_the_best(build: Build, models: Path) -> None:
@@ -58,9 +72,9 @@ def test_an_epoch_without_validation_does_not_replace_the_best(build: Build, mod
 
 
 @pytest.mark.parametrize(("interval", "kept"), [(0, []), (2, ["epoch_0002.pt", "epoch_0004.pt"])])
-def test_every_nth_network_is_kept(build: Build, models: Path, interval: int, kept: list[str]) -> None:
+def test_every_nth_network_is_kept(build: Build, states: Path, interval: int, kept: list[str]) -> None:
     build([0.5] * 5, 5, save_interval=interval).run()
-    assert sorted(p.name for p in models.glob("epoch_*.pt")) == kept
+    assert sorted(p.name for p in states.glob("epoch_*.pt")) == kept
 
 
 def test_the_best_is_listed_with_its_hash(build: Build, models: Path) -> None:
@@ -113,11 +127,11 @@ def test_a_better_validation_after_a_resume_replaces_the_best(build: Build, mode
     assert check_sums(models) == []
 
 
-def test_a_finished_training_has_nothing_left_to_do(build: Build, models: Path) -> None:
+def test_a_finished_training_has_nothing_left_to_do(build: Build, models: Path, states: Path) -> None:
     build([0.5, 0.6], 2).run()
-    before = {p.name: p.read_bytes() for p in models.iterdir()}
+    before = {p: p.read_bytes() for p in (*models.iterdir(), *states.iterdir())}
     assert build([], 2, resume=True).run() == 2
-    assert {p.name: p.read_bytes() for p in models.iterdir()} == before
+    assert {p: p.read_bytes() for p in (*models.iterdir(), *states.iterdir())} == before
 
 
 def test_resuming_without_a_state_starts_from_scratch(build: Build, caplog: pytest.LogCaptureFixture) -> None:
@@ -135,19 +149,107 @@ def test_without_resume_a_state_is_passed_over(build: Build) -> None:
 
 
 @pytest.mark.parametrize("change", ["network", "optimizer", "missing"])
-def test_a_state_of_another_training_is_refused(build: Build, models: Path, change: str) -> None:
+def test_a_state_of_another_training_is_refused(build: Build, states: Path, change: str) -> None:
     build([0.5], 1).run()
-    state = load(models / "last.pt")
+    state = load(states / "last.pt")
     if change == "network":
         state["network"] = torch.nn.Conv2d(1, 2, 3).state_dict()
     elif change == "optimizer":
         state["optimizer"] = torch.optim.AdamW([torch.zeros(1)]).state_dict()
     else:
         del state["lr_scheduler"]
-    torch.save(state, models / "last.pt")
+    torch.save(state, states / "last.pt")
+    write_sums(states, ["last.pt"])
     with pytest.raises(DelineateError, match=r"last\.pt is of another .*; train without resume") as refused:
         build([0.5], 2, resume=True).run()
     assert len(str(refused.value).splitlines()) == 1
+
+
+# --- damaged states ------------------------------------------------------------------------------------------
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:100])
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def text(path: Path) -> None:
+    path.write_text("no state")
+
+
+@pytest.mark.parametrize("damage", [flip, cut, empty, text, Path.unlink])
+def test_a_damaged_state_is_told_and_the_one_before_ends_in_the_same_weights(
+    build: Build, states: Path, damage: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    unbroken = build([0.5] * 4, 4)
+    unbroken.run()
+    build([0.5] * 3, 3).run()
+    damage(states / "last.pt")
+    resumed = build([0.5] * 2, 4, resume=True)
+    assert resumed.run() == 4
+    assert torch.equal(resumed.weights(), unbroken.weights())
+    assert f"goes on from {states / 'previous.pt'}" in caplog.text
+    assert check_sums(states) == []
+    if damage is not Path.unlink:
+        assert f"{states / 'last.pt'}: is damaged" in caplog.text
+
+
+@pytest.mark.parametrize("damage", [flip, cut, empty, text])
+def test_without_a_whole_state_nothing_is_resumed(build: Build, states: Path, damage: Callable[[Path], None]) -> None:
+    build([0.5] * 3, 3).run()
+    damage(states / "last.pt")
+    damage(states / "previous.pt")
+    with pytest.raises(DelineateError, match=r"last\.pt: is damaged.*previous\.pt: is damaged.*new run") as refused:
+        build([0.5], 4, resume=True).run()
+    assert len(str(refused.value).splitlines()) == 1
+
+
+def test_a_listed_file_that_is_no_state_is_refused(build: Build, states: Path) -> None:
+    build([0.5], 1).run()
+    torch.save({"weight": torch.zeros(1)}, states / "last.pt")
+    write_sums(states, ["last.pt"])
+    with pytest.raises(DelineateError, match=r"last\.pt: holds no state of a training"):
+        build([0.5], 2, resume=True).run()
+
+
+def test_states_of_an_earlier_version_are_found_and_moved_out_of_models(
+    build: Build, models: Path, states: Path
+) -> None:
+    unbroken = build([0.5] * 3, 3)
+    unbroken.run()
+    build([0.5] * 2, 2, save_interval=1).run()
+    for name in ("last.pt", "epoch_0001.pt", "epoch_0002.pt"):
+        (states / name).rename(models / name)
+    shutil.rmtree(states)
+    resumed = build([0.5], 3, resume=True)
+    resumed.run()
+    assert torch.equal(resumed.weights(), unbroken.weights())
+    assert sorted(p.name for p in models.iterdir()) == ["SHA256SUMS", "model.pt"]
+    assert check_sums(states) == []
+
+
+# --- one training at a time ----------------------------------------------------------------------------------
+
+
+def test_a_second_process_cannot_train_in_the_same_folder(build: Build, states: Path) -> None:
+    training = build([0.5], 1)
+    code = (
+        "import sys; from pathlib import Path; from delineate.pipelines.runs import hold_training;"
+        "hold_training(Path(sys.argv[1]))"
+    )
+    second = subprocess.run([sys.executable, "-c", code, states], capture_output=True, text=True)
+    assert "another process is training there" in second.stderr
+    training.run()
+    subprocess.run([sys.executable, "-c", code, states], check=True)
 
 
 # --- never half written --------------------------------------------------------------------------------------
@@ -156,7 +258,7 @@ def test_a_state_of_another_training_is_refused(build: Build, models: Path, chan
 @pytest.mark.parametrize("name", ["model.pt", "last.pt"])
 @pytest.mark.parametrize("error", [OSError("no space left"), KeyboardInterrupt()])
 def test_a_write_that_fails_midway_leaves_the_file_from_before(
-    build: Build, models: Path, monkeypatch: pytest.MonkeyPatch, name: str, error: BaseException
+    build: Build, models: Path, states: Path, monkeypatch: pytest.MonkeyPatch, name: str, error: BaseException
 ) -> None:
     training = build([0.2, 0.9], 2)
     save = torch.save
@@ -169,13 +271,15 @@ def test_a_write_that_fails_midway_leaves_the_file_from_before(
             raise error
         save(state, file)
 
-    monkeypatch.setattr(checkpoint.torch, "save", breaks)
+    monkeypatch.setattr(torch, "save", breaks)
     with pytest.raises(type(error)):
         training.run()
     assert len(saved) == (3 if name == "model.pt" else 4)
-    assert load(models / "last.pt")["epoch"] == 1
+    assert load(states / "last.pt")["epoch"] == 1
     assert check_sums(models) == []
-    assert sorted(p.name for p in models.iterdir()) == ["SHA256SUMS", "last.pt", "model.pt"]
+    assert check_sums(states) == []
+    assert sorted(p.name for p in models.iterdir()) == ["SHA256SUMS", "model.pt"]
+    assert sorted(p.name for p in states.iterdir()) == ["SHA256SUMS", "last.pt", "training.lock"]
 
 
 # --- early stopping ------------------------------------------------------------------------------------------
@@ -190,11 +294,11 @@ def test_training_goes_on_while_it_gets_better(build: Build) -> None:
     assert build([0.1, 0.2, 0.3, 0.4], 4, patience=1).run() == 4
 
 
-def test_a_stopped_training_that_is_resumed_stays_stopped(build: Build, models: Path) -> None:
+def test_a_stopped_training_that_is_resumed_stays_stopped(build: Build, states: Path) -> None:
     assert build([0.5, 0.4, 0.3], 9, patience=2).run() == 3
-    before = (models / "last.pt").read_bytes()
+    before = (states / "last.pt").read_bytes()
     assert build([], 9, patience=2, resume=True).run() == 3
-    assert (models / "last.pt").read_bytes() == before
+    assert (states / "last.pt").read_bytes() == before
 
 
 def test_a_resumed_training_stops_where_an_unbroken_one_would(build: Build) -> None:

@@ -9,6 +9,8 @@ import pytest
 import torch
 from tiny_training import Build
 
+from delineate.pipelines.handlers import checkpoint
+
 
 def rows(tmp_path: Path) -> list[dict[str, str]]:
     with (tmp_path / "logs/history.csv").open(newline="") as file:
@@ -97,11 +99,11 @@ def test_an_error_in_training_is_not_swallowed(build: Build, error: Exception) -
 
 
 def test_an_error_of_another_handler_is_not_swallowed(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: Any) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         raise OSError("no space left")
 
     training = build([0.5], 1)
-    monkeypatch.setattr(training.saver, "_save", fail)
+    monkeypatch.setattr(checkpoint, "save", fail)
     with pytest.raises(OSError, match="no space left"):
         training.run()
 

@@ -148,8 +148,15 @@ def test_a_good_bundle_passes(bundle: Path) -> None:
 
 def test_a_run_with_its_logs_passes(bundle: Path) -> None:
     with_weights(bundle)
-    torch.save({"network": torch.nn.Linear(2, 1).state_dict(), "epoch": 3}, bundle / "models/last.pt")
-    for name in ("logs/history.csv", "logs/log.txt", "logs/events.out.tfevents.17.host.1.0", "record.json"):
+    (bundle / "checkpoints").mkdir()
+    torch.save({"network": torch.nn.Linear(2, 1).state_dict(), "epoch": 3}, bundle / "checkpoints/last.pt")
+    for name in (
+        "checkpoints/training.lock",
+        "logs/history.csv",
+        "logs/log.txt",
+        "logs/events.out.tfevents.17.host.1.0",
+        "record.json",
+    ):
         write(bundle, name, "1")
     assert verify_bundle(bundle) == []
 
@@ -197,6 +204,7 @@ def test_a_missing_file_is_reported(bundle: Path, name: str) -> None:
         ("scripts/train.py", "1"),
         ("configs/logging.conf", "[handler_a]\nclass=eval"),
         ("models/last.pt", "no zip"),
+        ("checkpoints/last.pt", "no zip"),
     ],
 )
 def test_what_could_run_is_reported(bundle: Path, name: str, text: str) -> None:
