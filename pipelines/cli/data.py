@@ -31,7 +31,8 @@ def index(
     source: Source,
     out: Out,
     layout: Annotated[
-        str, typer.Option(help="auto, isic, busi, nerve, hc18, ph2, paired, csv, dicom or nifti.")
+        str,
+        typer.Option(help="auto, isic, busi, busbra, stu, kvasir, nerve, hc18, ph2, paired, csv, dicom or nifti."),
     ] = "auto",
     shares: Shares = SHARES,
     seed: Seed = 0,

@@ -9,14 +9,17 @@ from pathlib import Path
 
 from ...errors import InputError
 from .base import Found, Item, Layout, is_hidden
+from .busbra import BUSBRA, busbra
 from .busi import BUSI, busi
 from .dicom import DICOM, dicom, dicom_series
 from .hc18 import HC18, hc18
 from .isic import ISIC, isic
+from .kvasir import KVASIR, kvasir
 from .nerve import NERVE, nerve
 from .nifti import NIFTI, nifti
 from .paired import PAIRED, paired
 from .ph2 import PH2, ph2
+from .stu import STU, stu
 from .table import CSV, table
 
 __all__ = [
@@ -24,6 +27,7 @@ __all__ = [
     "Found",
     "Item",
     "Layout",
+    "busbra",
     "busi",
     "detect",
     "dicom",
@@ -31,16 +35,21 @@ __all__ = [
     "explain",
     "hc18",
     "isic",
+    "kvasir",
     "nerve",
     "nifti",
     "paired",
     "ph2",
+    "stu",
     "table",
 ]
 
 LAYOUTS: dict[str, Layout] = {
     "isic": ISIC,
     "busi": BUSI,
+    "busbra": BUSBRA,
+    "stu": STU,
+    "kvasir": KVASIR,
     "paired": PAIRED,
     "nerve": NERVE,
     "hc18": HC18,
@@ -49,6 +58,9 @@ LAYOUTS: dict[str, Layout] = {
     "nifti": NIFTI,
     "dicom": DICOM,
 }
+
+
+_ARE_PAIRED = {"busbra", "kvasir"}
 
 
 def detect(source: Path) -> str:
@@ -77,6 +89,8 @@ def explain(source: Path) -> tuple[str, str]:
     if not names:
         some = ", ".join(seen[:5]) + (", ..." if len(seen) > 5 else "")
         raise InputError(source, f"has no known layout (it holds {some})", f"one of these is needed: {needs}")
+    if _ARE_PAIRED & set(names) and "paired" in names:
+        names.remove("paired")  # the same folders, of which more is known
     if len(names) > 1 and "csv" not in names:
         raise InputError(source, f"has several layouts ({', '.join(names)})", "name one with --layout")
     name = "csv" if "csv" in names else names[0]

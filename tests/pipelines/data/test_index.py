@@ -353,6 +353,7 @@ def test_a_real_palette_is_refused_with_what_to_do(tmp_path: Path) -> None:
     ("name", "options"),
     [
         ("Kvasir-SEG", {}),
+        ("BUSBRA", {}),
         ("ultrasound-nerve-jpg", {}),
         ("HAM10000", {}),
         ("ISIC2017", {}),

@@ -26,7 +26,24 @@ FORMS: dict[str, list[tuple[str, ...]]] = {
         tuple(f"{above}benign/benign ({i}){end}.png" for i in (1, 2) for end in ("", "_mask", "_mask_1"))
         for above in ("", "Dataset_BUSI_with_GT/")
     ],
-    "paired": [("images/a.png", "images/b.png", "masks/a.png", "masks/b.png")],
+    "paired": [
+        ("images/a.png", "images/b.png", "masks/a.png", "masks/b.png"),
+        ("a.png", "a_mask.png", "b.png", "b_mask.png"),
+        ("train/images/a.png", "train/masks/a.png", "test/images/a.png", "test/masks/a.png"),
+        ("images/train/a.png", "masks/train/a.png", "images/val/b.png", "masks/val/b.png"),
+    ],
+    "busbra": [
+        ("Images/bus_0001-l.png", "Images/bus_0001-r.png", "Masks/mask_0001-l.png", "Masks/mask_0001-r.png"),
+        ("images/bus_0001-l.png", "images/bus_0002-s.png", "masks/bus_0001-l.png", "masks/bus_0002-s.png"),
+    ],
+    "stu": [
+        tuple(f"{above}{name}_{i}.png" for i in (1, 12) for name in ("Test_Image", "mask"))
+        for above in ("", "Hospital/")
+    ],
+    "kvasir": [
+        tuple(f"{folder}/cju{i}qkwl35piu0993l0dewe{i}2.jpg" for i in (0, 1) for folder in ("images", "masks")),
+        ("images/1.jpg", "images/2.jpg", "masks/1.jpg", "masks/2.jpg", "kavsir_bboxes.json"),
+    ],
     "nerve": [
         tuple(f"{above}{name}.tif" for name in ("1_1", "1_1_mask", "12_3", "12_3_mask")) for above in ("", "train/")
     ],
@@ -133,9 +150,12 @@ def test_what_is_neither_a_folder_nor_a_table_is_refused(tmp_path: Path, name: s
 @pytest.mark.parametrize(
     ("folder", "name", "items", "groups", "refused"),
     [
-        ("ISIC2018", "isic", 1100, 1100, 0),
+        ("ISIC2018", "isic", 1989, 1989, 0),
         ("ISIC2017", "isic", 54, 54, 0),
         ("Dataset_BUSI_with_GT", "busi", 585, 585, 0),
+        ("BUSBRA", "busbra", 478, 277, 0),
+        ("Kvasir-SEG", "kvasir", 240, 240, 1),  # a remark on patients
+        ("ultrasound-nerve-jpg", "paired", 62, 62, 0),
         ("HAM10000", "paired", 8, 8, 0),
         ("usgra-seg", "paired", 25, 25, 0),
         ("HC18", "hc18", 34, 29, 0),

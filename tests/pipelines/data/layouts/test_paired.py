@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from delineate.pipelines.data.layouts import paired
+from delineate.pipelines.data.layouts import detect, paired
+from delineate.pipelines.errors import InputError
 
 
 @pytest.mark.parametrize("mask", ["a b [1].png", "a b [1].TIF", "a b [1]_mask.bmp", "a b [1]_segmentation.png"])
@@ -54,3 +55,59 @@ def test_paired_names_other_files_and_folders_but_not_hidden_ones(
     found = paired(tmp_path)
     assert pairs(found) == [("a.png", "a.png")]
     assert set(refusals(found)) == {"notes.txt", "patient 2"}
+
+
+@pytest.mark.parametrize(
+    ("images", "masks"),
+    [
+        ("imgs", "labels"),
+        ("image", "label"),
+        ("Images", "GT"),
+        ("Original", "Ground Truth"),
+        ("images", "ground_truth"),
+        ("images", "groundtruth"),
+        ("images", "annotations"),
+        ("images", "segmentations"),
+        ("photos", "Segmentation"),
+    ],
+)
+def test_paired_knows_the_usual_folders(tmp_path: Path, images: str, masks: str, touch: Any, pairs: Any) -> None:
+    touch(tmp_path, f"{images}/a.png", f"{masks}/a.png")
+    assert detect(tmp_path) == "paired"
+    assert pairs(paired(tmp_path)) == [("a.png", "a.png")]
+
+
+def test_paired_takes_images_and_masks_side_by_side(tmp_path: Path, touch: Any, pairs: Any, refusals: Any) -> None:
+    found = paired(touch(tmp_path, "a.png", "a_mask.png", "b.png", "c_mask.png"))
+    assert pairs(found) == [("a.png", "a_mask.png")]
+    assert refusals(found) == {"b.png": "image has no mask", "c_mask.png": "mask has no image"}
+
+
+@pytest.mark.parametrize("form", ["{split}/images/{name}.png {split}/masks/{name}.png",
+                                  "images/{split}/{name}.png masks/{split}/{name}.png",
+                                  "{split}/{name}.png {split}/{name}_mask.png"])  # fmt: skip
+def test_paired_keeps_the_split_of_folders_and_tells_their_names_apart(tmp_path: Path, form: str, touch: Any) -> None:
+    splits = {"train": "training", "valid": "validation", "test": "test"}
+    for folder in splits:
+        touch(tmp_path, *form.format(split=folder, name=1).split())
+    assert detect(tmp_path) == "paired"
+    items, refused = paired(tmp_path)
+    assert {item.group: item.official for item in items} == {f"{folder}/1": split for folder, split in splits.items()}
+    assert not refused
+
+
+def test_paired_names_a_split_without_masks(tmp_path: Path, touch: Any, pairs: Any, refusals: Any) -> None:
+    found = paired(touch(tmp_path, "train/images/a.png", "train/masks/a.png", "test/b.png"))
+    assert pairs(found) == [("a.png", "a.png")]
+    assert refusals(found) == {"test": "has no masks; passed over"}
+
+
+def test_paired_refuses_several_folders_of_masks_by_name(tmp_path: Path, touch: Any) -> None:
+    touch(tmp_path, "images/a.png", "masks/a.png", "labels/a.png")
+    assert detect(tmp_path) == "paired"
+    with pytest.raises(InputError, match=r"several folders of masks \(labels/, masks/\); leave one"):
+        paired(tmp_path)
+
+
+def test_paired_does_not_mind_labels_that_are_no_pictures(tmp_path: Path, touch: Any, pairs: Any) -> None:
+    assert pairs(paired(touch(tmp_path, "images/a.png", "masks/a.png", "labels/a.txt"))) == [("a.png", "a.png")]
