@@ -11,17 +11,16 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError, features
 
 from .errors import InputError
 from .files import write_atomically
+from .filetypes import KINDS, READABLE, name_of, refuse_foreign, sniff
 
 Channels = Literal["rgb", "grey"]
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp"})  # compare in lower case
 MAX_PIXELS = 89_478_485  # 256 MiB of RGB, where Pillow starts to warn of a decompression bomb
 
-_FORMATS = ("JPEG", "PNG", "TIFF", "BMP")
 _PLAIN_MODES = frozenset({"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "YCbCr"})
 _COPY_AGAIN = "copy or download it again"
 
@@ -33,7 +32,7 @@ def read_image(path: str | Path, channels: Channels) -> NDArray[np.uint8]:
     = B stays as it is). An alpha channel is dropped where it is opaque all over.
 
     Args:
-        path: a JPEG, PNG, TIFF or BMP file with 8 bits (or 1 bit) a channel.
+        path: a JPEG, PNG, TIFF, BMP, WEBP, AVIF or HEIC file with 8 bits (or 1 bit) a channel, whatever its suffix.
         channels: what the network takes.
 
     Returns:
@@ -87,8 +86,9 @@ def open_picture(path: Path) -> Image.Image:
         InputError: it is missing, broken, too large, or has several frames.
     """
     _refuse_missing(path)
+    kind = _kind(path)
     try:
-        with Image.open(path, formats=_FORMATS) as image:
+        with Image.open(path, formats=[kind]) as image:
             _refuse_header(path, image)
             return ImageOps.exif_transpose(image)
     except InputError:
@@ -96,9 +96,52 @@ def open_picture(path: Path) -> Image.Image:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_large(path) from error
     except UnidentifiedImageError as error:
-        raise InputError(path, "is not a JPEG, PNG, TIFF or BMP image", "convert it, or remove it") from error
+        reason = f"cannot be decoded as {kind}: its header is damaged, or of a rare kind"
+        raise InputError(path, reason, f"{_COPY_AGAIN}, or save it as 8-bit PNG") from error
+    except PermissionError as error:
+        raise InputError(path, "may not be read (no permission)", "give yourself the right to read it") from error
     except Exception as error:  # Pillow: OSError, SyntaxError, ValueError, struct.error, zlib.error, ...
-        raise InputError(path, f"cannot be decoded ({error})", _COPY_AGAIN) from error
+        raise InputError(path, f"cannot be decoded ({error})", _remedy(error)) from error
+
+
+def _kind(path: Path) -> str:
+    """Pillow's name of what the file holds, once that can be read.
+
+    Raises:
+        InputError: it holds something else, or what reads it is not installed.
+    """
+    kind = sniff(path)
+    if kind == "DICOM":
+        raise InputError(path, "is a DICOM file that is named like a picture", "give it the suffix .dcm")
+    if kind not in READABLE:
+        foreign = name_of(kind)
+        reason = f"is not a {KINDS} image" + (f" but {foreign}" if foreign else "")
+        raise refuse_foreign(path) or InputError(path, reason, "convert it, or remove it")
+    if kind == "AVIF" and not ("avif" in features.modules and features.check("avif")):
+        raise InputError(path, "is an AVIF image, which this Pillow does not read", "pip install --upgrade pillow")
+    if kind == "AVIF" and _is_deep_avif(path):
+        raise _too_deep(path)
+    if kind == "HEIF":
+        try:
+            from pillow_heif import register_heif_opener
+        except ImportError as error:
+            reason = "is a HEIC image, and pillow-heif, which reads these, is not installed"
+            raise InputError(path, reason, 'pip install pillow-heif (or "delineate[heif]")') from error
+        register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
+    return kind
+
+
+def _is_deep_avif(path: Path) -> bool:
+    """Whether an AVIF file has more than 8 bits a channel, which Pillow drops (AV1 in ISO base media files, 2.3.3)."""
+    with path.open("rb") as file:
+        _, _, settings = file.read(2**16).partition(b"av1C")
+    return bool(settings[2:3] and settings[2] & 0x40)
+
+
+def _remedy(error: Exception) -> str:
+    """What to do about what Pillow says: it may be whole, and of a kind that Pillow lacks."""
+    lacking = any(word in str(error).lower() for word in ("not available", "unsupported", "not supported", "unknown"))
+    return "save it as 8-bit PNG" if lacking else _COPY_AGAIN
 
 
 def _refuse_missing(path: Path) -> None:
@@ -106,6 +149,8 @@ def _refuse_missing(path: Path) -> None:
         raise InputError(path, "is a folder, not an image", "name an image file")
     if not path.exists():
         raise InputError(path, "does not exist", "check the path")
+    if not path.is_file():
+        raise InputError(path, "is no regular file", "copy what it holds into a file")
     if path.stat().st_size == 0:
         raise InputError(path, "is empty (0 bytes)", _COPY_AGAIN)
 
@@ -117,7 +162,7 @@ def _refuse_header(path: Path, image: Image.Image) -> None:
     frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)  # MPO: a photo and its previews
     if frames > 1:
         raise InputError(path, f"has {frames} frames", "save each frame as a file of its own")
-    if not is_deep(image) and _is_cut_to_8_bits(image):
+    if not is_deep(image) and (_is_cut_to_8_bits(image) or image.info.get("bit_depth", 8) > 8):  # of HEIC
         raise _too_deep(path)
     if is_deep(image) and getattr(image, "tag_v2", {}).get(262) == 0:
         raise InputError(path, "is a 16-bit TIFF whose zero is white", "save it with zero as black")

@@ -23,7 +23,8 @@ from .dicom import (
     volume_frames,
 )
 from .errors import DelineateError, InputError
-from .images import IMAGE_SUFFIXES, Channels, read_image, size_text
+from .filetypes import IMAGE_SUFFIXES
+from .images import Channels, read_image, size_text
 from .masks import read_mask
 from .volumes.cache import cached, cached_volume
 from .volumes.channels import planes_as_channels

@@ -19,6 +19,7 @@ from .check import Checked, Progress, check_all
 from .datalist import UNLABELLED, Entry, counts, dataset_hash, in_splits, older_datalist, placed, write_datalist
 from .groups import Move, Pair, equal_pairs, join_groups, near_pairs, official_splits, place_groups, records
 from .layouts import LAYOUTS, Item, dicom_series, explain
+from .leftovers import leftovers
 from .slices import cut
 from .splits import FRACTIONS, Plan, Split
 
@@ -106,6 +107,7 @@ def index_dataset(
     layout, reason = _choose_layout(source, layout)
     slicing = slicing or (Slicing("axial") if layout == "nifti" else None)
     items, unpaired = (dicom_series if slicing and layout == "dicom" else LAYOUTS[layout].read)(source)
+    unpaired += leftovers(source, layout, items, unpaired)
     items, uncut = cut(_of_classes(items, classes), slicing, drop_empty, labels)
     if labels:
         items = [_with_values(item, labels) for item in items]

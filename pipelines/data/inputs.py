@@ -15,15 +15,17 @@ from typing import Any, NamedTuple
 
 from ..dicom import Series, find_series, is_dicom, read_header
 from ..errors import InputError
-from ..images import IMAGE_SUFFIXES
+from ..filetypes import IMAGE_SUFFIXES, is_picture, refuse_foreign
 from ..sources import kind_of, open_volume, series_at
 from ..volumes.formats import VOLUME_SUFFIXES, read_grid, volume_suffix
 from ..volumes.planes import plane_count
 from ..volumes.slicing import Axis, Slicing
+from .layouts.base import is_hidden
 
 logger = logging.getLogger(__name__)
 OnError = Callable[[InputError], None]
 Names = Mapping[Path, Path]
+_Expanded = tuple[list[tuple[Path, Path]], list[InputError]]
 
 
 class _Output(NamedTuple):
@@ -42,9 +44,10 @@ def find_images(
 ) -> list[dict[str, Any]]:
     """Images in files, folders (of any depth) and globs, in the order given, each once.
 
-    Pictures, volumes and DICOM files are found, DICOM by content, whatever the names. With an axis to cut along, the
-    files of a DICOM series are one volume. With several modalities, ``X_0000.nii.gz``, ``X_0001.nii.gz`` (nnU-Net's
-    names) are those of X.
+    Pictures, volumes and DICOM files are found, DICOM and pictures of unknown suffix by content. Files that hold images
+    in another form (GIF, film, archive, ...) are refused; what is no image at all is passed over. With an axis to cut
+    along, the files of a DICOM series are one volume. With several modalities, ``X_0000.nii.gz``, ``X_0001.nii.gz``
+    (nnU-Net's names) are those of X.
 
     Args:
         source: one or several files, folders, globs.
@@ -61,8 +64,10 @@ def find_images(
     slicing = Slicing.of(slicing)
     found: dict[Path, tuple[Path, Path]] = {}
     for one in [source] if isinstance(source, str | Path) else source:
-        pairs = _expand(one)
-        if not pairs:
+        pairs, refused = _expand(one)
+        for error in refused:
+            on_error(error)
+        if not pairs and not refused:
             kinds = ", ".join([*sorted(IMAGE_SUFFIXES), *VOLUME_SUFFIXES])
             on_error(InputError(one, "no image found", f"name image files ({kinds}, DICOM) or a folder"))
         for path, name in pairs:
@@ -72,25 +77,32 @@ def find_images(
     return [{"name": name} | item for output, name in zip(outputs, names, strict=True) for item in output.items]
 
 
-def _expand(source: str | Path) -> list[tuple[Path, Path]]:
-    """Paths and the relative names of their outputs."""
+def _expand(source: str | Path) -> _Expanded:
+    """Paths and the relative names of their outputs; what is refused."""
     if not str(source):
-        return []  # Path("") would be the whole working folder
+        return [], []  # Path("") would be the whole working folder
     path = Path(source)
     if path.is_dir():
-        files = [(file, file.relative_to(path)) for file in sorted(path.rglob("*")) if file.is_file()]
-        return [(file, name) for file, name in files if not _is_hidden(name) and _is_image(file)]
+        return _expand_folder(path)
     if path.exists() or not glob.has_magic(str(source)):
-        return [(path, Path(path.name))]  # a missing file is refused, by name, when it is read
-    return [pair for match in sorted(glob.glob(str(source), recursive=True)) for pair in _expand(match)]
+        return [(path, Path(path.name))], []  # a missing file is refused, by name, when it is read
+    matches = [_expand(match) for match in sorted(glob.glob(str(source), recursive=True))]
+    return [pair for pairs, _ in matches for pair in pairs], [error for _, refused in matches for error in refused]
 
 
-def _is_hidden(name: Path) -> bool:
-    return any(part.startswith(".") for part in name.parts)
-
-
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES or volume_suffix(path) is not None or is_dicom(path)
+def _expand_folder(folder: Path) -> _Expanded:
+    """Of the files that are not hidden those that are images, and refusals of those that hold images unread."""
+    pairs: list[tuple[Path, Path]] = []
+    refused: list[InputError] = []
+    for file in sorted(folder.rglob("*")):
+        name = file.relative_to(folder)
+        if file.is_dir() or any(map(is_hidden, map(Path, name.parts))):
+            continue
+        if file.is_file() and (volume_suffix(file) or is_dicom(file) or is_picture(file)):
+            pairs.append((file, name))
+        elif error := refuse_foreign(file):
+            refused.append(error)
+    return pairs, refused
 
 
 def _outputs(names: Names, slicing: Slicing, on_error: OnError) -> list[_Output]:

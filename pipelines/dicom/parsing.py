@@ -36,6 +36,7 @@ from pydicom.uid import (
 )
 
 from ..errors import InputError
+from ..filetypes import READABLE, name_of, sniff_bytes
 
 COPY_AGAIN = "copy or export it again"
 MAX_BYTES = 2**31
@@ -84,7 +85,8 @@ def is_dicom(path: str | Path) -> bool:
             start = file.read(132)
     except (OSError, ValueError):
         return False
-    return start[128:] == b"DICM" or path.suffix.lower() == ".dcm" or _begins_data_set(start)
+    named = path.suffix.lower() == ".dcm" and sniff_bytes(start) not in READABLE
+    return start[128:] == b"DICM" or named or _begins_data_set(start)
 
 
 def parse(path: Path, pixels: bool) -> tuple[Dataset, int]:
@@ -211,7 +213,9 @@ def _transfer_syntax(path: Path, file: BinaryIO) -> UID:
     else:
         file.seek(0)
     if not _begins_data_set(start):
-        raise InputError(path, "is no DICOM file (no DICM prefix, no data set)", "name a DICOM file, or remove it")
+        found = name_of(sniff_bytes(start))
+        reason = f"is no DICOM file ({f'it holds {found}' if found else 'no DICM prefix, no data set'})"
+        raise InputError(path, reason, "name a DICOM file, or remove it")
     return ExplicitVRLittleEndian if start[4:6].isalpha() else ImplicitVRLittleEndian
 
 

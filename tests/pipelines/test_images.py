@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import struct
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, features
 
 from delineate.pipelines import images
 from delineate.pipelines.errors import InputError
@@ -221,6 +222,137 @@ def test_a_damaged_file_is_read_or_refused_and_never_anything_else(tmp_path: Pat
     (tmp_path / "a").write_bytes(content[: damage.draw(st.integers(1, len(content)))])
     with suppress(InputError):  # anything else fails the test
         assert read_image(tmp_path / "a", "rgb").shape[2] == 3
+
+
+# kinds
+
+
+def test_webp_is_read_and_a_moving_one_refused(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.webp", COLOUR, lossless=True)
+    np.testing.assert_array_equal(read_image(path, "rgb"), COLOUR)
+    frames = [Image.fromarray(np.roll(COLOUR, shift, axis=0)) for shift in range(3)]
+    save(tmp_path / "b.webp", frames[0], save_all=True, append_images=frames[1:])
+    with pytest.raises(InputError, match="has 3 frames; save each frame as a file of its own"):
+        read_image(tmp_path / "b.webp", "rgb")
+
+
+needs_avif = pytest.mark.skipif(
+    not ("avif" in features.modules and features.check("avif")), reason="needs a Pillow with AVIF"
+)
+BIG = np.kron(RNG.integers(0, 256, (2, 3, 3), dtype=np.uint8), np.ones((32, 32, 1), np.uint8))
+
+
+@needs_avif
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_avif_is_turned_as_a_viewer_turns_it(tmp_path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = save(tmp_path / "a.avif", BIG, exif=exif, quality=100, subsampling="4:4:4")
+    np.testing.assert_allclose(read_image(path, "rgb").astype(int), orient(BIG, orientation), atol=6)
+
+
+@needs_avif
+def test_avif_of_more_than_8_bits_is_refused(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.avif", BIG)
+    content = bytearray(path.read_bytes())
+    content[content.index(b"av1C") + 6] |= 0x40
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="more than 8 bits a channel"):
+        read_image(path, "rgb")
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_heic_is_turned_as_a_viewer_turns_it(tmp_path: Path, orientation: int) -> None:
+    pytest.importorskip("pillow_heif").register_heif_opener()
+    picture = Image.fromarray(BIG)
+    picture.getexif()[0x0112] = orientation  # cameras write the orientation twice, in EXIF and as boxes of the file
+    path = save(tmp_path / "a.heic", picture, quality=-1, chroma=444)
+    np.testing.assert_allclose(read_image(path, "rgb").astype(int), orient(BIG, orientation), atol=6)
+
+
+def test_heic_with_more_bits_frames_or_transparency_is_refused(tmp_path: Path) -> None:
+    heif = pytest.importorskip("pillow_heif")
+    heif.register_heif_opener()
+    deep = np.zeros((64, 96, 3), np.uint16)
+    heif.from_bytes(mode="RGB;16", size=(96, 64), data=deep.tobytes()).save(tmp_path / "deep.heic")
+    save(tmp_path / "two.heic", Image.fromarray(BIG), save_all=True, append_images=[Image.fromarray(BIG)])
+    save(tmp_path / "clear.heic", with_alpha(BIG, 9))
+    for name, reason in (("deep", "more than 8 bits"), ("two", "has 2 frames"), ("clear", "transparent pixels")):
+        with pytest.raises(InputError, match=reason):
+            read_image(tmp_path / f"{name}.heic", "rgb")
+
+
+def test_heic_without_what_reads_it_is_refused_with_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(InputError, match=r"is a HEIC image, and pillow-heif, .* pip install pillow-heif"):
+        read_image(tmp_path / "a.heic", "rgb")
+
+
+@pytest.mark.parametrize("kind", ["HEIF", "AVIF", "WEBP"])
+@pytest.mark.parametrize("share", [0.2, 0.6, 0.95])
+def test_other_kinds_are_refused_where_they_are_cut(tmp_path: Path, kind: str, share: float) -> None:
+    if kind == "HEIF":
+        pytest.importorskip("pillow_heif").register_heif_opener()
+    if kind == "AVIF" and not ("avif" in features.modules and features.check("avif")):
+        pytest.skip("needs a Pillow with AVIF")
+    path = save(tmp_path / "a", RNG.integers(0, 256, (64, 96, 3), dtype=np.uint8), format=kind)
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    with pytest.raises(InputError, match="cannot be decoded"):
+        read_image(path, "rgb")
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "BMP", "WEBP"])
+def test_a_picture_is_read_by_its_content_whatever_its_suffix(tmp_path: Path, kind: str) -> None:
+    path = save(tmp_path / ("a.jpg" if kind != "JPEG" else "a.png"), np.full((16, 24, 3), 128, np.uint8), format=kind)
+    np.testing.assert_array_equal(read_image(path, "rgb"), np.full((16, 24, 3), 128))
+
+
+def test_a_gif_a_film_and_dicom_named_like_a_picture_are_called_what_they_are(tmp_path: Path) -> None:
+    save(tmp_path / "gif.png", GREY, format="GIF")
+    (tmp_path / "film.jpg").write_bytes(b"\0\0\0\x20ftypisom")
+    (tmp_path / "scan.jpg").write_bytes(b"\0" * 128 + b"DICM")
+    for name, reason in (("gif.png", "but GIF"), ("film.jpg", "but a film"), ("scan.jpg", "is a DICOM file")):
+        with pytest.raises(InputError, match=reason):
+            read_image(tmp_path / name, "rgb")
+
+
+def test_a_kind_of_tiff_that_is_not_read_is_not_called_damaged_alone(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.tif", COLOUR)
+    content = path.read_bytes()
+    entry = content.index(struct.pack("<HHI", 258, 3, 3))  # bits a sample
+    (place,) = struct.unpack_from("<I", content, entry + 8)
+    path.write_bytes(content[:place] + struct.pack("<HHH", 5, 5, 5) + content[place + 6 :])
+    with pytest.raises(InputError, match=r"of a rare kind; .* or save it as 8-bit PNG"):
+        read_image(path, "rgb")
+
+
+@pytest.mark.parametrize("kind", ["WEBP", "TIFF"])
+def test_bombs_of_other_kinds_are_refused_before_they_are_decoded(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = save(tmp_path / "a", COLOUR, format=kind)
+    monkeypatch.setattr(images, "MAX_PIXELS", COLOUR[..., 0].size - 1)
+    monkeypatch.setattr(Image.Image, "load", pytest.fail)
+    with pytest.raises(InputError, match="million pixels"):
+        read_image(path, "rgb")
+
+
+def test_a_flipped_bit_of_a_png_is_refused_by_its_checksum(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png", COLOUR)
+    content = bytearray(path.read_bytes())
+    content[content.index(b"IDAT") + 12] ^= 16
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="cannot be decoded"):
+        read_image(path, "rgb")
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.raises(InputError, match="is no regular file"):
+        read_image(tmp_path / "a.png", "rgb")
 
 
 def test_reading_an_image_needs_neither_torch_nor_monai() -> None:

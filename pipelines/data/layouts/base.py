@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...errors import InputError
-from ...images import IMAGE_SUFFIXES
+from ...filetypes import IMAGE_SUFFIXES, refuse_foreign
 from ..splits import Split
 
 
@@ -125,4 +125,5 @@ def _not_an_image(entry: Path) -> InputError:
     if entry.is_dir():
         return InputError(entry, "is a folder in a folder of images; not searched", "move its files up, or remove it")
     kinds = ", ".join(sorted(IMAGE_SUFFIXES))
-    return InputError(entry, f"is not an image (needed is {kinds})", "convert it, or remove it")
+    other = InputError(entry, f"is not an image (needed is {kinds})", "convert it, or remove it")
+    return refuse_foreign(entry) or other

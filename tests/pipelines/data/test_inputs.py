@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import tempfile
 from pathlib import Path
 
@@ -10,9 +11,11 @@ import pytest
 from dicom_files import write_image, write_series
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from delineate.pipelines.data.inputs import find_images
 from delineate.pipelines.errors import DelineateError, InputError, SkippedError
+from delineate.pipelines.sources import read_pixels
 from delineate.pipelines.volumes.slicing import Axis, Slicing
 
 
@@ -47,6 +50,31 @@ def test_a_folder_is_searched_to_any_depth_in_order(tmp_path: Path) -> None:
 def test_what_is_no_image_or_hidden_is_passed_over_in_a_folder(tmp_path: Path) -> None:
     touch(tmp_path, "a.png", "notes.txt", ".hidden.png", ".cache/b.png", "b.png.part")
     assert names(tmp_path) == ["a"]
+
+
+def test_files_that_hold_images_in_another_form_are_refused_by_name(tmp_path: Path) -> None:
+    touch(tmp_path, "a.png", "b.gif", "sub/c.mp4", "d.zip", "notes.txt", "Thumbs.db", ".d.gif")
+    found, errors = refused(tmp_path)
+    assert [item["name"] for item in found] == ["a"]
+    assert [error.partition(":")[0] for error in errors] == [
+        str(tmp_path / name) for name in ("b.gif", "d.zip", "sub/c.mp4")
+    ]
+
+
+@pytest.mark.parametrize("name", ["photo", "photo.dat", "photo.dcm", "photo.jpe", "photo.JFIF", "photo.webp"])
+def test_a_picture_is_found_whatever_its_name(tmp_path: Path, name: str) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / name, "WEBP" if name.endswith("webp") else "JPEG")
+    (item,) = find_images(tmp_path, pytest.fail)
+    assert item["image"] == str(tmp_path / name)
+    assert read_pixels(item).shape == (8, 8, 3)
+
+
+def test_a_pipe_in_a_folder_is_named_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(touch(tmp_path, "a.png") / "pipe.png")
+    os.mkfifo(tmp_path / "pipe")
+    found, errors = refused(tmp_path)
+    assert [item["name"] for item in found] == ["a"]
+    assert ["is no regular file" in error for error in errors] == [True]
 
 
 def test_a_folder_called_like_an_image_is_no_image(tmp_path: Path) -> None:
@@ -92,14 +120,14 @@ def test_a_source_without_images_is_refused_and_the_rest_goes_on(tmp_path: Path,
     found, errors = refused(f"{tmp_path}/empty/{source}", tmp_path / "a.png")
     assert [item["name"] for item in found] == ["a"]
     assert len(errors) == 1
-    assert "no image found; name image files (.bmp, .jpeg, " in errors[0]
+    assert "no image found; name image files (.avif, .bmp, " in errors[0]
 
 
 def test_what_is_refused_is_logged_unless_told_otherwise(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.ERROR, "delineate"):
         assert find_images(tmp_path) == []
     (message,) = caplog.messages
-    assert message.startswith(f"{tmp_path}: no image found; name image files (.bmp, .jpeg, ")
+    assert message.startswith(f"{tmp_path}: no image found; name image files (.avif, .bmp, ")
 
 
 def test_images_of_one_stem_keep_their_suffix(tmp_path: Path) -> None:
