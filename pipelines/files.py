@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
+from .errors import InputError
+
 if sys.platform != "win32":
     import fcntl
 
@@ -118,3 +120,19 @@ def _lock(descriptor: int) -> None:
     if sys.platform == "win32":
         raise OSError("no flock on this system")
     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def refuse_irregular(path: Path) -> None:
+    """Refuse what can't be read as a file: to open a FIFO is to wait for ever.
+
+    Raises:
+        InputError: the path is missing, a folder, a FIFO, socket or device, or the file is empty.
+    """
+    if path.is_dir():
+        raise InputError(path, "is a folder, not an image", "name a file in it")
+    if not path.exists():
+        raise InputError(path, "does not exist", "check the path")
+    if not path.is_file():
+        raise InputError(path, "is no regular file", "copy what it holds into a file")
+    if path.stat().st_size == 0:
+        raise InputError(path, "is empty (0 bytes)", "copy or download it again")

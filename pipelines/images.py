@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError, features
 
 from .errors import InputError
-from .files import write_atomically
+from .files import refuse_irregular, write_atomically
 from .filetypes import KINDS, READABLE, name_of, refuse_foreign, sniff
 
 Channels = Literal["rgb", "grey"]
@@ -85,7 +85,7 @@ def open_picture(path: Path) -> Image.Image:
     Raises:
         InputError: it is missing, broken, too large, or has several frames.
     """
-    _refuse_missing(path)
+    refuse_irregular(path)
     kind = _kind(path)
     try:
         with Image.open(path, formats=[kind]) as image:
@@ -142,17 +142,6 @@ def _remedy(error: Exception) -> str:
     """What to do about what Pillow says: it may be whole, and of a kind that Pillow lacks."""
     lacking = any(word in str(error).lower() for word in ("not available", "unsupported", "not supported", "unknown"))
     return "save it as 8-bit PNG" if lacking else _COPY_AGAIN
-
-
-def _refuse_missing(path: Path) -> None:
-    if path.is_dir():
-        raise InputError(path, "is a folder, not an image", "name an image file")
-    if not path.exists():
-        raise InputError(path, "does not exist", "check the path")
-    if not path.is_file():
-        raise InputError(path, "is no regular file", "copy what it holds into a file")
-    if path.stat().st_size == 0:
-        raise InputError(path, "is empty (0 bytes)", _COPY_AGAIN)
 
 
 def _refuse_header(path: Path, image: Image.Image) -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+
 from ..errors import DelineateError, InputError
+from ..files import refuse_irregular
 from .grids import Grid
 from .planes import Affine, orientation
 from .volume import Volume
 
+logger = logging.getLogger(__name__)
 VOLUME_SUFFIXES = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".nhdr")
 """Compare in lower case, as `volume_suffix` does."""
 
@@ -36,8 +41,9 @@ def read_grid(path: str | Path) -> Grid:
     from .nifti import read_nifti_grid
 
     path = Path(path)
+    is_nifti = _is_nifti(path)
     with refusing(path):
-        grid = read_nifti_grid(path) if _is_nifti(path) else read_itk_grid(path)
+        grid = read_nifti_grid(path) if is_nifti else read_itk_grid(path)
         _refuse_affine(path, grid.affine)
     return grid
 
@@ -56,16 +62,19 @@ def read_volume(path: str | Path) -> Volume:
         path: a file with one of `VOLUME_SUFFIXES`.
 
     Raises:
-        InputError: the file is missing, broken, too large (`grids.MAX_VALUES`), names data outside its folder, has
-            complex numbers, more than four axes, or an affine whose axes are not clear.
+        InputError: the file is missing, broken (its checksum is wrong, or it holds less or more than its header
+            declares), too large (see `grids`), names data outside its folder, has complex numbers, more than four axes,
+            no finite value, or an affine whose axes are not clear.
     """
     from .itk import read_itk
     from .nifti import read_nifti
 
     path = Path(path)
+    is_nifti = _is_nifti(path)
     with refusing(path):
-        volume = read_nifti(path) if _is_nifti(path) else read_itk(path)
+        volume = read_nifti(path) if is_nifti else read_itk(path)
         _refuse_affine(path, volume.affine)
+        _tell_not_finite(volume)
     return volume
 
 
@@ -80,14 +89,11 @@ def _is_nifti(path: Path) -> bool:
 def refusing(path: Path) -> Iterator[None]:
     """Whatever the libraries raise about a file becomes an `InputError`."""
     try:
-        if path.is_file() and not path.stat().st_size:
-            raise InputError(path, "is empty (0 bytes)", "copy or download it again")
+        refuse_irregular(path)
         yield
     except InputError:
         raise
-    except FileNotFoundError as error:
-        raise InputError(path, "does not exist", "check the path") from error
-    except Exception as error:  # nibabel, gzip, zlib, SimpleITK: OSError, EOFError, ValueError, RuntimeError, ...
+    except Exception as error:  # nibabel, gzip, zlib: OSError, EOFError, ValueError, RuntimeError, ...
         reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
         raise InputError(path, f"cannot be read ({reason})", "copy or download it again") from error
 
@@ -97,3 +103,15 @@ def _refuse_affine(path: Path, affine: Affine) -> None:
         orientation(affine)
     except DelineateError as error:
         raise InputError(path, str(error), "correct it, or resample along the patient's axes") from error
+
+
+def _tell_not_finite(volume: Volume) -> None:
+    voxels = volume.voxels
+    if voxels.dtype.kind != "f":
+        return
+    finite = sum(int(np.isfinite(voxels[:, :, index]).sum()) for index in range(voxels.shape[2]))
+    if not finite:
+        raise InputError(volume.source, "has no finite value", "save it anew from its source")
+    if finite < voxels.size:
+        others = f"{voxels.size - finite} of its {voxels.size} values are no finite numbers"
+        logger.warning(f"{volume.source}: {others}; NaN is shown black")

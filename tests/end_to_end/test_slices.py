@@ -86,7 +86,7 @@ def test_what_cannot_be_read_is_named_once_and_the_rest_goes_on(segmented: Done)
     assert segmented.returncode == 1
     assert "2 segmented, 1 refused" in segmented.stdout
     (line,) = [line for line in segmented.stderr.splitlines() if "refused" in line]
-    assert line.startswith(f"refused: {BROKEN}: cannot be read")
+    assert line.startswith(f"refused: {BROKEN}: is cut off or damaged")
     assert "Traceback" not in segmented.stderr
 
 
@@ -98,7 +98,7 @@ def test_each_volume_is_told_with_its_extent(place: Place, segmented: Done) -> N
 def test_stock_monai_writes_the_same_masks(place: Place, segmented: Done) -> None:
     line = printed_line(segmented).replace("--output_dir masks", "--output_dir stock")
     said = succeeded(call("sh", "-c", line, cwd=place.folder))
-    assert (said.stdout + said.stderr).count(f"{BROKEN}: cannot be read") == 1
+    assert (said.stdout + said.stderr).count(f"{BROKEN}: is cut off or damaged") == 1
     ours, stocks = (
         {file.name: file.read_bytes() for file in (place.folder / name).iterdir()} for name in ("masks", "stock")
     )

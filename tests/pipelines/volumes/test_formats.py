@@ -231,7 +231,7 @@ def test_files_that_are_no_volumes_are_refused(
 def test_missing_files_and_folders_are_refused(tmp_path: Path, suffix: str) -> None:
     refused(tmp_path / f"a{suffix}", "does not exist")
     (tmp_path / f"b{suffix}").mkdir()
-    refused(tmp_path / f"b{suffix}", "cannot be read")
+    refused(tmp_path / f"b{suffix}", "is a folder")
 
 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".mha", ".nrrd"])
@@ -277,12 +277,11 @@ def test_sizes_that_are_not_positive_are_refused(tmp_path: Path, side: int) -> N
     refused(header_changed(save_nifti(tmp_path / "a.nii", VOXELS), 42, "<h", side), f"has {side}x4x5 voxels")
 
 
-def test_a_bomb_is_not_inflated_beyond_its_declared_size(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_bomb_is_refused_and_not_inflated_beyond_its_declared_size(tmp_path: Path) -> None:
     path = save_nifti(tmp_path / "a.nii.gz", VOXELS)
     bomb = gzip.decompress(path.read_bytes()) + bytes(50_000_000)
     path.write_bytes(gzip.compress(bomb, 1))
-    np.testing.assert_array_equal(read_volume(path).voxels, VOXELS)
-    assert "holds more data than its header declares" in caplog.text
+    refused(path, "holds more than the 120 bytes", by_header=False)
 
 
 @pytest.mark.parametrize("offset", [0, 100, 2e9, np.nan, -1])

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -21,6 +21,7 @@ def label(voxels: np.ndarray) -> Volume:
 volumes = arrays(st.sampled_from([np.uint8, np.int16, np.int64, np.float32]), (2, 3, 2), elements=st.integers(0, 4))
 
 
+@settings(deadline=None)
 @given(volumes, st.sets(st.integers(0, 5)))
 def test_foreground_are_the_chosen_values(voxels: np.ndarray, values: set[int]) -> None:
     mask = label_plane(label(voxels), "axial", 1, values)
@@ -29,6 +30,7 @@ def test_foreground_are_the_chosen_values(voxels: np.ndarray, values: set[int]) 
     assert mask.tolist() == [[int(value in values) for value in row] for row in plane]
 
 
+@settings(deadline=None)
 @given(volumes)
 def test_without_choice_all_but_0_is_foreground(voxels: np.ndarray) -> None:
     np.testing.assert_array_equal(
@@ -36,6 +38,7 @@ def test_without_choice_all_but_0_is_foreground(voxels: np.ndarray) -> None:
     )
 
 
+@settings(deadline=None)
 @given(volumes)
 def test_binary_channels_are_the_same_as_values(voxels: np.ndarray) -> None:
     channels = np.stack([voxels == value for value in (1, 2, 3, 4)], axis=-1).astype(np.float32)
