@@ -16,6 +16,7 @@ from .parsing import COPY_AGAIN, MAX_BYTES, SYNTAXES, parse, printable, refusing
 GREY = frozenset({"MONOCHROME1", "MONOCHROME2"})
 COLOUR = frozenset({"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"})
 PALETTE = "PALETTE COLOR"
+_LEAST_FRAME = 8  # bytes that a packed frame takes: the head of its item
 _CONVERT = "convert it to 8-bit grey or RGB"
 
 
@@ -96,7 +97,7 @@ def declared(path: Path, dataset: Dataset) -> Declared:
 def refuse_missing_pixels(path: Path, dataset: Dataset, header: Declared, there: int) -> None:
     """Raise where fewer bytes are ``there`` than the header declares."""
     native = not SYNTAXES[dataset.file_meta.TransferSyntaxUID]
-    needed = get_expected_length(dataset) if native else 1
+    needed = get_expected_length(dataset) if native else _LEAST_FRAME * header.frames
     if there < needed:
         sizes = f"{header.frames} x {header.rows} x {header.columns} x {header.samples} values"
         reason = f"has {there} bytes of pixel data where {sizes} take {needed}" if there else "has no pixel data"

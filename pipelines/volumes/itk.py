@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 """From LPS+ to RAS+, and back."""
 
-_SIMPLEITK = Child(Path(__file__).with_name("itk_apart.py"), patience=30.0, memory=2**31)
+_SIMPLEITK = Child(Path(__file__).with_name("itk_apart.py"), memory=2**31)
 
 
 def read_itk_grid(path: Path) -> Grid:

@@ -96,10 +96,11 @@ def resolve(window: Window | Percentiles | None, values: NDArray[Any], asked: Wi
     if isinstance(window, Window):
         return window
     low, high = window or OUTER
-    finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
+    is_copy = values.dtype.kind == "f"
+    finite = values[np.isfinite(values)] if is_copy else values
     if not finite.size:
         return Window(0.0, 0.0)
-    black, white = np.percentile(finite, [low, high])
+    black, white = np.percentile(finite, [low, high], overwrite_input=is_copy)
     black, white = (black, white) if black < white else (finite.min(), finite.max())
     return Window(float(black), float(white))
 
