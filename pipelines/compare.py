@@ -70,7 +70,7 @@ def finished(run: Path) -> Row | None:
     return row
 
 
-def measure(run: Path, network: str) -> Row:
+def measure(run: Path, network: str, trust: bool = False) -> Row:
     """Write and return the row of a run that was trained and evaluated into its folder ``evaluation``."""
     import torch
 
@@ -80,7 +80,7 @@ def measure(run: Path, network: str) -> Row:
     metrics = json.loads((run / "evaluation" / "metrics.json").read_text(encoding="utf-8"))
     with (run / "logs" / "history.csv").open(encoding="utf-8", newline="") as file:
         epochs = list(csv.DictReader(file))
-    segmenter = Segmenter(run)
+    segmenter = Segmenter(run, trust=trust)
     (height, width), channels = config["image_size"], config["in_channels"]
     image = torch.rand(1, channels, height, width, device=segmenter.device)
     cuda = segmenter.device.type == "cuda"

@@ -45,6 +45,11 @@ class UnknownNameError(DelineateError):
         super().__init__(f"no {kind} is called {name!r}; {hint + '? ' if hint else ''}there are: {', '.join(known)}")
 
 
+def printable(text: object) -> str:
+    """`text` with line breaks, escape sequences, bidi controls and the like written out: it cannot forge a line."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
+
 def closest(name: str, known: Iterable[str]) -> str:
     """``"did you mean 'x'"`` for the known name closest to ``name``, or an empty string."""
     close = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.5)

@@ -50,15 +50,20 @@ def begin_run(source: Path, run: Path, values: dict[str, Any], overlays: list[Pa
             entry.replace(run / entry.name)  # configs/ last: with it, it is a run
 
 
+def refuse_unbegun(run: Path) -> None:
+    """Raise ``DelineateError`` when ``run`` holds no run that could be resumed."""
+    if not (run / "configs" / "train.yaml").is_file():
+        raise DelineateError(f"{run} holds no run to go on with; leave out --resume to begin one")
+
+
 def check_resumable(run: Path, values: dict[str, Any], overlays: list[Path]) -> None:
     """Refuse to resume what was never begun, or with other settings than it was begun with.
 
     Raises:
         DelineateError: in both cases.
     """
+    refuse_unbegun(run)
     configs = run / "configs"
-    if not (configs / "train.yaml").is_file():
-        raise DelineateError(f"{run} holds no run to go on with; leave out --resume to begin one")
     with TemporaryDirectory() as draft:
         shutil.copytree(configs, Path(draft) / "configs")
         change_bundle(Path(draft), values, overlays)

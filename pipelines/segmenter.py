@@ -11,10 +11,10 @@ import torch
 from monai.bundle import ConfigParser
 from monai.data import DataLoader
 
-from .bundles import find_bundle
 from .data.datasets import StreamDataset
 from .data.inputs import find_images
 from .errors import DelineateError, InputError
+from .gate import admit
 from .outputs import Assembler, Segmentation
 
 logger = logging.getLogger(__name__)
@@ -25,10 +25,12 @@ class Segmenter:
 
     Args:
         bundle: folder of a bundle or run, or the name of a shipped bundle.
+        trust: use the bundle although verification has findings; it may then run any code.
         settings: ids of ``inference.yaml`` and their values, e.g. ``threshold=0.3``, ``device="cpu"``.
 
     Raises:
         UnknownNameError: when there is no such bundle.
+        UnverifiedError: when it is no part of the package, and verification has findings.
         DelineateError: when it has no weights, or they do not fit.
 
     Example::
@@ -37,8 +39,9 @@ class Segmenter:
             print(result.source, result.mask.sum(), "pixels")
     """
 
-    def __init__(self, bundle: str | Path, **settings: Any) -> None:
-        self.bundle = find_bundle(bundle)
+    def __init__(self, bundle: str | Path, *, trust: bool = False, **settings: Any) -> None:
+        self.admission = admit(bundle, trust)
+        self.bundle = self.admission.folder
         parser = ConfigParser()
         parser.read_config(str(self.bundle / "configs" / "inference.yaml"))
         parser.read_meta(str(self.bundle / "configs" / "metadata.json"))

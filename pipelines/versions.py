@@ -55,5 +55,8 @@ def data_hash(dataset_dir: str | Path) -> str:
 
 
 def provenance(dataset_dir: str | Path) -> dict[str, Any]:
-    """Versions, commit and data hash, as records and scores carry them."""
-    return {"versions": versions(), "commit": commit(), "data_hash": data_hash(dataset_dir)}
+    """Versions, commit, data hash and the bundle that runs, as records and scores carry them."""
+    from .gate import bundle_in_use
+
+    found = {"versions": versions(), "commit": commit(), "data_hash": data_hash(dataset_dir)}
+    return {**found, "bundle": bundle_in_use()}

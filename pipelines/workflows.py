@@ -8,9 +8,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypedDict
 
-from .bundles import find_bundle, part
+from .bundles import part
 from .errors import DelineateError, plain_errors
-from .runs import begin_run, check_resumable, settings_of_data
+from .gate import Admission, admit, in_use
+from .runs import begin_run, check_resumable, refuse_unbegun, settings_of_data
 
 Announce = Callable[[str, Mapping[str, object]], None]
 
@@ -45,6 +46,7 @@ def train(
     fold: int | None = None,
     allow_leaks: bool = False,
     resume: bool = False,
+    trust: bool = False,
     announce: Announce | None = None,
 ) -> Path:
     """Train a bundle in a copy of it.
@@ -59,26 +61,32 @@ def train(
         fold: of a data set with folds, the one to validate on.
         allow_leaks: train although the splits leak; the run's record says so.
         resume: go on with a run that was broken off.
+        trust: use the bundle, and the run that is resumed, although verification has findings; the record says so.
         announce: called with the workflow's file and its arguments before it starts.
 
     Returns:
         the run's folder, which is a bundle, too.
 
     Raises:
+        UnverifiedError: the bundle is no part of the package, and verification has findings.
         DelineateError: what is asked for cannot be trained; the message says what to do.
     """
-    source, data = find_bundle(bundle), Path(data)
+    admission, data = admit(bundle, trust), Path(data)
+    source = admission.folder
     run = Path(out) if out is not None else Path("runs") / source.resolve().name
     values = training_settings(source, data, settings, fold, allow_leaks)
     if not resume:
         refuse_leaks(data, values)  # before anything is made
     overlays = [part(kind, name) for kind, name in (("networks", network), ("losses", loss)) if name]
     if resume:
+        refuse_unbegun(run)
+        admission = admit(run, trust)
         check_resumable(run, values, overlays)
     else:
         begin_run(source, run, values, overlays)
     arguments: dict[str, object] = {"bundle_root": str(run), "dataset_dir": str(data)}
-    run_workflow(run / "configs" / "train.yaml", arguments | ({"resume": True} if resume else {}), announce)
+    arguments |= {"resume": True} if resume else {}
+    run_workflow(admission, run / "configs" / "train.yaml", arguments, announce)
     return run
 
 
@@ -111,6 +119,7 @@ def evaluate(
     out: str | Path | None = None,
     *,
     split: str = "test",
+    trust: bool = False,
     announce: Announce | None = None,
 ) -> Scores:
     """Score a run or bundle per image, on each image's own grid.
@@ -120,28 +129,33 @@ def evaluate(
         data: folder with ``datalist.json``.
         out: where ``metrics.json`` and ``per_image.csv`` go; nothing is written where ``None``.
         split: ``training``, ``validation`` or ``test``.
+        trust: use it although verification has findings; ``metrics.json`` says so.
         announce: called with the workflow's file and its arguments before it starts.
 
     Returns:
         the means with their intervals, the number of images, and which were refused.
 
     Raises:
+        UnverifiedError: it is no part of the package, and verification has findings.
         DelineateError: nothing can be scored; the message says what to do.
     """
-    root = find_bundle(run)
+    admission = admit(run, trust)
+    root = admission.folder
     with TemporaryDirectory() as temporary:
         folder = Path(out) if out is not None else Path(temporary)
         arguments = {"bundle_root": str(root), "dataset_dir": str(data), "split": split, "output_dir": str(folder)}
-        run_workflow(root / "configs" / "evaluate.yaml", arguments, announce)
+        run_workflow(admission, root / "configs" / "evaluate.yaml", arguments, announce)
         scores: Scores = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     return scores
 
 
-def run_workflow(config_file: Path, arguments: Mapping[str, object], announce: Announce | None = None) -> None:
-    """Run a workflow of a bundle in this process, as ``python -m monai.bundle run`` does."""
+def run_workflow(
+    admission: Admission, config_file: Path, arguments: Mapping[str, object], announce: Announce | None = None
+) -> None:
+    """Run a workflow of a bundle that was let in, in this process, as ``python -m monai.bundle run`` does."""
     if announce:
         announce(str(config_file), arguments)
     from monai.bundle import run
 
-    with plain_errors():
+    with plain_errors(), in_use(admission):
         run(config_file=str(config_file), **arguments)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ..bundles import choices, find_bundle, new_bundle, shipped_bundles
+from ..errors import printable
 from .console import show_table
 
 app = typer.Typer(help="List, make and verify bundles.", no_args_is_help=True)
@@ -54,6 +55,6 @@ def verify(
     findings = verify_bundle(folder)
     for finding in findings:
         print(finding)
-    print(f"{folder}: {f'{len(findings)} finding(s)' if findings else 'passes'}")
+    print(f"{printable(folder)}: {f'{len(findings)} finding(s)' if findings else 'passes'}")
     if findings:
         raise typer.Exit(1)

@@ -20,6 +20,7 @@ import typer
 from ..bundles import change_bundle, copy_bundle, part
 from ..compare import BUDGETED, TITLES, best_first, bundle_hash, finished, settle_terms, shown, write_table
 from ..errors import DelineateError, known_cause
+from ..gate import admit
 from ..runs import begin_run
 from ..versions import data_hash
 from ..workflows import run_workflow
@@ -41,6 +42,7 @@ class Job:
     minutes: float
     values: Mapping[str, Any]
     overlays: tuple[Path, ...]
+    trust: bool = False
 
 
 def compare_networks(
@@ -52,6 +54,7 @@ def compare_networks(
     loss: str | None,
     values: Mapping[str, Any],
     resume: bool,
+    trust: bool = False,
 ) -> None:
     """Train the networks, named with commas between, on the same terms; write and show one table.
 
@@ -60,7 +63,7 @@ def compare_networks(
         typer.Exit: with 1 when a network failed or an image could not be scored.
     """
     names = [name.strip() for name in networks.split(",") if name.strip()]
-    jobs = [Job(source, data, out / name, name, minutes, values, tuple(_overlays(name, loss))) for name in names]
+    jobs = [Job(source, data, out / name, name, minutes, values, tuple(_overlays(name, loss)), trust) for name in names]
     _refuse(jobs)
     terms = {
         "bundle": source.resolve().name,
@@ -165,13 +168,16 @@ def train_network(job: Job) -> None:
     """Begin the run, unless it was begun, then train, evaluate and measure it."""
     from ..compare import measure
 
-    if not (job.run / "configs" / "train.yaml").is_file():
+    admission = admit(job.source, job.trust)
+    if (job.run / "configs" / "train.yaml").is_file():
+        admission = admit(job.run, job.trust)
+    else:
         _begin(job)
     where: dict[str, object] = {"bundle_root": str(job.run), "dataset_dir": str(job.data)}
-    run_workflow(job.run / "configs" / "train.yaml", {**where, "resume": True}, print_monai_line)
+    run_workflow(admission, job.run / "configs" / "train.yaml", {**where, "resume": True}, print_monai_line)
     scores = {"split": "test", "output_dir": str(job.run / "evaluation")}
-    run_workflow(job.run / "configs" / "evaluate.yaml", {**where, **scores}, print_monai_line)
-    measure(job.run, job.network)
+    run_workflow(admission, job.run / "configs" / "evaluate.yaml", {**where, **scores}, print_monai_line)
+    measure(job.run, job.network, job.trust)
 
 
 def _begin(job: Job) -> None:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from ..errors import InputError, SkippedError
+from ..errors import InputError, SkippedError, printable
 
 
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -53,7 +53,7 @@ def monai_line(config_file: str, arguments: Mapping[str, object]) -> str:
     words = ["python", "-m", "monai.bundle", "run", "--config_file", _for_fire(config_file)]
     for name, value in arguments.items():
         words += [f"--{name}", _for_fire(value)]
-    return " ".join(shlex.quote(word) for word in words)
+    return printable(" ".join(shlex.quote(word) for word in words))
 
 
 def _for_fire(value: object) -> str:

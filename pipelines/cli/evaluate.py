@@ -10,7 +10,7 @@ import typer
 
 from .. import workflows
 from .console import print_monai_line, show_table
-from .options import BundleOrRun, Dataset
+from .options import BundleOrRun, Dataset, Trust
 
 
 def evaluate(
@@ -18,9 +18,10 @@ def evaluate(
     data: Dataset,
     out: Annotated[Path, typer.Option(help="Where metrics.json and per_image.csv go.")],
     split: Annotated[str, typer.Option(help="training, validation or test.")] = "test",
+    trust: Trust = False,
 ) -> None:
     """Score a bundle per image, on each image's own grid."""
-    metrics = workflows.evaluate(bundle, data, out, split=split, announce=print_monai_line)
+    metrics = workflows.evaluate(bundle, data, out, split=split, trust=trust, announce=print_monai_line)
     from ..metrics import interval_text
 
     scores: dict[str, Any] = {name: score for name, score in metrics.items() if isinstance(score, dict)}

@@ -12,6 +12,13 @@ BundleOrRun = Annotated[
 ]
 VolumeFormat = Literal["nii.gz", "nii", "nrrd", "mha"]
 Dataset = Annotated[Path, typer.Option("--data", help="Folder with datalist.json, made by 'delineate data index'.")]
+Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust",
+        help="Use the bundle although verification has findings: it may then run any code. What is made says so.",
+    ),
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="ID=VALUE", help="Set an id of the bundle, e.g. max_epochs=20."),

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from ..bundles import find_bundle
 from ..errors import InputError, SkippedError
+from ..gate import admit
 from .console import print_monai_line, show_refused
-from .options import BundleOrRun, VolumeFormat
+from .options import BundleOrRun, Trust, VolumeFormat
 
 
 def segment(
@@ -28,9 +28,10 @@ def segment(
         float | None, typer.Option(min=0, max=1, help="Probability from which a pixel is foreground.")
     ] = None,
     volume_format: Annotated[VolumeFormat, typer.Option(help="Of masks of volumes.")] = "nii.gz",
+    trust: Trust = False,
 ) -> None:
     """Write a mask PNG (0/255) an image, of exactly its size; of a volume a mask volume (0/1) on its grid."""
-    root = find_bundle(bundle)
+    root = admit(bundle, trust).folder
     settings: dict[str, Any] = {} if threshold is None else {"threshold": threshold}
     arguments: dict[str, object] = {
         "bundle_root": str(root),
@@ -54,7 +55,7 @@ def segment(
         show_refused([error])
 
     done = 0
-    for result in Segmenter(root, **settings).segment(inputs, on_error=refuse):
+    for result in Segmenter(root, trust=trust, **settings).segment(inputs, on_error=refuse):
         path = write_segmentation(result, out, overlay=overlay, probability=probability, volume_format=volume_format)
         print(f"{result.source} -> {path} ({result.extent})", flush=True)
         done += 1

@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 
 from .. import workflows
-from ..bundles import find_bundle
 from ..errors import DelineateError
+from ..gate import admit
 from ..runs import parse_settings
 from .console import print_monai_line
-from .options import Dataset, Settings
+from .options import Dataset, Settings, Trust
 
 
 def train(
@@ -31,6 +31,7 @@ def train(
         str | None, typer.Option(metavar="NETWORK,...", help="Train these networks alike; OUT gets one table.")
     ] = None,
     minutes: Annotated[float | None, typer.Option(help="With --compare: each network's time to train.")] = None,
+    trust: Trust = False,
 ) -> None:
     """Train a bundle; the run is a bundle, too."""
     if (compare is None) != (minutes is None) or (compare and network):
@@ -39,12 +40,12 @@ def train(
     if compare is not None and minutes is not None:
         from .compare import compare_networks
 
-        source = find_bundle(bundle)
+        source = admit(bundle, trust).folder
         run = out or Path("runs") / f"{source.resolve().name}_compare"
         values = workflows.training_settings(source, data, settings, fold, allow_leaks)
         if not resume:
             workflows.refuse_leaks(data, values)
-        compare_networks(source, data, run, compare, minutes, loss, values, resume)
+        compare_networks(source, data, run, compare, minutes, loss, values, resume, trust)
         return
     run = workflows.train(
         bundle,
@@ -56,6 +57,7 @@ def train(
         fold=fold,
         allow_leaks=allow_leaks,
         resume=resume,
+        trust=trust,
         announce=print_monai_line,
     )
     print(f"run: {run}")

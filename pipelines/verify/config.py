@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass
@@ -13,11 +14,13 @@ from typing import Any
 import yaml
 
 from .expressions import is_expression, references
+from .listing import MAX_CONFIG
 
 SEPARATOR = "::"
-MAX_BYTES = 1 << 20
 MAX_DEPTH = 50  # levels of nesting, and of references to references
 MAX_ITEMS = 100_000  # after references and macros are replaced
+MAX_WRITTEN = 10_000  # before
+MAX_NUMBER = 1 << 63
 
 _OTHER_FILE = re.compile(r"\.(json|ya?ml)", re.IGNORECASE)
 
@@ -71,13 +74,16 @@ def read_config(path: Path) -> Config:
     Raises:
         ConfigError: it is too large, not UTF-8, not valid, or uses tags, anchors, merge or duplicate keys.
     """
-    if path.stat().st_size > MAX_BYTES:
-        raise ConfigError(1, f"larger than {MAX_BYTES} bytes; configuration is short: move data to another file")
+    if path.stat().st_size > MAX_CONFIG:
+        raise ConfigError(1, f"larger than {MAX_CONFIG} bytes; configuration is short: move data to another file")
     try:
         text = path.read_text(encoding="utf-8")
+        if path.suffix != ".json" and b"\x85" in text.encode():  # a line break, where Python reads files as Latin-1
+            raise ConfigError(1, "a character whose UTF-8 holds the byte 0x85 (NEL, as in 'Å'); write plain ASCII")
         content, lines = _read_json(text) if path.suffix == ".json" else _read_yaml(text)
         if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
             raise ConfigError(1, "not a mapping of names to values; write 'id: value' lines")
+        _check_items(content)
         placed = _placed(content)
         expanded = _expanded(placed)
         return Config(placed, expanded, lines)
@@ -85,11 +91,11 @@ def read_config(path: Path) -> Config:
         raise ConfigError(1, "not UTF-8 text; save it as UTF-8") from None
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ConfigError(line, f"not valid YAML ({error.problem}); mend the syntax") from None
+        raise ConfigError(line, f"not valid YAML ({error.problem}); correct the syntax") from None
     except json.JSONDecodeError as error:
-        raise ConfigError(error.lineno, f"not valid JSON ({error.msg}); mend the syntax") from None
+        raise ConfigError(error.lineno, f"not valid JSON ({error.msg}); correct the syntax") from None
     except (yaml.YAMLError, ValueError, TypeError, AttributeError, RecursionError, OverflowError) as error:
-        raise ConfigError(1, f"cannot be read ({type(error).__name__}); mend the syntax") from None
+        raise ConfigError(1, f"cannot be read ({type(error).__name__}); correct the syntax") from None
 
 
 def walk(value: Any, id_: str = "") -> Iterator[tuple[str, Any]]:
@@ -104,7 +110,9 @@ def walk(value: Any, id_: str = "") -> Iterator[tuple[str, Any]]:
 def look_up(data: Any, id_: str) -> Any:
     """Return the value at an id, or `MISSING`."""
     for part in id_.split(SEPARATOR):
-        if isinstance(data, dict):
+        if isinstance(data, dict) and part in data:
+            data = data[part]
+        elif isinstance(data, dict):
             data = next((value for key, value in data.items() if str(key) == part), MISSING)
         elif isinstance(data, list) and part.isdecimal() and int(part) < len(data):
             data = data[int(part)]
@@ -154,6 +162,8 @@ def _expanded(data: dict[str, Any]) -> dict[str, Any]:
     left = MAX_ITEMS
     for id_, value in macros:
         named = look_up(data, macro_id(value) or "")
+        if isinstance(named, dict | list) and any(str(below).startswith("%") for _, below in walk(named)):
+            raise ConfigError(1, f"{value!r} copies what holds other '%' macros; write the values out")
         if named is not MISSING:
             left -= sum(1 for _ in walk(named))
             if left < 0:
@@ -169,6 +179,14 @@ def _check_depth(content: Any) -> None:
         level = [below for item in level for below in _children(item)]
     if level:
         raise ConfigError(1, f"nested more than {MAX_DEPTH} levels deep; flatten it")
+
+
+def _check_items(content: Any) -> None:
+    for count, (id_, value) in enumerate(walk(content)):
+        if count > MAX_WRITTEN:
+            raise ConfigError(1, f"more than {MAX_WRITTEN} items; configuration is short: move data to another file")
+        if isinstance(value, int) and abs(value) > MAX_NUMBER:
+            raise ConfigError(1, f"{id_[:200]} is a number of {value.bit_length()} bits; write one of at most 64")
 
 
 def _children(value: Any) -> list[Any]:
@@ -196,14 +214,14 @@ def _put(data: Any, id_: str, value: Any) -> None:
         if isinstance(data, list):
             data = data[int(part)]
         else:
-            key = next((key for key in data if str(key) == part), part)
+            key = part if part in data else next((key for key in data if str(key) == part), part)
             if not isinstance(data.get(key), dict | list):
                 data[key] = {}
             data = data[key]
     if isinstance(data, list):
         data[int(last)] = value
     else:
-        data[next((key for key in data if str(key) == last), last)] = value
+        data[last if last in data else next((key for key in data if str(key) == last), last)] = value
 
 
 def _normal(key: str) -> str:
@@ -213,6 +231,7 @@ def _normal(key: str) -> str:
 def _read_json(text: str) -> tuple[Any, dict[str, int]]:
     content = json.loads(text, object_pairs_hook=_without_duplicates)
     _check_depth(content)
+    _check_items(content)
     try:  # nearly all JSON is YAML, which knows the lines
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         return content, dict(_lines(node)) if node else {}
@@ -223,15 +242,16 @@ def _read_json(text: str) -> tuple[Any, dict[str, int]]:
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) < len(pairs):
-        names = [key for key, _ in pairs]
-        twice = next(key for key in names if names.count(key) > 1)
+        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
         raise ConfigError(1, f"the key {twice!r} stands twice in one mapping; keep one")
     return content
 
 
 def _read_yaml(text: str) -> tuple[Any, dict[str, int]]:
     depth = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+    for count, event in enumerate(yaml.parse(text, Loader=yaml.SafeLoader)):
+        if count > 3 * MAX_WRITTEN:  # now: what follows takes seconds
+            raise ConfigError(_line(event), f"more than {MAX_WRITTEN} items; configuration is short")
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH:  # now: the parser's time grows with the square of the depth
             raise ConfigError(_line(event), f"nested more than {MAX_DEPTH} levels deep; flatten it")

@@ -22,7 +22,6 @@ _REFERENCES = "__local_refs"
 _FUNCTIONS = frozenset({"bool", "dict", "float", "int", "len", "list", "max", "min", "range", "str", "tuple"})
 _CALLS = frozenset(
     {
-        "monai.data.load_decathlon_datalist",
         "monai.data.set_track_meta",
         "monai.handlers.from_engine",
         "monai.handlers.stopping_fn_from_loss",
@@ -63,8 +62,8 @@ _REFUSED = {
 }
 
 
-class _RefusedError(Exception):
-    """Carries what is wrong out of the tree."""
+class ExpressionError(Exception):
+    """An expression outside the grammar; says what was seen and what to write instead."""
 
 
 def is_expression(value: object) -> bool:
@@ -96,23 +95,29 @@ def expression_problem(expression: str) -> str | None:
         None when it is allowed, otherwise what was seen and, after a semicolon, what to write instead.
     """
     try:
-        _check(_parse(expression[len(PREFIX) :]))
-    except _RefusedError as refusal:
+        _check(parse(expression))
+    except ExpressionError as refusal:
         return str(refusal)
     except RecursionError:
         return "nested too deeply; split it into named values"
     return None
 
 
-def _parse(text: str) -> ast.expr:
+def parse(expression: str) -> ast.expr:
+    """Return the syntax tree of an expression, each ``@id`` replaced as MONAI does.
+
+    Raises:
+        ExpressionError: it is too long, no expression, or holds what MONAI would read otherwise.
+    """
+    text = expression[len(PREFIX) :]
     if len(text) > MAX_LENGTH:
-        raise _RefusedError(f"{len(text)} characters long; split it into named values of at most {MAX_LENGTH}")
+        raise ExpressionError(f"{len(text)} characters long; split it into named values of at most {MAX_LENGTH}")
     if "#" in text:
-        raise _RefusedError("holds '#', which MONAI reads as '::'; write '::' in ids, and comments behind the value")
+        raise ExpressionError("holds '#', which MONAI reads as '::'; write '::' in ids, and comments behind the value")
     if "@::" in text or "%::" in text:  # MONAI pastes the names of the items around it, unchecked, in between
-        raise _RefusedError("holds a relative id ('@::' or '%::'); write the full id")
+        raise ExpressionError("holds a relative id ('@::' or '%::'); write the full id")
     if "__" in text:
-        raise _RefusedError("holds a double underscore; rename the id or leave it out")
+        raise ExpressionError("holds a double underscore; rename the id or leave it out")
     for item in sorted(_REFERENCE.findall(text), key=len, reverse=True):
         text = text.replace(item, f"{_REFERENCES}['{item[1:]}']")
     try:
@@ -120,7 +125,7 @@ def _parse(text: str) -> ast.expr:
             warnings.simplefilter("ignore")  # SyntaxWarning of `1 is 1` and the like
             return ast.parse(text.lstrip(" \t"), mode="eval").body
     except (SyntaxError, ValueError, MemoryError, RecursionError, OverflowError):
-        raise _RefusedError("not one Python expression; write a single expression, imports are not allowed") from None
+        raise ExpressionError("not one Python expression; write a single expression, imports are not allowed") from None
 
 
 def _check(node: ast.AST) -> None:
@@ -135,7 +140,7 @@ def _check(node: ast.AST) -> None:
         children: list[ast.AST] = [*node.args, *node.keywords]
     elif isinstance(node, ast.Dict):
         if None in node.keys:
-            raise _RefusedError("unpacks a mapping with '**'; write its entries one by one")
+            raise ExpressionError("unpacks a mapping with '**'; write its entries one by one")
         children = [*filter(None, node.keys), *node.values]
     else:
         _check_kind(node)
@@ -147,62 +152,62 @@ def _check(node: ast.AST) -> None:
 def _check_kind(node: ast.AST) -> None:
     if isinstance(node, ast.Constant):
         if node.value is not None and not isinstance(node.value, str | int | float):
-            raise _RefusedError(f"the literal {node.value!r}; only text, numbers, True, False and None are allowed")
+            raise ExpressionError(f"the literal {node.value!r}; only text, numbers, True, False and None are allowed")
     elif isinstance(node, ast.keyword) and node.arg is None:
-        raise _RefusedError("unpacks arguments with '**'; write them one by one")
+        raise ExpressionError("unpacks arguments with '**'; write them one by one")
     elif not isinstance(node, (*_PLAIN, ast.Subscript)):
         kind = _REFUSED.get(type(node), f"a Python construct ({type(node).__name__})")
-        raise _RefusedError(f"holds {kind}; use literals, references, arithmetic, conditions and the allowed calls")
+        raise ExpressionError(f"holds {kind}; use literals, references, arithmetic, conditions and the allowed calls")
 
 
 def _check_name(node: ast.Name | ast.Attribute) -> None:
     """A name outside a call: a listed value, or a plain attribute of a reference."""
-    name = _dotted(node)
+    name = dotted(node)
     if name in _VALUES:
         return
     if name:
         hint = closest(name, _VALUES | _CALLS) or "use a reference '@id' or a literal"
-        raise _RefusedError(f"the name {name!r} is not allowed; {hint}")
+        raise ExpressionError(f"the name {name!r} is not allowed; {hint}")
     assert isinstance(node, ast.Attribute)
     if node.attr not in _ATTRIBUTES or not _hangs_on_reference(node.value):
-        raise _RefusedError(
+        raise ExpressionError(
             f"the attribute {node.attr!r} is not allowed; allowed of a reference: {_listed(_ATTRIBUTES)}"
         )
     _check(node.value)
 
 
 def _check_callee(node: ast.expr) -> None:
-    name = _dotted(node)
+    name = dotted(node)
     if name in _CALLS or name in _FUNCTIONS:
         return
     if name:
         hint = closest(name, _CALLS | _FUNCTIONS) or "do it with a '_target_' that is allowed"
-        raise _RefusedError(f"calls {name!r}; {hint}")
+        raise ExpressionError(f"calls {name!r}; {hint}")
     if not isinstance(node, ast.Attribute):
-        raise _RefusedError("calls what is not a name; use a '_target_' instead")
+        raise ExpressionError("calls what is not a name; use a '_target_' instead")
     if node.attr not in _METHODS or not _hangs_on_reference(node.value):
-        raise _RefusedError(f"calls the method {node.attr!r}; allowed of a reference: {_listed(_METHODS)}")
+        raise ExpressionError(f"calls the method {node.attr!r}; allowed of a reference: {_listed(_METHODS)}")
     _check(node.value)
 
 
-def _dotted(node: ast.expr) -> str:
+def dotted(node: ast.expr) -> str:
     """Return ``"a.b.c"`` for a chain of plain names, an empty string for anything else."""
     if isinstance(node, ast.Name):
         return node.id
-    if isinstance(node, ast.Attribute) and (base := _dotted(node.value)):
+    if isinstance(node, ast.Attribute) and (base := dotted(node.value)):
         return f"{base}.{node.attr}"
     return ""
 
 
+def reference_id(node: ast.AST) -> str | None:
+    """Return the id, where `node` is what MONAI puts in place of an ``@id``."""
+    if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id == _REFERENCES:
+        return str(node.slice.value) if isinstance(node.slice, ast.Constant) else None
+    return None
+
+
 def _is_reference(node: ast.expr) -> bool:
-    """Tell whether `node` is what MONAI puts in place of an ``@id``."""
-    return (
-        isinstance(node, ast.Subscript)
-        and isinstance(node.value, ast.Name)
-        and node.value.id == _REFERENCES
-        and isinstance(node.slice, ast.Constant)
-        and isinstance(node.slice.value, str)
-    )
+    return reference_id(node) is not None
 
 
 def _hangs_on_reference(node: ast.expr) -> bool:

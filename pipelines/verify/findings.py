@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..errors import printable
+
+_LONGEST = 1000  # characters
+
 
 @dataclass(frozen=True, order=True)
 class Finding:
@@ -22,4 +26,4 @@ class Finding:
     message: str
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.rule}: {self.message}"
+        return printable(f"{self.file}:{self.line}: {self.rule}: {self.message}"[:_LONGEST])

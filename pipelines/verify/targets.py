@@ -91,7 +91,32 @@ _DENIED = {
     "*.*CuCIM*": "it fetches a function by name from outside the allowed packages",
     "*.FlexUNetEncoderRegister": "it fetches a class by name",
     "*.LMDBDataset": "it keeps pickles",
-    "*.PerceptualLoss": "it downloads weights",
+    **dict.fromkeys(
+        (
+            *(
+                "*.PersistentDataset",
+                "*.CacheNTransDataset",
+                "*.GDSDataset",
+                "*.NPZDictItemDataset",
+                "*.LearningRateFinder",
+            ),
+            *("*.CSV*Dataset", "*.CSVSaver", "*.ImageDataset", "*.FolderLayout*", "*.WriteFileMapping*", "*.WSI*"),
+            *("*.*WSIDataset", "*.*WSIReader", "*.*WSISlidingWindowSplitter", "*.SaveClassification*"),
+            *(
+                "*.LogfileHandler",
+                "*.ClassificationSaver",
+                "*.ProbMapProducer",
+                "*.CheckpointLoader",
+                "*.*Saver*.Disk*",
+            ),
+            *("ignite.handlers.Checkpoint", "ignite.handlers.ModelCheckpoint", "ignite.handlers.DiskSaver"),
+            *("ignite.handlers.TensorboardLogger", "ignite.handlers.BasicTimeProfiler", "*.DatasetFunc"),
+            *("monai.data.*Writer", "monai.data.DatasetSummary", "monai.data.ThreadContainer", "torch.nn.DataParallel"),
+        ),
+        "it reads, writes or deletes files of any name",
+    ),
+    "*.*PerceptualLoss": "it downloads weights",
+    "*.TextEncoder": "it downloads weights",
     "*.Transchex": "it downloads weights",
     "*.ClearML*": "it sends data over the network",
     "*.MLFlow*": "it sends data over the network",
@@ -103,11 +128,12 @@ _DENIED = {
 _PRETRAINED_BY_DEFAULT = frozenset(
     f"monai.networks.{name}"
     for name in (
-        *("nets.EfficientNetBN", "nets.EfficientNetBNFeatures", "nets.MILModel", "nets.ResNetFeatures"),
+        *("nets.EfficientNetBN", "nets.EfficientNetBNFeatures", "nets.EfficientNetEncoder", "nets.MILModel"),
+        *("nets.ResNetFeatures", "nets.ResNetEncoder"),
         *("blocks.FCN", "blocks.MCFCN", "blocks.TextEncoder"),
     )
 )
-_FREE_KEYS = frozenset({"_target_", "_mode_", "_requires_", "_disabled_", "_desc_", "_meta_"})
+_FREE_KEYS = frozenset({"_target_", "_mode_", "_requires_", "_disabled_", "_desc_"})
 _MODES = ("default", "callable")
 # names that MONAI would import from anywhere when they carry dots
 _LOCATED = {

@@ -79,4 +79,4 @@ def test_the_data_hash_is_that_of_the_index(dataset: Path) -> None:
 
 
 def test_provenance_can_be_written_as_json(dataset: Path) -> None:
-    assert json.loads(json.dumps(provenance(dataset))).keys() == {"versions", "commit", "data_hash"}
+    assert json.loads(json.dumps(provenance(dataset))).keys() == {"versions", "commit", "data_hash", "bundle"}

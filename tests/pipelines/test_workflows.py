@@ -10,6 +10,7 @@ from delineate.pipelines.bundles import shipped_bundles
 from delineate.pipelines.data.index import index_dataset
 from delineate.pipelines.data.phantoms import write_phantoms
 from delineate.pipelines.errors import DelineateError
+from delineate.pipelines.gate import admit
 from delineate.pipelines.workflows import evaluate, run_workflow, train
 
 pytestmark = pytest.mark.filterwarnings("ignore:parsing config_file")  # MONAI says so of every bundle that is run
@@ -67,5 +68,7 @@ def test_a_workflow_is_announced_before_it_starts(data: Path) -> None:
     told: list[Any] = []
     config = shipped_bundles()["skin_lesion"] / "configs" / "evaluate.yaml"
     with pytest.raises(DelineateError):
-        run_workflow(config, {"bundle_root": str(config.parents[1])}, lambda *words: told.append(words))
+        run_workflow(
+            admit("skin_lesion"), config, {"bundle_root": str(config.parents[1])}, lambda *words: told.append(words)
+        )
     assert told == [(str(config), {"bundle_root": str(config.parents[1])})]

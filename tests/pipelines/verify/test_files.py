@@ -10,6 +10,7 @@ import torch
 
 from delineate.pipelines.verify.files import check_files, check_logging
 from delineate.pipelines.verify.findings import Finding
+from delineate.pipelines.verify.listing import list_entries
 
 LOGGING = """\
 [loggers]
@@ -50,16 +51,21 @@ def save(folder: Path, weights: object, **options: Any) -> Path:
     return folder / "models/model.pt"
 
 
+def found(folder: Path) -> list[Finding]:
+    entries = list_entries(folder)
+    return [*check_files(entries), *check_logging(entries)]
+
+
 def only(folder: Path) -> Finding:
     """Return the one finding there is."""
-    findings = [*check_files(folder), *check_logging(folder)]
+    findings = found(folder)
     assert len(findings) == 1, [str(finding) for finding in findings]
     return findings[0]
 
 
 def test_good_files_pass(bundle: Path) -> None:
     save(bundle, {"network": torch.nn.Linear(2, 1).state_dict(), "epoch": 3, "rng": torch.get_rng_state()})
-    assert [*check_files(bundle), *check_logging(bundle)] == []
+    assert found(bundle) == []
 
 
 @pytest.mark.parametrize(
@@ -170,4 +176,4 @@ def test_a_logging_file_that_would_run_code_is_refused(bundle: Path, old: str, n
 
 def test_code_in_the_defaults_of_a_logging_file_is_refused(bundle: Path) -> None:
     write(bundle, "configs/logging.conf", "[DEFAULT]\nargs=(eval('1'),)\n" + LOGGING)
-    assert {finding.line for finding in check_logging(bundle)} >= {2}
+    assert {finding.line for finding in found(bundle)} >= {2}
