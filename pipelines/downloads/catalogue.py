@@ -15,7 +15,7 @@ class RemoteFile:
 
     Args:
         url: its https address.
-        size: bytes, as far as known; for the disk only, since a changed file may be a good one.
+        size: bytes, as far as known; a file may have become twice as large, as a changed file may be a good one.
         md5: the sum that the publisher shows, 32 hex digits; ``None`` where there is none.
         holds: the folder in the archive that is wanted; ``None`` for a file that is no archive.
     """

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import re
 import ssl
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from email.message import Message
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
@@ -24,6 +25,9 @@ from .catalogue import RemoteFile
 BLOCK = 1 << 18
 PAUSES = (1.0, 5.0, 20.0)
 TIMEOUT = 60.0  # seconds without a byte
+SLOWEST = 1000  # bytes a second, over TIMEOUT
+MOST_BYTES = 64 << 30  # of a file whose size the catalogue does not know
+MOST_TIMES = 2  # as large as the catalogue says may a file have become
 AGAIN = "run the same command again; if it stays so, ask the publisher"
 
 Progress = Callable[[int, int | None], None]
@@ -90,9 +94,13 @@ def _download(file: RemoteFile, folder: Path, scheme: str, pauses: Sequence[floa
     part = folder / f"{file.name}.part"
     for pause in (*pauses, None):
         try:
-            _receive(file.url, part, opener, progress)
+            _receive(file, part, opener, progress)
             break
         except (OSError, HTTPException) as error:
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise DelineateError(
+                    f"{folder}: the disk is full; make room, then run the same command again"
+                ) from error
             said = f"{file.url}: {str(error) or type(error).__name__}"
             if _is_final(error):
                 remedy = f"see its publisher's page, or put the file into {folder} yourself and run the same command"
@@ -111,33 +119,80 @@ def _is_final(error: Exception) -> bool:
     return isinstance(error, URLError) and isinstance(error.reason, ssl.SSLCertVerificationError)
 
 
-def _receive(url: str, part: Path, opener: OpenerDirector, progress: Progress) -> None:
-    """One attempt to complete ``part``; goes on where the last one ended if the server has the same version still."""
+def _receive(file: RemoteFile, part: Path, opener: OpenerDirector, progress: Progress) -> None:
+    """One attempt to complete ``part``; goes on where the last one ended if the server has the same version still.
+
+    Raises:
+        DelineateError: there is more than the file can be, as announced or as sent.
+        OSError: the connection broke off or is too slow.
+    """
     version = _version_of(part)
     there = part.stat().st_size if part.exists() and version.exists() else 0
     headers = {"User-Agent": "delineate", "Accept-Encoding": "identity"}
     if there:
         headers |= {"Range": f"bytes={there}-", "If-Range": version.read_text("latin-1")}
     try:
-        answer = opener.open(Request(url, headers=headers), timeout=TIMEOUT)
+        answer = opener.open(Request(file.url, headers=headers), timeout=TIMEOUT)
     except HTTPError as error:
         if error.code == 416:  # there is no such range: begin anew
             part.unlink()
         raise
     with answer:
+        _refuse_packed(answer)
         total = _total(answer, there)
         if answer.status != 206:
             there = 0
             part.write_bytes(b"")
             _note_version(answer, version)
+        elif (now := _version_name(answer)) and now != version.read_text("latin-1"):
+            version.unlink()  # so that the next attempt begins anew
+            raise ConnectionError("sent a part of another version than asked for")
+        limit = MOST_TIMES * file.size if file.size else MOST_BYTES
+        _refuse_excess(file, part, total or 0, limit)
         require_space(part.parent, (total or there) - there)
         with part.open("ab") as out:
-            while block := answer.read(BLOCK):
+            for block in _blocks(answer):
                 out.write(block)
                 there += len(block)
                 progress(there, total)
+                _refuse_excess(file, part, there, limit)
     if total is not None and there != total:
         raise ConnectionError(f"broke off after {there} of {total} bytes")
+
+
+def _blocks(answer: HTTPResponse) -> Iterator[bytes]:
+    """What the server sends, as it comes.
+
+    Raises:
+        TimeoutError: it sends next to nothing.
+    """
+    start, came = time.monotonic(), 0
+    while block := answer.read1(BLOCK):
+        yield block
+        came += len(block)
+        if (seconds := time.monotonic() - start) >= TIMEOUT:
+            if came < SLOWEST * seconds:
+                raise TimeoutError(f"timed out: {came} bytes in {seconds:.0f} seconds")
+            start, came = time.monotonic(), 0
+
+
+def _refuse_excess(file: RemoteFile, part: Path, size: int, limit: int) -> None:
+    if size > limit:
+        part.unlink(missing_ok=True)
+        _version_of(part).unlink(missing_ok=True)
+        known = "the most a file may have" if file.size is None else f"the catalogue says {file.size}"
+        raise DelineateError(
+            f"{file.url}: more than {limit} bytes ({known}), so it was stopped and removed; "
+            "see on the publisher's page whether the file has changed"
+        )
+
+
+def _refuse_packed(answer: HTTPResponse) -> None:
+    encoding = answer.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding not in ("", "identity"):
+        raise DelineateError(
+            f"{answer.url}: is sent packed ({encoding}), which was not asked for; download it with a browser"
+        )
 
 
 def _total(answer: HTTPResponse, there: int) -> int | None:
@@ -157,12 +212,15 @@ def _version_of(part: Path) -> Path:
 
 def _note_version(answer: HTTPResponse, version: Path) -> None:
     """Keep the ETag, or the date where it does not stand for each byte; without either there is no going on."""
-    etag = answer.headers.get("ETag", "")
-    name = etag if etag.startswith('"') else answer.headers.get("Last-Modified")
-    if name:
+    if name := _version_name(answer):
         version.write_text(name, "latin-1")
     else:
         version.unlink(missing_ok=True)
+
+
+def _version_name(answer: HTTPResponse) -> str | None:
+    etag = answer.headers.get("ETag", "")
+    return etag if etag.startswith('"') else answer.headers.get("Last-Modified")
 
 
 class _SameHost(HTTPRedirectHandler):

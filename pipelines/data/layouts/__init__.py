@@ -5,10 +5,12 @@ They look at names, tables and headers; `index` looks at pixels. A new layout is
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from ...errors import InputError
-from .base import Found, Item, Layout, is_hidden
+from .advice import about_no_folder, about_no_layout
+from .base import Found, Item, Layout
 from .busbra import BUSBRA, busbra
 from .busi import BUSI, busi
 from .dicom import DICOM, dicom, dicom_series
@@ -79,19 +81,25 @@ def explain(source: Path) -> tuple[str, str]:
     if source.is_file() and source.suffix.lower() == ".csv":
         return "csv", "is a table"
     if not source.is_dir():
-        raise InputError(source, "is not a folder" if source.exists() else "does not exist", "check the path")
-    seen = sorted(entry.name for entry in source.iterdir() if not is_hidden(entry))
-    reasons = {name: layout.matches(source) for name, layout in LAYOUTS.items()}
-    names = [name for name, reason in reasons.items() if reason]
-    needs = "; ".join(f"{name}: {layout.needs}" for name, layout in LAYOUTS.items())
-    if not seen:
-        raise InputError(source, "is an empty folder", f"one of these layouts is needed: {needs}")
+        raise about_no_folder(source)
+    reasons = _reasons(source)
+    names = list(reasons)
     if not names:
-        some = ", ".join(seen[:5]) + (", ..." if len(seen) > 5 else "")
-        raise InputError(source, f"has no known layout (it holds {some})", f"one of these is needed: {needs}")
-    if _ARE_PAIRED & set(names) and "paired" in names:
-        names.remove("paired")  # the same folders, of which more is known
+        needs = "; ".join(f"{name}: {layout.needs}" for name, layout in LAYOUTS.items())
+        raise about_no_layout(source, _names, needs)
     if len(names) > 1 and "csv" not in names:
         raise InputError(source, f"has several layouts ({', '.join(names)})", "name one with --layout")
     name = "csv" if "csv" in names else names[0]
     return name, reasons[name]
+
+
+def _names(folder: Path, among: Sequence[str] = tuple(LAYOUTS)) -> list[str]:
+    return list(_reasons(folder, among))
+
+
+def _reasons(source: Path, among: Sequence[str] = tuple(LAYOUTS)) -> dict[str, str]:
+    """The layouts that a folder has, and by what they are recognised."""
+    reasons = {name: reason for name in among if (reason := LAYOUTS[name].matches(source))}
+    if _ARE_PAIRED & reasons.keys():
+        reasons.pop("paired", None)  # the same folders, of which more is known
+    return reasons

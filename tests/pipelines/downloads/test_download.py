@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import re
@@ -8,7 +9,8 @@ import threading
 import time
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -45,6 +47,9 @@ class Site:
     status: int = 200
     location: str | None = None
     waits: float = 0  # seconds before it answers
+    drips: float = 0  # seconds after each byte
+    without_length: str = ""  # "close", "chunked"; it then goes on for ever
+    headers: dict[str, str] = field(default_factory=dict)
     asked: list[str | None] = field(default_factory=list)  # the ranges
     url: str = ""
 
@@ -57,6 +62,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         site = self.site
+        self.protocol_version = "HTTP/1.1" if site.without_length == "chunked" else "HTTP/1.0"
         wanted = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
         site.asked.append(self.headers.get("Range"))
         time.sleep(site.waits)
@@ -72,10 +78,27 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Location", site.location)
         for name, value in site.version.items():
             self.send_header(name, value)
+        for name, value in site.headers.items():
+            self.send_header(name, value)
+        if site.without_length:
+            self.send_for_ever(chunked=site.without_length == "chunked")
+            return
         self.send_header("Content-Length", str((site.claims or len(site.data)) - start))
         self.end_headers()
         body = site.data[start:]
+        for byte in body if site.drips else b"":
+            self.wfile.write(bytes([byte]))
+            time.sleep(site.drips)
         self.wfile.write(body[: site.breaks.pop(0)] if site.breaks else body)
+
+    def send_for_ever(self, chunked: bool) -> None:
+        if chunked:
+            self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        block = bytes(1 << 16)
+        with suppress(OSError):
+            while True:
+                self.wfile.write(b"10000\r\n" + block + b"\r\n" if chunked else block)
 
     def log_message(self, *words: object) -> None:
         pass
@@ -278,6 +301,63 @@ def test_a_false_certificate_is_told_at_once(tmp_path: Path) -> None:
     ):
         download.obtain(RemoteFile("https://127.0.0.1/a.zip"), tmp_path)
     opened.assert_called_once()
+
+
+def test_a_server_that_drips_is_given_up(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "TIMEOUT", 0.1)
+    site.drips = 0.02
+    with pytest.raises(DelineateError, match=r"timed out: .*run the same command again"):
+        download.obtain(site.file(), tmp_path, scheme="http", pauses=())
+
+
+@pytest.mark.parametrize("how", ["close", "chunked"])
+@pytest.mark.parametrize("size", [1_000_000, None])
+def test_a_file_without_end_is_stopped(
+    site: Site, tmp_path: Path, how: str, size: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "MOST_BYTES", 3_000_000)
+    site.without_length = how
+    moves: list[int] = []
+    with pytest.raises(DelineateError, match=rf"more than {2 * size if size else 3_000_000} bytes .* was stopped"):
+        obtain(replace(site.file(), size=size), tmp_path, progress=lambda done, total: moves.append(done))
+    assert moves[-1] < 4_000_000
+    assert names(tmp_path) == []
+    assert len(site.asked) == 1
+
+
+def test_a_length_beyond_what_the_file_can_have_is_refused_before_the_first_byte(site: Site, tmp_path: Path) -> None:
+    moves: list[int] = []
+    site.claims = 10**9
+    with pytest.raises(DelineateError, match="the catalogue says 100"):
+        obtain(replace(site.file(), size=100), tmp_path, progress=lambda done, total: moves.append(done))
+    assert not moves
+
+
+def test_a_part_of_another_version_is_not_joined_to_what_is_there(site: Site, tmp_path: Path) -> None:
+    site.breaks = [100, 0, 0]
+    with pytest.raises(DelineateError):
+        obtain(site.file(), tmp_path)
+    (tmp_path / "a.zip.part").write_bytes(b"x" * 100)
+    site.headers = {"ETag": '"two"'}
+    site.version = {"X-Answers-To": '"one"'}  # takes the old name for its own, and sends what is new
+    obtain(site.file(md5=True), tmp_path)
+    assert site.asked[-2:] == ["bytes=100-", None]
+    assert (tmp_path / "a.zip").read_bytes() == site.data
+
+
+def test_what_is_sent_packed_is_refused(site: Site, tmp_path: Path) -> None:
+    site.headers = {"Content-Encoding": "gzip"}
+    with pytest.raises(DelineateError, match=r"is sent packed \(gzip\), which was not asked for"):
+        obtain(site.file(), tmp_path)
+
+
+def test_a_disk_that_fills_up_is_told_at_once(site: Site, tmp_path: Path) -> None:
+    with (
+        patch.object(download, "_blocks", side_effect=OSError(errno.ENOSPC, "No space left on device")),
+        pytest.raises(DelineateError, match="the disk is full; make room, then run the same command again"),
+    ):
+        obtain(site.file(), tmp_path)
+    assert len(site.asked) == 1
 
 
 def test_no_server_is_told(site: Site, tmp_path: Path) -> None:

@@ -130,8 +130,8 @@ def test_an_empty_folder_is_refused_with_the_known_layouts(tmp_path: Path, touch
 
 
 def test_an_unknown_layout_is_refused_with_what_was_seen(tmp_path: Path, touch: Any) -> None:
-    with pytest.raises(InputError, match=r"has no known layout \(it holds scans\)"):
-        detect(touch(tmp_path, "scans/a.png"))
+    with pytest.raises(InputError, match=r"has no known layout \(it holds notes.txt, scans\)"):
+        detect(touch(tmp_path, "scans/a.txt", "notes.txt"))
 
 
 def test_a_folder_of_two_layouts_asks_for_one(tmp_path: Path, touch: Any) -> None:
@@ -140,10 +140,10 @@ def test_a_folder_of_two_layouts_asks_for_one(tmp_path: Path, touch: Any) -> Non
         detect(tmp_path)
 
 
-@pytest.mark.parametrize(("name", "reason"), [("nowhere", "does not exist"), ("a.zip", "is not a folder")])
+@pytest.mark.parametrize(("name", "reason"), [("nowhere", "does not exist"), ("a.txt", "is not a folder")])
 def test_what_is_neither_a_folder_nor_a_table_is_refused(tmp_path: Path, name: str, reason: str, touch: Any) -> None:
     with pytest.raises(InputError, match=reason):
-        detect(touch(tmp_path, "a.zip") / name)
+        detect(touch(tmp_path, "a.txt") / name)
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs shared/data")
