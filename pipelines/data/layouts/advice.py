@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from ...errors import InputError
-from ...images import IMAGE_SUFFIXES
+from ...filetypes import IMAGE_SUFFIXES
 from ...volumes.formats import volume_suffix
 from .base import is_hidden, is_picture, walk
 
