@@ -11,7 +11,7 @@ from typing import Any
 
 _PACKAGES = (
     *("delineate", "torch", "monai", "pytorch-ignite", "numpy", "pillow"),
-    *("pydicom", "python-gdcm", "pyjpegls", "nibabel", "SimpleITK"),
+    *("pydicom", "python-gdcm", "nibabel", "SimpleITK"),
 )
 
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..dicom import Series, find_series, is_dicom, read_header
-from ..errors import InputError
+from ..dicom.header import malformed_uids
+from ..errors import InputError, SkippedError
 from ..filetypes import IMAGE_SUFFIXES, is_picture, refuse_foreign
 from ..sources import kind_of, open_volume, series_at
 from ..volumes.formats import VOLUME_SUFFIXES, read_grid, volume_suffix
@@ -122,7 +123,8 @@ def _outputs(names: Names, slicing: Slicing, on_error: OnError) -> list[_Output]
             on_error(error)
         dicom = [path for one in series if not one.is_volume for path in one.files]
         tries += [partial(_series, one, names, axis) for one in series if one.is_volume]
-    tries += [partial(_frames, path, names[path]) for path in dicom]
+    tell = (lambda error: None) if slicing.axis else on_error  # of series it was told above
+    tries += [partial(_frames, path, names[path], tell) for path in dicom]
     for attempt in tries:
         try:
             outputs += attempt()
@@ -182,9 +184,12 @@ def _slices(common: dict[str, Any], number: int) -> list[dict[str, Any]]:
     return [common | {"slice": index, "slices": number} for index in range(number)]
 
 
-def _frames(path: Path, name: Path) -> list[_Output]:
+def _frames(path: Path, name: Path, on_error: OnError) -> list[_Output]:
     """A mask a frame of a DICOM file."""
-    number = int(read_header(path).get("NumberOfFrames") or 1)
+    header = read_header(path)
+    for words in malformed_uids(header):
+        on_error(SkippedError(path, words, "the UID is passed over, the image is read without"))
+    number = int(header.get("NumberOfFrames") or 1)
     if number == 1:
         return [_Output(path, _stem(name), name, [{"image": str(path)}])]
     stem, digits = _stem(name), len(str(number))

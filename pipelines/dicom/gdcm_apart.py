@@ -1,4 +1,4 @@
-"""The program that decodes JPEG lossless with GDCM, in a process of its own; it imports nothing of ours."""
+"""The program that decodes JPEG lossless and JPEG-LS with GDCM, in a process of its own; it imports nothing of ours."""
 
 import json
 

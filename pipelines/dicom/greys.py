@@ -11,10 +11,12 @@ from pydicom.dataset import Dataset
 
 from ..volumes.windows import Window, show
 from .geometry import macro
-from .parsing import numbers, text
+from .parsing import UnsoundError, numbers, printable, text
 
 Line = tuple[float, float]
 _INT16 = np.iinfo(np.int16)
+_MOST = float(np.finfo(np.float32).max)
+_SOUND = "export it again with sound rescale values"
 
 
 class Sigmoid(NamedTuple):
@@ -57,7 +59,11 @@ def real_values(dataset: Dataset, stored: NDArray[Any]) -> NDArray[Any]:
     lines = [_line(dataset, frame) for frame in range(len(stored))]
     if set(lines) == {(1.0, 0.0)}:
         return stored
-    whole = _fit_int16(lines, int(stored.min()), int(stored.max()))
+    low, high = int(stored.min()), int(stored.max())
+    ends = [slope * value + intercept for slope, intercept in set(lines) for value in (low, high)]
+    if not max(map(abs, ends)) < _MOST:
+        raise UnsoundError("is rescaled to values that no 32-bit number holds", _SOUND)
+    whole = _fit_int16(lines, ends)
     values = np.empty(stored.shape, np.int16 if whole else np.float32)
     for index, (slope, intercept) in enumerate(lines):
         values[index] = stored[index] * slope + intercept  # float64 between: exact for whole numbers below 2^53
@@ -128,16 +134,27 @@ def read_table(dataset: Dataset, item: Dataset) -> Table:
 def _line(dataset: Dataset, frame: int) -> Line:
     """Rescale slope and intercept."""
     group = macro(dataset, frame, "PixelValueTransformationSequence") or dataset
-    (slope,), (intercept,) = (
-        numbers(group, "RescaleSlope", 1) or (1.0,),
-        numbers(group, "RescaleIntercept", 1) or (0.0,),
-    )
+    slope, intercept = _rescale(group, "RescaleSlope", 1.0), _rescale(group, "RescaleIntercept", 0.0)
     if slope == 0:
-        raise ValueError("its rescale slope is 0")
+        raise UnsoundError("has a RescaleSlope of 0, which makes all values one", _SOUND)
     return slope, intercept
 
 
-def _fit_int16(lines: Sequence[Line], low: int, high: int) -> bool:
-    ends = [slope * value + intercept for slope, intercept in set(lines) for value in (low, high)]
+def _rescale(group: Dataset, keyword: str, default: float) -> float:
+    """A number that values are rescaled by; what is there and no finite number is not taken for the default."""
+    try:
+        if group.get(keyword) in (None, ""):
+            return default
+        found = numbers(group, keyword, 1)
+    except (TypeError, ValueError, OverflowError):
+        found = None
+    if found is None:
+        raw = group.get_item(keyword)
+        value = raw.value.decode("latin-1") if isinstance(raw.value, bytes) else raw.value
+        raise UnsoundError(f"has a {keyword} that is no finite number ({printable(value, 40)!r})", _SOUND)
+    return found[0]
+
+
+def _fit_int16(lines: Sequence[Line], ends: Sequence[float]) -> bool:
     whole = all(number.is_integer() for line in set(lines) for number in line)
     return whole and _INT16.min <= min(ends) and max(ends) <= _INT16.max

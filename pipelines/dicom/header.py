@@ -11,7 +11,7 @@ from pydicom.uid import UID
 
 from ..errors import InputError, SkippedError
 from ..images import MAX_PIXELS
-from .parsing import COPY_AGAIN, MAX_BYTES, SYNTAXES, parse, printable, refusing, text
+from .parsing import COPY_AGAIN, MAX_BYTES, SYNTAXES, parse, printable, refusing, text, uid
 
 GREY = frozenset({"MONOCHROME1", "MONOCHROME2"})
 COLOUR = frozenset({"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"})
@@ -49,6 +49,15 @@ def read_header(path: str | Path) -> Dataset:
         tag = 8 if dataset.file_meta.TransferSyntaxUID.is_implicit_VR else 12  # and length, before pixel data
         refuse_missing_pixels(path, dataset, declared(path, dataset), max(0, rest - tag))
         return dataset
+
+
+def malformed_uids(dataset: Dataset) -> list[str]:
+    """What is wrong with the UIDs that name the image, in words; such a UID is taken for none."""
+    return [
+        f"has a {keyword} that breaks the standard's form ({printable(text(dataset, keyword), 70)!r})"
+        for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID")
+        if text(dataset, keyword) and not uid(dataset, keyword)
+    ]
 
 
 def sop_class(dataset: Dataset) -> UID:

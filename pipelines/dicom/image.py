@@ -14,7 +14,7 @@ from ..volumes.windows import Percentiles, Window, resolve, show
 from .geometry import Plane, Spacing, SpacingKind, read_planes, read_spacing
 from .greys import Voi, asked_greys, real_padding, real_values, show_as_asked
 from .header import GREY, declared, read_header
-from .parsing import parse, refusing, stamp, text
+from .parsing import parse, refusing, stamp, text, uid
 from .pixels import decode
 
 
@@ -27,8 +27,8 @@ class DicomImage:
         values: (F, R, C) real values (CT: HU), int16 or float32; the stored ones where they stand for nothing else; or
             (F, R, C, 3) uint8 RGB. Not writeable: the array is shared.
         inverted: low values are to be shown bright (MONOCHROME1).
-        sop_uid: SOP Instance UID.
-        series_uid: Series Instance UID.
+        sop_uid: SOP Instance UID, ``""`` where it breaks the standard's form.
+        series_uid: Series Instance UID, likewise.
         patient_id: ``""`` where there is none.
         modality: ``CT``, ``US``, ...
         spacing: distance of rows, of columns, mm.
@@ -105,8 +105,8 @@ def _read(path: Path, changed: tuple[int, int] | None) -> DicomImage:
         source=path,
         values=values,
         inverted=header.photometric == "MONOCHROME1",
-        sop_uid=text(dataset, "SOPInstanceUID"),
-        series_uid=text(dataset, "SeriesInstanceUID"),
+        sop_uid=uid(dataset, "SOPInstanceUID"),
+        series_uid=uid(dataset, "SeriesInstanceUID"),
         patient_id=text(dataset, "PatientID"),
         modality=text(dataset, "Modality"),
         spacing=spacing,

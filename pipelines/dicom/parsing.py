@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import re
 import threading
 import warnings
 import zlib
@@ -45,7 +46,7 @@ MAX_INFLATED = 2**28
 """What a deflated data set may become. Deflate packs zeros a thousandfold, and nothing tells the size beforehand."""
 
 APART = "gdcm, apart"
-"""The decoder of JPEG lossless, which pydicom does not call: see `jpeg_lossless`."""
+"""The decoder of JPEG lossless and JPEG-LS, which pydicom does not call: see `jpeg_lossless`."""
 
 SYNTAXES = {
     ImplicitVRLittleEndian: "",
@@ -57,19 +58,37 @@ SYNTAXES = {
     JPEGExtended12Bit: "pillow",
     JPEGLossless: APART,
     JPEGLosslessSV1: APART,
-    JPEGLSLossless: "pyjpegls",
-    JPEGLSNearLossless: "pyjpegls",
+    JPEGLSLossless: APART,
+    JPEGLSNearLossless: APART,
     JPEG2000Lossless: "pillow",
     JPEG2000: "pillow",
 }
 """Transfer syntaxes that are read, and pydicom's name of the decoder: one each, so that a file has one result."""
 
+_EXPORT = "export it as Explicit VR Little Endian"
+_FILM = "write the film out (gdcmraw -i FILE -o film), then its frames as PNG (ffmpeg -i film frame_%05d.png)"
+_NOT_READ = (
+    (r"1\.2\.840\.10008\.1\.2\.4\.10\d(\.1)?", _FILM),  # MPEG-2, MPEG-4 (H.264), HEVC
+    (r"1\.2\.840\.10008\.1\.2\.4\.(5[2-69]|6\d)", "decompress it (dcmdjpeg FILE NEW)"),  # retired kinds of JPEG
+    (r"1\.2\.840\.10008\.1\.2\.4\.(9[45]|20[45])", "it names a server in place of pixels: export it with its pixels"),
+)
+"""Transfer syntaxes that are not read, as patterns, and what to do; `_EXPORT` for all others."""
+
+_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _PIXEL_DATA = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 _quiet = threading.Lock()
 _hushed: list[warnings.catch_warnings[None]] = []  # one entry for each reader at work; the first restores the filters
 logging.getLogger("pydicom").setLevel(
     logging.CRITICAL
 )  # what matters of it is refused; it repeats the rest as warnings
+
+
+class UnsoundError(ValueError):
+    """What is wrong with a data set, and what to do; `refusing` adds which file it is."""
+
+    def __init__(self, reason: str, remedy: str) -> None:
+        super().__init__(reason)
+        self.reason, self.remedy = reason, remedy
 
 
 def is_dicom(path: str | Path) -> bool:
@@ -126,6 +145,8 @@ def refusing(path: Path) -> Iterator[None]:
             yield
         except InputError:
             raise
+        except UnsoundError as error:
+            raise InputError(path, error.reason, error.remedy) from error
         except Exception as error:
             raise InputError(path, f"cannot be read as DICOM ({printable(error)})", COPY_AGAIN) from error
 
@@ -142,6 +163,12 @@ def text(group: Dataset, keyword: str) -> str:
     """A value as text, ``""`` where there is none."""
     value = group.get(keyword)
     return "" if value is None else str(value).strip()
+
+
+def uid(group: Dataset, keyword: str) -> str:
+    """A UID, ``""`` where there is none, or none of the standard's form: 64 digits and points at most (PS3.5, 9.1)."""
+    value = text(group, keyword)
+    return value if len(value) <= 64 and _UID.fullmatch(value) else ""
 
 
 def numbers(group: Dataset, keyword: str, count: int) -> tuple[float, ...] | None:
@@ -222,7 +249,8 @@ def _transfer_syntax(path: Path, file: BinaryIO) -> UID:
 def _known(path: Path, syntax: UID) -> UID:
     if syntax not in SYNTAXES:
         reason = f"has the transfer syntax {printable(syntax.name)}, which is not read here"
-        raise InputError(path, reason, "convert it to Explicit VR Little Endian (gdcmconv --raw)")
+        remedy = next((remedy for pattern, remedy in _NOT_READ if re.fullmatch(pattern, syntax)), _EXPORT)
+        raise InputError(path, reason, remedy)
     return next(known for known in SYNTAXES if known == syntax)
 
 

@@ -13,7 +13,14 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import apply_color_lut
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import (
+    UID,
+    ExplicitVRLittleEndian,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
+)
 
 from ..errors import InputError
 from .codestreams import Size, codestream_sizes
@@ -65,7 +72,9 @@ def refuse_unsound_pixels(path: Path, dataset: Dataset, header: Declared) -> Non
     if SYNTAXES[dataset.file_meta.TransferSyntaxUID] in ("", "pydicom"):
         return  # RLE has no size of its own
     for number, frame in enumerate(_codestreams(dataset, header), start=1):
-        _refuse_other_size(path, number, codestream_sizes(frame), header)
+        sizes = codestream_sizes(frame)
+        _refuse_other_size(path, number, sizes, header)
+        _refuse_other_depth(path, dataset.file_meta.TransferSyntaxUID, sizes[0].bits)
 
 
 def _frames(dataset: Dataset, header: Declared) -> Iterator[tuple[NDArray[Any], str]]:
@@ -89,12 +98,17 @@ def _codestreams(dataset: Dataset, header: Declared) -> Iterator[bytes]:
 
 
 def _unpack(dataset: Dataset, header: Declared) -> None:
-    """Put the values in the place of JPEG lossless data."""
+    """Put the values in the place of JPEG lossless or JPEG-LS data."""
     _, rows, columns, samples, allocated, stored, photometric = header
     signed, syntax = int(dataset.get("PixelRepresentation", 0)), str(dataset.file_meta.TransferSyntaxUID)
+    streams = list(islice(_codestreams(dataset, header), header.frames))
+    if syntax in (JPEGLSLossless, JPEGLSNearLossless):  # GDCM ends its process where these are not those of the data
+        stored = max(size.bits for stream in streams for size in codestream_sizes(stream))
+        allocated = 8 if stored == 8 else 16
     frame = Frame(rows, columns, samples, allocated, stored, signed, photometric, syntax)
-    streams = islice(_codestreams(dataset, header), header.frames)
-    dataset.PixelData = b"".join(decode_jpeg_lossless(stream, frame) for stream in streams)
+    values = b"".join(decode_jpeg_lossless(stream, frame) for stream in streams)
+    wider = allocated < header.allocated
+    dataset.PixelData = np.frombuffer(values, np.uint8).astype("<u2").tobytes() if wider else values
     dataset.PlanarConfiguration = 0
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
 
@@ -106,6 +120,15 @@ def _refuse_other_size(path: Path, number: int, sizes: list[Size], header: Decla
     found = " and ".join("{} x {} x {} of {} bits".format(*size) for size in sizes[:3]) or "of no known size"
     reason = f"declares {' x '.join(map(str, needed))} of {header.allocated} bits, but its frame {number} is {found}"
     raise InputError(path, reason, COPY_AGAIN)
+
+
+def _refuse_other_depth(path: Path, syntax: UID, bits: int) -> None:
+    """Raise where the decoders here do not take as many bits a value."""
+    if syntax in (JPEGBaseline8Bit, JPEGExtended12Bit) and bits > 8:
+        remedy = "decompress it (dcmdjpeg FILE NEW, or gdcmconv --raw FILE NEW)"
+        raise InputError(path, f"is JPEG of {bits} bits; 8 are read", remedy)
+    if syntax in (JPEGLSLossless, JPEGLSNearLossless) and bits < 8:
+        raise InputError(path, f"is JPEG-LS of {bits} bits; 8 to 16 are read", "decompress it (dcmdjpls FILE NEW)")
 
 
 def _rgb(frame: NDArray[Any], dataset: Dataset, header: Declared, photometric: str) -> NDArray[Any]:

@@ -16,7 +16,7 @@ from pydicom.uid import SegmentationStorage
 
 from ..errors import InputError
 from .header import Declared, declared, sop_class
-from .parsing import COPY_AGAIN, SYNTAXES, is_dicom, parse, printable, refusing, stamp, text
+from .parsing import COPY_AGAIN, SYNTAXES, is_dicom, parse, printable, refusing, stamp, text, uid
 from .pixels import decode_bits, refuse_unsound_pixels
 
 _LABEL_MAP = "1.2.840.10008.5.1.4.1.1.66.7"
@@ -63,7 +63,7 @@ def seg_references(path: str | Path) -> set[str]:
         segmentation = _read(path, stamp(path))
         series = segmentation.dataset.get("ReferencedSeriesSequence") or []
         listed = {
-            text(image, "ReferencedSOPInstanceUID")
+            uid(image, "ReferencedSOPInstanceUID")
             for one in series
             for image in one.get("ReferencedInstanceSequence") or []
         }
@@ -142,7 +142,7 @@ def _read(path: Path, changed: tuple[int, int] | None) -> _Segmentation:
         raise InputError(path, f"has the segmentation type {printable(kind)}", "export it as BINARY")
     groups = dataset.get("PerFrameFunctionalGroupsSequence") or []
     if len(groups) != header.frames:
-        raise InputError(path, f"describes {len(groups)} of its {header.frames} frames", COPY_AGAIN)
+        raise InputError(path, f"describes {len(groups)} frames, but declares {header.frames}", COPY_AGAIN)
     segments = frozenset(int(one.SegmentNumber) for one in dataset.SegmentSequence) - {0}  # 0: a label map's background
     frames = tuple((frozenset(_sources(path, group)), _segment(dataset, group, kind)) for group in groups)
     return _Segmentation(dataset, header, kind, segments, frames)
@@ -163,4 +163,4 @@ def _sources(path: Path, group: Dataset) -> Iterator[_Source]:
                 raise InputError(path, "is not on the grid of its images", "export it on the grid of the images")
             numbers = image.get("ReferencedFrameNumber") or []
             frames = [numbers] if isinstance(numbers, int | str) else numbers
-            yield _Source(text(image, "ReferencedSOPInstanceUID"), frozenset(int(number) for number in frames))
+            yield _Source(uid(image, "ReferencedSOPInstanceUID"), frozenset(int(number) for number in frames))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -12,9 +12,9 @@ import numpy as np
 
 from ..errors import InputError, SkippedError
 from .geometry import Plane, read_planes
-from .header import declared, read_header
+from .header import declared, malformed_uids, read_header
 from .image import read_dicom
-from .parsing import refusing, text
+from .parsing import refusing, text, uid
 
 SAME_PLACE = 1e-3
 """mm along the normal; closer slices are at one place. Positions are written to 0.01 mm or finer."""
@@ -30,6 +30,7 @@ class Series:
         patient_id: ``""`` where there is none.
         modality: ``CT``, ``MR``, ...
         is_volume: there are two slices or more, each at a place of its own; `read_series` says whether they fit.
+        odd: files of the same UID that lie between these and are unlike them, and how they differ.
     """
 
     uid: str
@@ -37,6 +38,7 @@ class Series:
     patient_id: str
     modality: str
     is_volume: bool
+    odd: tuple[tuple[Path, str], ...] = ()
 
 
 class Slice(NamedTuple):
@@ -60,6 +62,7 @@ class _Head(NamedTuple):
     size: tuple[int, int]
     frames: int
     planes: tuple[Plane, ...] | None
+    malformed: tuple[str, ...]
 
 
 def find_series(files: Iterable[str | Path]) -> tuple[list[Series], list[InputError]]:
@@ -69,10 +72,12 @@ def find_series(files: Iterable[str | Path]) -> tuple[list[Series], list[InputEr
         files: of any number of series, in any order.
 
     Returns:
-        the series; what is refused: files that are no images or broken, duplicates (one of them is kept), and, named by
-        their folder, series with several images at one place, which then are no volumes.
+        the series; what is refused: files that are no images or broken, duplicates (one of them is kept), files of one
+        SOP Instance UID and place but other pixels, and, named by their folder, series with several images at one
+        place, which then are no volumes; what is said of UIDs that break the standard's form, once for each.
     """
     refused: list[InputError] = []
+    malformed: dict[str, list[Path]] = {}
     groups: dict[tuple[object, ...], list[list[_Head]]] = {}
     for path in sorted({Path(file) for file in files}):
         try:
@@ -80,6 +85,8 @@ def find_series(files: Iterable[str | Path]) -> tuple[list[Series], list[InputEr
         except InputError as error:
             refused.append(error)
             continue
+        for words in head.malformed:
+            malformed.setdefault(words, []).append(path)
         alone = head.path if head.frames > 1 or not head.uid else None
         alike = groups.setdefault((head.uid, head.size, alone), [])
         group = next((group for group in alike if _parallel(group[0], head)), None)
@@ -87,7 +94,10 @@ def find_series(files: Iterable[str | Path]) -> tuple[list[Series], list[InputEr
             alike.append([head])
         else:
             group.append(head)
-    return [_series(group, refused) for alike in groups.values() for group in alike], refused
+    refused += [_malformed(words, paths) for words, paths in malformed.items()]
+    found = [_series(group, refused) for alike in groups.values() for group in alike]
+    heads = {head.path: head for alike in groups.values() for group in alike for head in group}
+    return [replace(one, odd=_odd(one, found, heads)) if one.is_volume else one for one in found], refused
 
 
 def read_slices(series: Series) -> list[Slice]:
@@ -108,12 +118,34 @@ def read_slices(series: Series) -> list[Slice]:
 def _read_head(path: Path) -> _Head:
     header = read_header(path)
     with refusing(path):
-        uid, patient, modality, sop_uid = (
-            text(header, name) for name in ("SeriesInstanceUID", "PatientID", "Modality", "SOPInstanceUID")
-        )
+        names = uid(header, "SeriesInstanceUID"), text(header, "PatientID"), text(header, "Modality")
         pixels = declared(path, header)
-        size = (pixels.rows, pixels.columns)
-        return _Head(path, uid, patient, modality, sop_uid, size, pixels.frames, read_planes(header, pixels.frames))
+        planes = read_planes(header, pixels.frames)
+        size, sop_uid = (pixels.rows, pixels.columns), uid(header, "SOPInstanceUID")
+        return _Head(path, *names, sop_uid, size, pixels.frames, planes, tuple(malformed_uids(header)))
+
+
+def _malformed(words: str, paths: list[Path]) -> SkippedError:
+    more = f"; so have {len(paths) - 1} more files" if len(paths) > 1 else ""
+    return SkippedError(paths[0], words + more, "the UID is passed over, the image is read without")
+
+
+def _odd(series: Series, found: list[Series], heads: Mapping[Path, _Head]) -> tuple[tuple[Path, str], ...]:
+    """Files of other series with this one's UID that lie between its slices, or nowhere, and how they differ."""
+    like = heads[series.files[0]]
+    if not series.uid or not like.planes:
+        return ()
+    first = like.planes[0]
+    places = [_place(plane, first) for path in series.files for plane in heads[path].planes or ()]
+    others = [one.files for one in found if one.uid == series.uid and one is not series]
+    odd: list[tuple[Path, str]] = []
+    for head in (heads[path] for files in others for path in files):
+        if head.planes is None:
+            odd.append((head.path, "does not say where it lies"))
+        elif min(places) < _place(head.planes[0], first) < max(places):  # a localizer has a place beyond
+            sizes = "is {} x {} where the others are {} x {}".format(*head.size, *like.size)
+            odd.append((head.path, sizes if head.size != like.size else "has another orientation than the others"))
+    return tuple(odd)
 
 
 def _parallel(one: _Head, other: _Head) -> bool:
@@ -155,7 +187,14 @@ def _without_duplicates(group: list[_Head], refused: list[InputError]) -> list[_
             refused.append(error)
             continue
         if twin is None:
-            kept.append(head)
+            rival = next(
+                (other for other in reversed(kept) if _at_one_place(other, head) and _namesakes(other, head)), None
+            )
+            if rival:
+                kept.remove(rival)
+                refused += [_contradiction(rival.path, head.path), _contradiction(head.path, rival.path)]
+            else:
+                kept.append(head)
         else:
             refused.append(SkippedError(head.path, f"is a duplicate of {twin.path}", "passed over"))
     return kept
@@ -168,6 +207,14 @@ def _at_one_place(one: _Head, other: _Head) -> bool:
 
 
 def _equal(one: _Head, other: _Head) -> bool:
-    """Whether two files at one place hold the same image."""
-    same_uid = bool(one.sop_uid) and one.sop_uid == other.sop_uid
-    return same_uid or np.array_equal(read_dicom(one.path).values, read_dicom(other.path).values)
+    """Whether two files hold the same image."""
+    return np.array_equal(read_dicom(one.path).values, read_dicom(other.path).values)
+
+
+def _namesakes(one: _Head, other: _Head) -> bool:
+    return bool(one.sop_uid) and one.sop_uid == other.sop_uid
+
+
+def _contradiction(path: Path, other: Path) -> InputError:
+    reason = f"has the SOP Instance UID and the place of {other}, but other pixels"
+    return InputError(path, reason, "find out which of the two is right, and remove the other")

@@ -40,7 +40,7 @@ def read_series(series: Series) -> Volume:
     """
     slices = read_slices(series)
     source = series.files[0] if len(series.files) == 1 else series.files[0].parent
-    affine = _affine(source, slices)
+    affine = _affine(source, slices, series.odd)
     rows, columns = slices[0].size
     if 2 * len(slices) * rows * columns > MAX_BYTES:
         raise InputError(source, f"has {len(slices)} slices of {rows} x {columns}, above 2 GiB", "cut the series")
@@ -79,7 +79,7 @@ def _stacked(frames: Sequence[NDArray[Any]]) -> NDArray[Any]:
     return stack
 
 
-def _affine(source: Path, slices: Sequence[Slice]) -> NDArray[np.float64]:
+def _affine(source: Path, slices: Sequence[Slice], odd: Sequence[tuple[Path, str]]) -> NDArray[np.float64]:
     """(4, 4), from column, row, slice to mm in RAS+."""
     if len(slices) < 2:
         raise InputError(source, "has one slice", f"needed are two or more; {_ONE_BY_ONE}")
@@ -87,7 +87,7 @@ def _affine(source: Path, slices: Sequence[Slice]) -> NDArray[np.float64]:
     for one in slices[1:]:
         _refuse_other_grid(one, slices[0])
     positions = np.array([one.plane.position for one in slices])
-    _refuse_uneven(source, positions, first.normal)
+    _refuse_uneven(source, slices, positions, odd)
     total = positions[-1] - positions[0]
     straight = total @ first.normal * np.asarray(first.normal)
     if np.linalg.norm(total - straight) <= ROUNDED:
@@ -112,21 +112,57 @@ def _refuse_other_grid(one: Slice, first: Slice) -> None:
         raise InputError(one.path, f"has another orientation than {first.path.name} of its series", _ONE_BY_ONE)
 
 
-def _refuse_uneven(source: Path, positions: NDArray[np.float64], normal: NDArray[np.float64]) -> None:
+def _refuse_uneven(
+    source: Path, slices: Sequence[Slice], positions: NDArray[np.float64], odd: Sequence[tuple[Path, str]]
+) -> None:
     """Raise unless the positions, (N, 3) in order, lie on a line along the normal at equal distances."""
-    total = positions[-1] - positions[0]
+    total, normal = positions[-1] - positions[0], slices[0].plane.normal
     steps = np.diff(positions @ normal)
     if steps.min() < SAME_PLACE:
-        raise InputError(
-            source, "has several images at one place (echoes? times? copies?)", "remove all but one of each"
-        )
+        reason = "has several images at one place (echoes? times? copies?)"
+        raise InputError(source, reason, "remove all but one of each")
     tilt = np.degrees(np.arctan2(np.linalg.norm(total - total @ normal * normal), total @ normal))
-    if tilt > MOST_TILT:
-        reason = f"was taken with a tilted gantry ({tilt:.1f} degrees between the slices' normal and their order)"
-        raise InputError(source, reason, f"resample it to an upright grid, or {_ONE_BY_ONE}")
     distance = float(np.linalg.norm(total)) / len(steps)
     places = positions[0] + np.outer(np.linspace(0, 1, len(positions)), total)
     displaced = float(np.linalg.norm(positions - places, axis=1).max())
-    if displaced > max(0.01, MOST_DISPLACEMENT * distance):
+    uneven = displaced > max(0.01, MOST_DISPLACEMENT * distance)
+    if uneven and odd:
+        path, how = odd[0]
+        more = f", and so are {len(odd) - 1} more" if len(odd) > 1 else ""
+        raise InputError(
+            path, f"{how}, and leaves a gap in its series{more}", f"export the series anew, or {_ONE_BY_ONE}"
+        )
+    if tilt > MOST_TILT or uneven:
+        _refuse_few(source, [one.path for one in slices], positions)
+    if tilt > MOST_TILT:
+        reason = f"was taken with a tilted gantry ({tilt:.1f} degrees between the slices' normal and their order)"
+        raise InputError(source, reason, f"resample it to an upright grid, or {_ONE_BY_ONE}")
+    if uneven:
         reason = f"has slice distances from {steps.min():.3f} to {steps.max():.3f} mm"
-        raise InputError(source, reason, f"find the missing slices, or resample it, or {_ONE_BY_ONE}")
+        raise InputError(source, reason, f"resample it to equal distances, or {_ONE_BY_ONE}")
+
+
+def _refuse_few(source: Path, paths: Sequence[Path], positions: NDArray[np.float64]) -> None:
+    """Raise where most steps from slice to slice are one, and what is odd can be named: a slice, or a gap."""
+    steps = np.diff(positions, axis=0)
+    usual = np.median(steps, axis=0)
+    distance = float(np.linalg.norm(usual))
+    near = max(0.01, 2 * MOST_DISPLACEMENT * distance)
+    odd = np.flatnonzero(np.linalg.norm(steps - usual, axis=1) > near).tolist()
+    if not odd or 4 * len(odd) > len(steps) + 4 or len(steps) < 3:
+        return
+    shifted = [
+        at + 1 for at in odd if at + 1 in odd and np.linalg.norm(steps[at : at + 2].sum(0) - 2 * usual) <= 2 * near
+    ]
+    folds = steps[odd] @ usual / distance**2
+    gaps = np.linalg.norm(steps[odd] - np.outer(np.rint(folds), usual), axis=1) <= near
+    if shifted or (len(odd) == 1 and odd[0] in (0, len(steps) - 1) and not gaps[0]):
+        at = shifted[0] if shifted else 0 if odd[0] == 0 else len(steps)
+        reason = f"lies off the line and the distances of {distance:.3f} mm that the other slices of its series keep"
+        raise InputError(paths[at], reason, f"correct its position or leave it out, or {_ONE_BY_ONE}")
+    if gaps.all():
+        lengths = np.linalg.norm(steps, axis=1)
+        reason = f"has slice distances from {lengths.min():.3f} to {lengths.max():.3f} mm"
+        where = f"between {paths[odd[0]].name} and {paths[odd[0] + 1].name}"
+        more = f" and at {len(odd) - 1} more places" if len(odd) > 1 else ""
+        raise InputError(source, reason, f"find the missing slices {where}{more}, or {_ONE_BY_ONE}")

@@ -8,12 +8,15 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from ...errors import InputError, SkippedError
 from .base import Found, Item, Layout, ambiguous, by_key, is_picture, orphan, walk
 from .nifti import is_volume, label_key, stem
 
 _SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})
 _PARALLEL = frozenset({"images", "masks", "labels"})
+_KEEP = "keep the image that the SEG was drawn on, or export both with UIDs of their own"
 _KEEP_ONE = "keep one of them, or name them after one image each"
 
 Files = Mapping[str, list[Path]]
@@ -26,6 +29,7 @@ class _Image(NamedTuple):
     sop_uid: str
     group: str
     frames: int
+    malformed: tuple[str, ...]
 
 
 def dicom(source: Path) -> Found:
@@ -45,14 +49,21 @@ def dicom(source: Path) -> Found:
             refused.append(error)
     places = by_key((_place(image.file, source), image.file) for image in images)
     pictures = _by_place(filter(is_picture, files), source, places)
+    namesakes: dict[str, list[_Image]] = {}
+    for image in images:
+        namesakes.setdefault(image.sop_uid, []).append(image)
     items: list[Item] = []
     for image in images:
         place = _place(image.file, source)
         try:
+            alike = namesakes.get(image.sop_uid, []) if image.sop_uid in segs else []
+            if len(alike) > 1 and _differ(alike):
+                raise InputError(image.file, "has the SOP Instance UID of another image, so its SEG is in doubt", _KEEP)
             label = _label(image.file, segs.get(image.sop_uid, []), pictures.get(place, []), places[place])
             items += _frames(image, label)
         except InputError as error:
             refused.append(error)
+    refused += _remarks(images)
     return items, refused + _orphans(segs, {image.sop_uid for image in images}) + _orphans(pictures, places)
 
 
@@ -82,6 +93,8 @@ def dicom_series(source: Path) -> Found:
                 raise InputError(folder, f"has several volumes in series {one.uid!r}", "export each as a series")
             uids = {image.sop_uid for image in read_slices(one)} if segs else set()
             referred |= uids
+            if uids & segs.keys() and len(uids) < len(one.files):
+                raise InputError(folder, "has slices of one SOP Instance UID, so its DICOM SEG is in doubt", _KEEP)
             own_segs = sorted({seg for uid in uids for seg in segs.get(uid, [])})
             label = _label(folder, own_segs, labels.get(place, []), places[place])
             items.append(Item(folder, label, one.patient_id or one.uid, {"series": one.uid}))
@@ -126,14 +139,29 @@ def _part_segs(files: Iterable[Path]) -> tuple[dict[str, list[Path]], list[Path]
 
 def _read(file: Path) -> _Image:
     from ...dicom import read_header
-    from ...dicom.header import declared
-    from ...dicom.parsing import refusing, text
+    from ...dicom.header import declared, malformed_uids
+    from ...dicom.parsing import refusing, text, uid
 
     header = read_header(file)
     with refusing(file):
-        uids = (text(header, name) for name in ("PatientID", "StudyInstanceUID", "SeriesInstanceUID"))
-        group = next(filter(None, uids), file.name)
-        return _Image(file, text(header, "SOPInstanceUID"), group, declared(file, header).frames)
+        uids = (uid(header, name) for name in ("StudyInstanceUID", "SeriesInstanceUID"))
+        group = text(header, "PatientID") or next(filter(None, uids), file.name)
+        frames = declared(file, header).frames
+        return _Image(file, uid(header, "SOPInstanceUID"), group, frames, tuple(malformed_uids(header)))
+
+
+def _remarks(images: Iterable[_Image]) -> list[InputError]:
+    """What is said of UIDs that break the standard's form."""
+    remedy = "the UID is passed over, the image is read without"
+    return [SkippedError(image.file, words, remedy) for image in images for words in image.malformed]
+
+
+def _differ(images: list[_Image]) -> bool:
+    """Whether files of one SOP Instance UID hold different images."""
+    from ...dicom import read_dicom
+
+    first, *others = (read_dicom(image.file) for image in images)
+    return any(not np.array_equal(first.values, other.values) or first.planes != other.planes for other in others)
 
 
 def _place(path: Path, source: Path) -> str:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -17,6 +18,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGLSLossless,
+    JPEGLSNearLossless,
     RLELossless,
 )
 
@@ -111,6 +113,43 @@ def test_a_packed_image_comes_back_unchanged(write: Write, syntax: Any, values: 
     image = read_dicom(write(values, syntax=syntax))
     np.testing.assert_array_equal(image.values[0], values)
     assert image.values.dtype == values.dtype
+
+
+@pytest.mark.parametrize("bits", [8, 12, 16])
+@pytest.mark.parametrize("error", [0, 3])
+@pytest.mark.parametrize("signed", [False, True])
+def test_jpeg_ls_is_what_charls_decodes_it_to(write: Write, bits: int, error: int, signed: bool) -> None:
+    charls = pytest.importorskip("jpeg_ls")
+    values = (np.add.outer(np.arange(12) * 99, np.arange(20) * 7) % (1 << bits)).astype(
+        np.uint8 if bits == 8 else "<u2"
+    )
+    layout = {"rows": 12, "columns": 20, "samples_per_pixel": 1, "bits_stored": bits, "interleave_mode": 0}
+    stream = bytes(charls.encode_buffer(values.tobytes(), lossy_error=error, **layout))
+    theirs = np.frombuffer(charls.decode_buffer(stream)[0], values.dtype).reshape(values.shape).astype(np.int32)
+    syntax = JPEGLSNearLossless if error else JPEGLSLossless
+    depth = {"BitsStored": bits, "HighBit": bits - 1, "PixelRepresentation": int(signed)}
+    ours = read_dicom(write(values, PixelData=encapsulate([stream]), packed=syntax, **depth)).values[0]
+    wrapped = theirs - (1 << bits) * (theirs >= 1 << (bits - 1)) if signed else theirs
+    np.testing.assert_array_equal(ours, wrapped)
+
+
+def test_jpeg_ls_of_8_bits_in_16_is_read(write: Write) -> None:
+    stream = bytes(
+        pytest.importorskip("jpeg_ls").encode_buffer(
+            SMOOTH.astype(np.uint8).tobytes(), rows=12, columns=20, samples_per_pixel=1, bits_stored=8
+        )
+    )
+    path = write(SMOOTH.astype(np.uint16), PixelData=encapsulate([stream]), packed=JPEGLSLossless)
+    np.testing.assert_array_equal(read_dicom(path).values[0], SMOOTH)
+
+
+@needs_shared
+def test_real_jpeg_ls_needs_no_other_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "jpeg_ls", None)
+    name = "CTImage.dcm_{}.dcm"
+    packed = read_dicom(SHARED / "ct" / name.format("JPEGLSLosslessTransferSyntax_1.2.840.10008.1.2.4.80")).values
+    plain = read_dicom(SHARED / "ct" / name.format("RLELosslessTransferSyntax_1.2.840.10008.1.2.5")).values
+    np.testing.assert_array_equal(packed, plain)
 
 
 @pytest.mark.parametrize("values", [GREY, STORED.astype(np.uint16)], ids=["8 bits", "16 bits"])

@@ -17,14 +17,22 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from pydicom import dcmread
+from pydicom.config import IGNORE
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
+    HEVCMP51,
     MPEG2MPML,
+    MPEG4HP41,
+    UID,
     DeflatedExplicitVRLittleEndian,
     EncapsulatedPDFStorage,
+    HTJ2KLossless,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
+    JPEGExtended12Bit,
     JPEGLossless,
     JPEGLosslessSV1,
     JPEGLSLossless,
@@ -32,8 +40,9 @@ from pydicom.uid import (
     TwelveLeadECGWaveformStorage,
 )
 
-from delineate.pipelines.dicom import is_dicom, parsing, read_dicom, read_header
+from delineate.pipelines.dicom import is_dicom, jpeg_lossless, parsing, read_dicom, read_header
 from delineate.pipelines.dicom.codestreams import Size, codestream_sizes
+from delineate.pipelines.dicom.header import malformed_uids
 from delineate.pipelines.errors import InputError, SkippedError
 
 VALUES = np.arange(12 * 16, dtype=np.uint16).reshape(12, 16)
@@ -70,7 +79,8 @@ def refusal(path: Path) -> InputError:
         ({"PhotometricInterpretation": "CMYK"}, "has the colours CMYK"),
         ({"PhotometricInterpretation": "RGB"}, "has 1 values a pixel, but is RGB"),
         ({"PhotometricInterpretation": "PALETTE COLOR"}, "has a segmented palette, or none"),
-        ({"RescaleSlope": "0"}, "its rescale slope is 0"),
+        ({"RescaleSlope": "0"}, "has a RescaleSlope of 0"),
+        ({"RescaleSlope": "1e300"}, "is rescaled to values that no 32-bit number holds"),
     ],
 )
 def test_impossible_headers_are_refused(write: Write, attributes: dict[str, Any], reason: str) -> None:
@@ -95,11 +105,92 @@ def test_other_objects_are_passed_over_by_name(write: Write, kind: Any) -> None:
     assert found.reason == f"is no image: {kind.name.removesuffix(' Storage')}"
 
 
-def test_an_unknown_transfer_syntax_is_named(build: Build, save: Save, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("syntax", "name", "remedy"),
+    [
+        (MPEG2MPML, "MPEG2 Main Profile", "write the film out (gdcmraw"),
+        (MPEG4HP41, "MPEG-4 AVC/H.264 High Profile", "write the film out (gdcmraw"),
+        (HEVCMP51, "HEVC/H.265 Main Profile", "write the film out (gdcmraw"),
+        (UID("1.2.840.10008.1.2.4.55"), "JPEG Full Progression", "decompress it (dcmdjpeg FILE NEW)"),
+        (UID("1.2.840.10008.1.2.4.94"), "JPIP Referenced", "export it with its pixels"),
+        (HTJ2KLossless, "High-Throughput JPEG 2000", "export it as Explicit VR Little Endian"),
+        (UID("1.2.3.4"), "1.2.3.4", "export it as Explicit VR Little Endian"),
+    ],
+)
+def test_other_transfer_syntaxes_are_named_with_what_helps(
+    build: Build, save: Save, tmp_path: Path, syntax: UID, name: str, remedy: str
+) -> None:
     dataset = build(VALUES, PixelData=encapsulate([b"\0\0"]))
-    dataset.file_meta.TransferSyntaxUID = MPEG2MPML
+    dataset.file_meta.TransferSyntaxUID = JPEGLSLossless
     dataset["PixelData"].VR = "OB"
-    assert "MPEG2 Main Profile" in refusal(save(dataset, tmp_path / "a.dcm")).reason
+    path = save(dataset, tmp_path / "a.dcm")
+    raw = path.read_bytes()
+    old, new = (b"UI" + len(one).to_bytes(2, "little") + one for one in map(padded, (JPEGLSLossless, syntax)))
+    length = int.from_bytes(raw[140:144], "little") + len(new) - len(old)
+    path.write_bytes((raw[:140] + length.to_bytes(4, "little") + raw[144:]).replace(old, new))
+    found = refusal(path)
+    assert name in found.reason
+    assert remedy in found.remedy
+
+
+def padded(uid: str) -> bytes:
+    return uid.encode() + b"\0" * (len(uid) % 2)
+
+
+@pytest.mark.parametrize("name", ["RescaleSlope", "RescaleIntercept"])
+@pytest.mark.parametrize("value", ["NaN", "inf", "-inf", "abc", "1e999"])
+def test_rescale_values_that_are_no_numbers_are_not_read_as_none(write: Write, name: str, value: str) -> None:
+    path = write(VALUES, **{name: "1.2345678"})
+    path.write_bytes(path.read_bytes().replace(b"1.2345678 ", value.encode().ljust(10)))
+    found = refusal(path)
+    assert f"has a {name} that is no finite number ('{value}" in found.reason
+    assert found.remedy == "export it again with sound rescale values"
+
+
+def test_a_12_bit_jpeg_is_called_so_and_what_decompresses_it_named(write: Write) -> None:
+    content = bytearray(jpeg("JPEG", (12, 16)))
+    content[content.index(b"\xff\xc0") + 4] = 12
+    path = write(VALUES, PixelData=encapsulate([bytes(content)]), packed=JPEGExtended12Bit)
+    assert refusal(path).reason == "is JPEG of 12 bits; 8 are read"
+    assert refusal(path).remedy == "decompress it (dcmdjpeg FILE NEW, or gdcmconv --raw FILE NEW)"
+
+
+def test_jpeg_ls_of_few_bits_is_called_so(write: Write) -> None:
+    few = (VALUES % 64).astype(np.uint8)
+    path = write(few, syntax=JPEGLSLossless, BitsStored=6, HighBit=5)
+    assert (refusal(path).reason, refusal(path).remedy) == (
+        "is JPEG-LS of 6 bits; 8 to 16 are read",
+        "decompress it (dcmdjpls FILE NEW)",
+    )
+
+
+def test_without_gdcm_its_package_is_named(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(VALUES, syntax=JPEGLSLossless)
+    monkeypatch.setattr(jpeg_lossless, "find_spec", lambda name: None)
+    assert "python-gdcm, which decodes these, is not installed" in refusal(path).reason
+    assert refusal(path).remedy == "pip install python-gdcm"
+
+
+def test_a_picture_named_like_dicom_is_called_one(tmp_path: Path) -> None:
+    (tmp_path / "a.dcm").write_bytes(jpeg("JPEG", (12, 16)))
+    assert not is_dicom(tmp_path / "a.dcm")
+    assert refusal(tmp_path / "a.dcm").reason == "is no DICOM file (it holds JPEG)"
+
+
+@pytest.mark.parametrize("value", ["../..", "1.2.3." + "4" * 64, "1.2.x", "1..2", "1.2/3"])
+def test_uids_that_break_the_form_are_never_used(write: Write, value: str) -> None:
+    path = write(VALUES, SOPInstanceUID="1.2.3", SeriesInstanceUID="1.2.4")
+    dataset = dcmread(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for keyword in ("SOPInstanceUID", "SeriesInstanceUID"):
+            dataset[keyword] = DataElement(keyword, "UI", value, validation_mode=IGNORE)
+        dataset.save_as(path, enforce_file_format=False)
+    image = read_dicom(path)
+    assert (image.sop_uid, image.series_uid) == ("", "")
+    words = malformed_uids(read_header(path))
+    assert [word.split()[2] for word in words] == ["SeriesInstanceUID", "SOPInstanceUID"]
+    assert repr(value)[:60] in words[0]
 
 
 def test_sequences_may_be_nested_as_deep_as_they_like(write: Write) -> None:

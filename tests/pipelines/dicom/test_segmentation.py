@@ -140,6 +140,12 @@ def test_a_seg_on_another_grid_is_refused(write: Write) -> None:
         read_seg_mask(seg, "1.2", None, (5, 7))
 
 
+def test_frames_that_are_not_described_are_counted_both_ways(write: Write) -> None:
+    path = write_seg(write, [frame(1, "1.2"), frame(2, "1.2"), frame(1, "1.3")], MASKS[:1])
+    with pytest.raises(InputError, match="describes 3 frames, but declares 1; "):
+        seg_references(path)
+
+
 def test_frames_of_single_bits_are_told_apart_in_images_too(write: Write) -> None:
     bits = np.packbits(MASKS.ravel(), bitorder="little").tobytes()
     path = write(MASKS, BitsAllocated=1, BitsStored=1, HighBit=0, PixelData=bits)

@@ -82,7 +82,7 @@ def test_a_tilted_gantry_is_refused_as_a_volume_but_read_one_by_one() -> None:
 # order
 
 
-@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(order=st.permutations(range(4)))
 def test_slices_are_ordered_by_their_place(write: Write, order: list[int]) -> None:
     files = write_stack(write, [3.0 * rank for rank in order])
@@ -140,11 +140,68 @@ def test_positions_rounded_across_the_stack_make_no_shear(write: Write) -> None:
     np.testing.assert_array_equal(read_series(only(files)).affine[:2, 2], 0)
 
 
-def test_a_slice_that_is_shifted_is_refused(write: Write) -> None:
-    files = write_stack(write, [0, 3, 6])
-    files.append(write(VOXELS[3], name="shifted.dcm", **place(11, 20, 9)))
-    with pytest.raises(InputError, match=r"tilted gantry \(6\.3 degrees"):
+@pytest.mark.parametrize("odd", [0, 2, 4])
+@pytest.mark.parametrize("shift", [(1.0, 0.0), (0.0, 1.0)], ids=["across", "along"])
+def test_a_slice_that_is_shifted_is_named(write: Write, odd: int, shift: tuple[float, float]) -> None:
+    places = [(10 + shift[0] * (n == odd), 20, 3.0 * n + shift[1] * (n == odd)) for n in range(5)]
+    files = [write(VOXELS[n % 4] + n, name=f"{n}.dcm", **place(*at)) for n, at in enumerate(places)]
+    with pytest.raises(InputError, match=r"lies off the line and the distances of 3\.000 mm") as refusal:
         read_series(only(files))
+    assert refusal.value.source == str(files[odd])
+
+
+def test_a_gap_is_named_by_the_slices_beside_it(write: Write) -> None:
+    files = [write(VOXELS[n % 4] + n, name=f"{n}.dcm", **place(0, 0, 3.0 * at)) for n, at in enumerate([0, 1, 3, 4, 5])]
+    with pytest.raises(InputError, match=r"find the missing slices between 1\.dcm and 2\.dcm"):
+        read_series(only(files))
+
+
+@pytest.mark.parametrize(
+    ("values", "attributes", "reason"),
+    [
+        (VOXELS[1, :2], {}, "is 2 x 5 where the others are 3 x 5"),
+        (VOXELS[1], {"ImageOrientationPatient": [0, 1, 0, 1, 0, 0]}, "has another orientation than the others"),
+        (VOXELS[1], {"ImagePositionPatient": None}, "does not say where it lies"),
+    ],
+)
+def test_an_odd_slice_is_named_instead_of_the_gap_it_leaves(
+    write: Write, values: np.ndarray, attributes: dict[str, Any], reason: str
+) -> None:
+    files = [write(VOXELS[n % 4] + n, name=f"{n}.dcm", **place(0, 0, 3.0 * n)) for n in (0, 1, 3, 4)]
+    odd = write(np.ascontiguousarray(values), name="odd.dcm", **place(0, 0, 6) | attributes)
+    series, _ = find_series([*files, odd])
+    volume = next(one for one in series if one.is_volume)
+    with pytest.raises(InputError, match="leaves a gap in its series") as refusal:
+        read_series(volume)
+    assert refusal.value.source == str(odd)
+    assert refusal.value.reason.startswith(reason)
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_files_of_one_uid_and_place_are_copies_only_if_their_pixels_are(write: Write, same: bool) -> None:
+    files = write_stack(write, [0, 3, 6, 9])
+    uid = read_header(files[1]).SOPInstanceUID
+    twin = write(VOXELS[1] + (not same), name="twin.dcm", SOPInstanceUID=uid, **place(10, 20, 3))
+    (series,), refused = find_series([*files, twin])
+    if same:
+        assert [error.reason for error in refused] == [f"is a duplicate of {files[1]}"]
+        return
+    assert series.files == (files[0], *files[2:])
+    assert [(error.source, error.reason) for error in refused] == [
+        (str(one), f"has the SOP Instance UID and the place of {other}, but other pixels")
+        for one, other in ((files[1], twin), (twin, files[1]))
+    ]
+
+
+def test_series_uids_that_break_the_form_are_reported_once_and_make_no_series(write: Write) -> None:
+    files = write_stack(write, [0, 3, 6, 9], SeriesInstanceUID="1.2.345")
+    for file in files:
+        file.write_bytes(file.read_bytes().replace(b"1.2.345\0", b"../../x\0"))
+    series, refused = find_series(files)
+    assert [(one.uid, one.is_volume) for one in series] == [("", False)] * 4
+    assert [error.reason for error in refused] == [
+        "has a SeriesInstanceUID that breaks the standard's form ('../../x'); so have 3 more files"
+    ]
 
 
 def test_colour_is_refused(write: Write) -> None:

