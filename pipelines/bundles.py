@@ -6,10 +6,12 @@ import json
 import shutil
 from collections.abc import Mapping
 from importlib.resources import as_file, files
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from .errors import DelineateError, UnknownNameError
 from .files import write_atomically
@@ -147,8 +149,9 @@ def change_bundle(bundle: Path, values: Mapping[str, Any], overlays: list[Path] 
     for path, config in configs.items():
         _refuse_odd_size(path, config.get("image_size"))
     for path, config in configs.items():
-        with path.open("w", encoding="utf-8") as file:
-            _yaml().dump(config, file)
+        text = StringIO()
+        _yaml().dump(config, text)
+        write_atomically(path, text.getvalue().encode())
     sync_metadata(bundle)
 
 
@@ -194,6 +197,7 @@ def _yaml() -> YAML:
     yaml.width, yaml.preserve_quotes = 4096, True
     yaml.indent(mapping=2, sequence=4, offset=2)
     yaml.representer.add_representer(type(None), lambda to, _: to.represent_scalar("tag:yaml.org,2002:null", "null"))
+    yaml.representer.add_representer(float, _represent_float)
     return yaml
 
 
@@ -211,9 +215,29 @@ def _has(config: Any, keys: list[str]) -> bool:
 def _set(config: Any, keys: list[str], value: Any) -> bool:
     for key in keys[:-1]:
         config = config[int(key) if isinstance(config, list) else key]
-    flat = _yaml().load(json.dumps(value)) if isinstance(value, list) and value else value  # [64, 64] on one line
-    config[int(keys[-1]) if isinstance(config, list) else keys[-1]] = flat
+    config[int(keys[-1]) if isinstance(config, list) else keys[-1]] = _on_one_line(value)
     return True
+
+
+def _on_one_line(value: Any) -> Any:
+    """Lists and mappings as ``[64, 64]``."""
+    if not isinstance(value, list | dict) or not value:
+        return value
+    whole: CommentedSeq | CommentedMap
+    if isinstance(value, list):
+        whole = CommentedSeq(map(_on_one_line, value))
+    else:
+        whole = CommentedMap((key, _on_one_line(part)) for key, part in value.items())
+    whole.fa.set_flow_style()
+    return whole
+
+
+def _represent_float(to: Any, value: float) -> Any:
+    """A float that YAML 1.1, as which MONAI reads it, takes for one: 1.0e-05, not 1e-05."""
+    text = repr(value)
+    if "e" in text and "." not in text:
+        return to.represent_scalar("tag:yaml.org,2002:float", text.replace("e", ".0e"))
+    return to.represent_float(value)
 
 
 def _ids(config: Any, prefix: str = "") -> list[str]:

@@ -47,7 +47,7 @@ def write_atomically(path: str | Path, data: bytes) -> None:
 def remove_leftovers(folder: str | Path) -> None:
     """Remove what processes that were killed in :func:`replacing` left in ``folder``; what is being written stays."""
     for path in Path(folder).glob(".*.tmp"):
-        if re.fullmatch(r"\.[0-9a-f]{32}\.tmp", path.name) and _is_abandoned(path):
+        if re.fullmatch(r"\.[0-9a-f]{32}\.tmp", path.name) and is_abandoned(path):
             path.unlink(missing_ok=True)  # another process may have been quicker
 
 
@@ -81,6 +81,21 @@ def let_go(path: str | Path) -> None:
         os.close(descriptor)
 
 
+def is_abandoned(path: Path) -> bool:
+    """Whether no living process, this one included, holds the file; where that cannot be told, none is called so."""
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        _lock(descriptor)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
 @contextmanager
 def _locked_new_file(path: Path) -> Iterator[None]:
     if sys.platform == "win32":  # a file that is open cannot be replaced there
@@ -93,21 +108,6 @@ def _locked_new_file(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def _is_abandoned(path: Path) -> bool:
-    """Whether no living process holds the file; where that cannot be told, none is called abandoned."""
-    try:
-        descriptor = os.open(path, os.O_RDWR)
-    except OSError:
-        return False
-    try:
-        _lock(descriptor)
-    except OSError:
-        return False
-    finally:
-        os.close(descriptor)
-    return True
 
 
 def _lock(descriptor: int) -> None:

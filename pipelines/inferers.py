@@ -14,6 +14,9 @@ from monai.inferers import Inferer, SimpleInferer
 from monai.utils import look_up_option
 from torch import nn
 
+from .errors import InputError
+from .finite import REMEDY
+
 logger = logging.getLogger(__name__)
 _ONE_AT_A_TIME = RLock()  # while weights are cast, no other thread may see the network
 _CAST_BY_AUTOCAST = (nn.modules.conv._ConvNd, nn.Linear)
@@ -65,6 +68,9 @@ class PrecisionInferer(Inferer):
         """``inputs`` (B, C, H, W) to float32 logits (B, out_channels, H, W).
 
         A deeply supervised network in training gives a sequence of logits, which comes back as a list.
+
+        Raises:
+            InputError: in inference, when logits are not finite: a mask of them would be empty.
         """
         plain = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
         if plain.dim() == 4:
@@ -74,7 +80,10 @@ class PrecisionInferer(Inferer):
             logits: Any = self.inferer(plain, network, *args, **kwargs)
         if isinstance(logits, list | tuple):
             return [each.float().contiguous() for each in logits]
-        return logits.float().contiguous()
+        logits = logits.float().contiguous()
+        if not torch.is_grad_enabled():
+            _refuse_not_finite(logits, inputs)
+        return logits
 
     def autocast(self, device: torch.device) -> AbstractContextManager[Any]:
         """The context that the network runs in on ``device``."""
@@ -127,3 +136,13 @@ class PrecisionInferer(Inferer):
             cast = [nn.Parameter(w.detach().to(dtype), requires_grad=False) for w in weights]
             self._cast, self._cast_from = list(zip(modules, cast, strict=True)), now
         return self._cast
+
+
+def _refuse_not_finite(logits: torch.Tensor, inputs: torch.Tensor) -> None:
+    if bool(torch.isfinite(logits).all()):
+        return
+    named = inputs.meta.get("filename_or_obj", "an image") if isinstance(inputs, MetaTensor) else "an image"
+    source = ", ".join(map(str, named)) if isinstance(named, list | tuple) else str(named)
+    raise InputError(
+        source, "the network answers with NaN or infinity", f"its weights are of no use: {REMEDY}, train again"
+    )

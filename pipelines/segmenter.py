@@ -78,7 +78,13 @@ class Segmenter:
         stream = StreamDataset(find_images(sources, refuse, self.slicing), self.preprocessing, refuse)
         assembler = Assembler()
         for batch in DataLoader(stream, batch_size=1, num_workers=0):
-            if (result := assembler.add(self._segment_one(batch))) is not None:
+            try:
+                output = self._segment_one(batch)
+            except InputError as error:  # the network has no answer to it
+                if error.source not in {known.source for known in refused}:  # one refusal a volume is enough
+                    refuse(error)
+                continue
+            if (result := assembler.add(output)) is not None:
                 yield result
         if refused and not on_error:
             raise DelineateError(f"{len(refused)} input(s) refused: " + "; ".join(map(str, refused)))

@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from .errors import DelineateError, InputError
-from .weight_sums import check_sums, move_listed, replacing_listed, settle_sums, write_sums
+from .finite import not_finite
+from .runs import INITIAL
+from .weight_sums import check_sums, move_listed, replacing_listed, settle_sums, sha256, write_sums
 
 LAST, PREVIOUS = "last.pt", "previous.pt"
 
@@ -32,11 +35,11 @@ def save_last(state: Mapping[str, Any], folder: Path) -> None:
             move_listed(folder / LAST, folder / PREVIOUS)
 
 
-def load_last(folder: Path, device: str | torch.device = "cpu") -> dict[str, Any] | None:
-    """The last state in ``folder``, or, where it is damaged, the one before, from which the training is the same.
+def settle_last(folder: Path) -> Path | None:
+    """The last state in ``folder``; where it is damaged, the one before takes its place: it ends in the same weights.
 
     Returns:
-        the state; ``None`` when there is none.
+        its path; ``None`` when there is none.
 
     Raises:
         DelineateError: no state is left that is whole.
@@ -48,23 +51,66 @@ def load_last(folder: Path, device: str | torch.device = "cpu") -> dict[str, Any
     for path in (folder / LAST, folder / PREVIOUS):
         if not path.is_file():
             continue
-        try:
-            state = _read(path, device)
-        except InputError as error:
-            logger.warning(str(error))
-            refused.append(error)
+        if wrong := check_sums(folder, [path.name]):
+            refused.append(f"{path} is damaged: it {wrong[0].removeprefix(f'{path.name} ').partition('; ')[0]}")
+            logger.warning(refused[-1])
             continue
         if path.name == PREVIOUS:
             logger.warning(f"the training goes on from {path}, one epoch earlier")
             move_listed(path, folder / LAST)
-        return state
+        return folder / LAST
     if refused:
         raise DelineateError(
-            "; ".join(f"{error.source}: {error.reason}" for error in refused)
-            + "; restore one of them from a backup, or begin a new run in another folder: its beginning may be this "
-            "run's best weights, --init-from"
+            f"{'; '.join(refused)}; restore one of them from a backup, or begin a new run in another folder: "
+            "its beginning may be this run's best weights, --init-from"
         )
     return None
+
+
+def load_last(folder: Path, device: str | torch.device = "cpu") -> dict[str, Any] | None:
+    """The last state in ``folder``, see `settle_last`; ``None`` when there is none.
+
+    Raises:
+        DelineateError: no state is left that is whole.
+        InputError: it is something else.
+    """
+    path = settle_last(folder)
+    if path is None:
+        return None
+    try:
+        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:  # of many kinds; torch's own text advises to trust the file
+        raise InputError(path, f"holds no state of a training ({type(error).__name__})", "restore it") from error
+    if not isinstance(state, dict) or not {"epoch", "iteration", "best_metric", "best_metric_epoch"} <= state.keys():
+        raise InputError(path, "holds no state of a training", "restore it")
+    return state
+
+
+def load_initial(network: nn.Module, folder: Path) -> dict[str, Any] | None:
+    """Begin with the weights in ``folder/initial.pt``, if there are any: those of equal names and shapes.
+
+    Returns:
+        what the record says of it: the file's hash, how many tensors were taken, and which were not.
+
+    Raises:
+        DelineateError: the file is damaged, not finite, or has nothing for this network.
+    """
+    path = folder / INITIAL
+    if not path.is_file():
+        return None
+    given, own = _tensors(path), network.state_dict()
+    taken = {name: value for name, value in given.items() if name in own and own[name].shape == value.shape}
+    if not taken or not_finite(taken):
+        reason = "not finite" if taken else "all of other names or shapes than the network's"
+        raise DelineateError(f"{path}: its tensors are {reason}; begin with other weights, or without --init-from")
+    network.load_state_dict(taken, strict=False)
+    left = [name for name in own if name not in taken]
+    unused = [name for name in given if name not in taken]
+    logger.info(
+        f"training begins with {len(taken)} of {len(own)} tensors of {path}; "
+        f"as initialised: {', '.join(left) or 'none'}; not used: {', '.join(unused) or 'none'}"
+    )
+    return {"sha256": sha256(path), "taken": len(taken), "as_initialised": left, "not_used": unused}
 
 
 def adopt_earlier(models: Path, folder: Path) -> None:
@@ -83,14 +129,13 @@ def _write(state: Mapping[str, Any], path: Path) -> None:
         torch.save(state, file)  # given a path, its random name would be in the file: no two hashes alike
 
 
-def _read(path: Path, device: str | torch.device) -> dict[str, Any]:
+def _tensors(path: Path) -> dict[str, torch.Tensor]:
     if wrong := check_sums(path.parent, [path.name]):
-        reason = wrong[0].removeprefix(f"{path.name} ").partition("; ")[0]
-        raise InputError(path, f"is damaged: it {reason}", "restore it from a backup")
+        raise DelineateError(f"{path.parent}: {'; '.join(wrong)}")
     try:
-        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-    except Exception as error:  # of many kinds; torch's own text advises to trust the file
-        raise InputError(path, f"holds no state of a training ({type(error).__name__})", "restore it") from error
-    if not isinstance(state, dict) or not {"epoch", "iteration", "best_metric", "best_metric_epoch"} <= state.keys():
-        raise InputError(path, "holds no state of a training", "restore it")
-    return state
+        given = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # of many kinds
+        raise DelineateError(f"{path} holds no state dict of tensors ({type(error).__name__}); name another") from error
+    if not isinstance(given, dict):
+        raise DelineateError(f"{path} holds a {type(given).__name__}; name a file of network.state_dict()")
+    return {name: value for name, value in given.items() if isinstance(value, torch.Tensor)}

@@ -15,6 +15,7 @@ from torch.nn.functional import interpolate
 
 from .errors import InputError
 from .sources import read_label, read_pixels, read_spacing, read_spacing_kind
+from .unchanged import refuse_changed
 from .volumes.slicing import Slicing
 
 Item = dict[Hashable, Any]
@@ -36,7 +37,8 @@ class ReadImaged(MapTransform):
         in_channels: C that the network takes; other images are refused. Any where ``None``.
 
     Raises:
-        InputError: when a file is refused; it names file, reason and remedy.
+        InputError: when a file is refused, or is not the one that was indexed (``KEY_sha256`` of the item); it names
+            file, reason and remedy.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class ReadImaged(MapTransform):
         """Replace each path by the image's pixels."""
         item = dict(data)
         for key in self.key_iterator(item):
+            refuse_changed(item[key], item.pop(f"{key}_sha256", None))
             named = {**item, "image": item[key]}
             pixels = torch.from_numpy(read_pixels(named, self.channels, self.slicing)).permute(2, 0, 1).contiguous()
             meta = self._meta(named, pixels)
@@ -91,7 +94,8 @@ class ReadMaskd(MapTransform):
         slicing: how volumes become images, as for :class:`ReadImaged`.
 
     Raises:
-        InputError: when a file is no mask; it names file, reason and remedy.
+        InputError: when a file is no mask, or is not the one that was indexed (``KEY_sha256`` of the item); it names
+            file, reason and remedy.
     """
 
     def __init__(self, keys: KeysCollection, slicing: Mapping[str, Any] | None = None) -> None:
@@ -102,6 +106,7 @@ class ReadMaskd(MapTransform):
         """Replace each path by the mask."""
         item = dict(data)
         for key in self.key_iterator(item):
+            refuse_changed(item[key], item.pop(f"{key}_sha256", None))
             image = item.get("image")  # its file, which may have been read by now
             named = {**item, "image": image.meta["filename_or_obj"]} if isinstance(image, MetaTensor) else item
             item[key] = torch.from_numpy(read_label({**named, "label": item[key]}, self.slicing))[None]

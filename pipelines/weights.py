@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from .errors import DelineateError
+from .finite import not_finite
 from .weight_sums import SUMS, check_sums
 
 logger = logging.getLogger(__name__)
@@ -27,8 +28,8 @@ def load_weights(network: nn.Module, bundle_root: str | Path, device: str | torc
         the network on ``device``, in evaluation mode.
 
     Raises:
-        DelineateError: when there are no weights, their hash is wrong, the file holds something else, or they are of
-            another network.
+        DelineateError: when there are no weights, their hash is wrong, the file holds something else, or they are not
+            finite or of another network.
     """
     path = Path(bundle_root) / "models" / "model.pt"
     if not path.is_file():
@@ -42,8 +43,14 @@ def load_weights(network: nn.Module, bundle_root: str | Path, device: str | torc
             raise DelineateError(f"{path.parent}: {'; '.join(wrong)}; restore the weights or train again")
     else:
         logger.warning(f"{path} has no {SUMS} beside it: its origin can't be checked")
+    state = _state(path, device)
+    if names := not_finite(state):
+        raise DelineateError(
+            f"{path}: {len(names)} of {len(state)} tensors are not finite ({names[0]}, ...), so every mask would be "
+            "empty; train again with a lower learning_rate"
+        )
     try:
-        network.load_state_dict(_state(path, device))
+        network.load_state_dict(state)
     except RuntimeError as error:
         raise DelineateError(
             f"{path} holds the weights of another network than network_def ({str(error).splitlines()[0]}); "

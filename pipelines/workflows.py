@@ -10,8 +10,19 @@ from typing import Any, TypedDict
 
 from .bundles import part
 from .errors import DelineateError, plain_errors
+from .files import let_go
 from .gate import Admission, admit, in_use
-from .runs import begin_run, check_resumable, refuse_unbegun, settings_of_data
+from .runs import (
+    LOCK,
+    begin_run,
+    check_resumable,
+    discard_run,
+    extend_run,
+    hold_training,
+    refuse_other_data,
+    refuse_unbegun,
+    settings_of_data,
+)
 
 Announce = Callable[[str, Mapping[str, object]], None]
 
@@ -47,6 +58,8 @@ def train(
     allow_leaks: bool = False,
     resume: bool = False,
     trust: bool = False,
+    init_from: str | Path | None = None,
+    allow_other_data: bool = False,
     announce: Announce | None = None,
 ) -> Path:
     """Train a bundle in a copy of it.
@@ -60,8 +73,11 @@ def train(
         settings: ids of the bundle and their values, e.g. ``{"max_epochs": 20}``.
         fold: of a data set with folds, the one to validate on.
         allow_leaks: train although the splits leak; the run's record says so.
-        resume: go on with a run that was broken off.
+        resume: go on with a run that was broken off; with more ``max_epochs`` in ``settings``, extend it: from its last
+            epoch on, one new cycle of the learning rate.
         trust: use the bundle, and the run that is resumed, although verification has findings; the record says so.
+        init_from: begin with the weights of a run or of a file, as far as names and shapes are the network's.
+        allow_other_data: resume although the data are others than before; the run's record says so.
         announce: called with the workflow's file and its arguments before it starts.
 
     Returns:
@@ -78,16 +94,43 @@ def train(
     if not resume:
         refuse_leaks(data, values)  # before anything is made
     overlays = [part(kind, name) for kind, name in (("networks", network), ("losses", loss)) if name]
+    arguments: dict[str, object] = {"bundle_root": str(run), "dataset_dir": str(data)}
+    if resume and init_from:
+        raise DelineateError("a run that is resumed has its weights; leave out --init-from, or begin a new run with it")
+    was_there = run.exists()
     if resume:
         refuse_unbegun(run)
-        admission = admit(run, trust)
-        check_resumable(run, values, overlays)
+        arguments |= {"resume": True} | ({"allow_other_data": True} if allow_other_data else {})
     else:
-        begin_run(source, run, values, overlays)
-    arguments: dict[str, object] = {"bundle_root": str(run), "dataset_dir": str(data)}
-    arguments |= {"resume": True} if resume else {}
-    run_workflow(admission, run / "configs" / "train.yaml", arguments, announce)
+        begin_run(source, run, values, overlays, None if init_from is None else Path(init_from))
+    try:
+        if resume:
+            admission = _prepare_resume(run, data, values, overlays, allow_other_data, trust)
+        run_workflow(admission, run / "configs" / "train.yaml", arguments, announce)
+    except Exception:
+        if not resume and not (run / "checkpoints" / "last.pt").is_file():
+            discard_run(run, keep_folder=was_there)  # or it would be in the way of the next try
+        raise
+    finally:
+        let_go(run / "checkpoints" / LOCK)
     return run
+
+
+def _prepare_resume(
+    run: Path, data: Path, values: Mapping[str, Any], overlays: list[Path], allow_other_data: bool, trust: bool
+) -> Admission:
+    """Refuse what would else be refused when the caches are filled; extend the run where that is asked."""
+    from .states import settle_last
+
+    hold_training(run / "checkpoints")
+    settle_last(run / "checkpoints")
+    admission = admit(run, trust)
+    epochs = check_resumable(run, values, overlays)
+    refuse_other_data(run / "logs" / "record.json", data, allow_other_data)
+    if epochs is None:
+        return admission
+    extend_run(run, epochs)
+    return admit(run, trust)
 
 
 def training_settings(

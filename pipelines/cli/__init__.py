@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from ..errors import known_cause
+from ..failures import Stopped, in_words, signals_stop
 from . import bundle, data, info
 from .demo import demo
 from .evaluate import evaluate
@@ -27,11 +27,15 @@ for command in (train, evaluate, segment, demo, info.networks, info.info):
 
 
 def main() -> None:
-    """Run the command line; an error that the user can mend is one line and exit code 1."""
+    """Run the command line; an error that the user can fix is one line and exit code 1.
+
+    Ctrl-C and SIGTERM are one line, too, and exit code 130 or 143.
+    """
     try:
-        app()
-    except Exception as error:
-        if (known := known_cause(error)) is None:
+        with signals_stop():
+            app()
+    except (Exception, Stopped) as error:
+        if (line := in_words(error)) is None:
             raise
-        typer.echo(f"error: {known}", err=True)
-        sys.exit(1)
+        typer.echo(f"error: {line}", err=True)
+        sys.exit(error.exit_code if isinstance(error, Stopped) else 1)

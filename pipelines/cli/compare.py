@@ -123,7 +123,8 @@ def _in_its_process(job: Job) -> str | None:
     try:
         process.join()
     except BaseException:
-        process.join(10)  # Ctrl-C reaches the child, too
+        process.terminate()
+        process.join(10)
         process.kill()
         process.join()
         raise
@@ -183,8 +184,7 @@ def train_network(job: Job) -> None:
 def _begin(job: Job) -> None:
     from ..budget import plan_epochs, time_training
 
-    for left in [job.run, *job.run.parent.glob(f".{job.run.name}.*")]:  # of a beginning that was killed
-        shutil.rmtree(left, ignore_errors=True)
+    shutil.rmtree(job.run, ignore_errors=True)  # of a beginning that was killed
     seconds = min(_TRIAL_S, _TRIAL_SHARE * 60 * job.minutes)
     trial = time_training(job.source, job.data, job.values, list(job.overlays), seconds)
     plan = plan_epochs(*trial, job.minutes)

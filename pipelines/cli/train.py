@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from .. import workflows
+from ..bundles import find_bundle
 from ..errors import DelineateError
+from ..failures import advising
 from ..gate import admit
 from ..runs import parse_settings
 from .console import print_monai_line
@@ -26,7 +29,16 @@ def train(
     allow_leaks: Annotated[
         bool, typer.Option("--allow-leaks", help="Train although the splits leak; the run's record says so.")
     ] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was broken off.")] = False,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on with a run that was broken off; with --set max_epochs=N, extend it."),
+    ] = False,
+    init_from: Annotated[
+        Path | None, typer.Option(metavar="RUN|FILE", help="Begin with these weights, as far as they fit.")
+    ] = None,
+    allow_other_data: Annotated[
+        bool, typer.Option("--allow-other-data", help="Resume on other data; the run's record says so.")
+    ] = False,
     compare: Annotated[
         str | None, typer.Option(metavar="NETWORK,...", help="Train these networks alike; OUT gets one table.")
     ] = None,
@@ -36,6 +48,8 @@ def train(
     """Train a bundle; the run is a bundle, too."""
     if (compare is None) != (minutes is None) or (compare and network):
         raise DelineateError("--compare goes with --minutes and without --network: --compare unet,se_unet --minutes 10")
+    if compare and init_from:
+        raise DelineateError("--compare trains all networks from scratch; leave out --init-from")
     settings = parse_settings(set_ or [])
     if compare is not None and minutes is not None:
         from .compare import compare_networks
@@ -45,19 +59,25 @@ def train(
         values = workflows.training_settings(source, data, settings, fold, allow_leaks)
         if not resume:
             workflows.refuse_leaks(data, values)
-        compare_networks(source, data, run, compare, minutes, loss, values, resume, trust)
+        with advising("go on with the same command and --resume", run / "compare.json"):
+            compare_networks(source, data, run, compare, minutes, loss, values, resume, trust)
         return
-    run = workflows.train(
-        bundle,
-        data,
-        out,
-        network=network,
-        loss=loss,
-        settings=settings,
-        fold=fold,
-        allow_leaks=allow_leaks,
-        resume=resume,
-        trust=trust,
-        announce=print_monai_line,
-    )
+    run = out or Path("runs") / find_bundle(bundle).resolve().name
+    again = shlex.join(["delineate", "train", bundle, "--data", str(data), "--out", str(run), "--resume"])
+    with advising(f"go on with: {again}", run / "configs" / "train.yaml"):
+        workflows.train(
+            bundle,
+            data,
+            run,
+            network=network,
+            loss=loss,
+            settings=settings,
+            fold=fold,
+            allow_leaks=allow_leaks,
+            resume=resume,
+            init_from=init_from,
+            allow_other_data=allow_other_data,
+            trust=trust,
+            announce=print_monai_line,
+        )
     print(f"run: {run}")

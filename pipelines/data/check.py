@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,8 +16,8 @@ from ..errors import InputError
 from ..images import size_text
 from ..masks import is_jpeg, same_shape
 from ..sources import read_label, read_picture
+from ..unchanged import content_hash
 from ..volumes.slicing import Slicing
-from ..weight_sums import sha256 as file_hash
 from .datalist import Entry
 from .layouts import Item
 
@@ -53,7 +52,7 @@ def check_all(
     """
     checked: list[Checked] = []
     refused: list[InputError] = []
-    check = partial(_check, slicing=slicing, resize=resize, hash_of=lru_cache(maxsize=None)(_content_hash))
+    check = partial(_check, slicing=slicing, resize=resize, hash_of=lru_cache(maxsize=None)(content_hash))
     with ThreadPoolExecutor(max_workers=2) as pool:  # decoding leaves the interpreter free
         for done, result in enumerate(pool.map(check, items), start=1):
             if isinstance(result, InputError):
@@ -122,10 +121,3 @@ def _one_or_list(values: Iterable[str]) -> str | list[str]:
     """As data lists have it: one as it is, several as a list."""
     first, *rest = values
     return [first, *rest] if rest else first
-
-
-def _content_hash(path: Path) -> str:
-    """The sha256 of a file, in hex; of a folder that of its files' hashes, whatever their names."""
-    if path.is_file():
-        return file_hash(path)
-    return sha256("".join(sorted(file_hash(file) for file in path.rglob("*") if file.is_file())).encode()).hexdigest()

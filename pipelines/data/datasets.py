@@ -21,7 +21,10 @@ from ..volumes.slicing import Slicing
 logger = logging.getLogger(__name__)
 SPLITS = ("training", "validation", "test")
 _PATHS = ("image", "label")
-_FIELDS = (*_PATHS, "group", "class", "slice", "series", "label_values", "label_is", "label_size", "spacing")
+_FIELDS = (
+    *(*_PATHS, "image_sha256", "label_sha256", "group", "class", "slice", "series"),
+    *("label_values", "label_is", "label_size", "spacing"),
+)
 
 Item = dict[str, Any]
 
@@ -47,7 +50,8 @@ def load_datalist(
     Returns:
         items with ``image`` (path of a file or of a series' folder, or a list of paths), ``label`` (path or list of
         paths), ``group`` and, where known, ``class``, ``slice``, ``series``, ``label_values``, ``label_is``,
-        ``label_size`` and ``spacing``.
+        ``label_size`` and ``spacing``; and ``image_sha256`` and ``label_sha256``, with which transforms compare
+        what they read.
 
     Raises:
         DelineateError: when there is no datalist, nothing is left in the split, ``fold`` is missing, unknown or without

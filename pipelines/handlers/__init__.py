@@ -1,6 +1,7 @@
 """Handlers of the engines that bundles define."""
 
 from .checkpoint import CheckpointSaver, EarlyStop
+from .finite import StopWhenNotFinite
 from .history import EpochSeed, HistoryLogger
 from .record import RunRecord
 from .scores import MaskWriter, ScoreWriter
@@ -13,4 +14,5 @@ __all__ = [
     "MaskWriter",
     "RunRecord",
     "ScoreWriter",
+    "StopWhenNotFinite",
 ]

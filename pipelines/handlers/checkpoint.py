@@ -12,8 +12,9 @@ from ignite.engine import Engine, Events
 
 from ..errors import DelineateError
 from ..files import let_go, remove_leftovers
+from ..finite import REMEDY, not_finite
 from ..runs import LOCK, hold_training
-from ..states import LAST, adopt_earlier, load_last, save, save_last
+from ..states import LAST, adopt_earlier, load_initial, load_last, save, save_last
 from ..weight_sums import settle_sums
 
 logger = logging.getLogger(__name__)
@@ -40,6 +41,8 @@ class CheckpointSaver:
         resume: whether to go on from the last state where there is one.
         device: where the state is loaded to.
         state_dir: folder of the states; ``checkpoints`` beside ``save_dir`` where ``None``.
+        extended_from: the epoch after which the schedule of the learning rate (``"lr_scheduler"`` of ``save_dict``)
+            begins anew, with the rates and momenta that it gives ``"optimizer"``; 0 for never.
     """
 
     def __init__(
@@ -51,10 +54,12 @@ class CheckpointSaver:
         resume: bool = False,
         device: str | torch.device = "cpu",
         state_dir: str | Path | None = None,
+        extended_from: int = 0,
     ) -> None:
         self.save_dir, self.save_dict, self.validator = Path(save_dir), dict(save_dict), validator
         self.save_interval, self.resume, self.device = save_interval, resume, device
         self.state_dir = self.save_dir.parent / "checkpoints" if state_dir is None else Path(state_dir)
+        self.extended_from = extended_from
 
     def attach(self, engine: Engine) -> None:
         """Attach to the trainer.
@@ -84,10 +89,10 @@ class CheckpointSaver:
         if state is None:
             nothing_yet = f"no {self.state_dir / LAST} yet: training starts"
             logger.info(nothing_yet if self.resume else "training starts from scratch")
+            engine.state.initial_weights = load_initial(self.save_dict["network"], self.state_dir)
             return
         try:
-            for name, part in self.save_dict.items():
-                part.load_state_dict(state[name])
+            self._load(state)
         except (KeyError, RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())[:200]
             raise DelineateError(
@@ -99,9 +104,32 @@ class CheckpointSaver:
         self.validator.state.best_metric_epoch = state["best_metric_epoch"]
         logger.info(f"resumed from {self.state_dir / LAST} after epoch {state['epoch']}")
 
+    def _load(self, state: Mapping[str, Any]) -> None:
+        """Load each part; where a run was extended, the schedule begins anew and the optimizer follows it."""
+        epoch = state["epoch"]
+        if epoch < self.extended_from:
+            raise DelineateError(
+                f"{self.state_dir / LAST} is of epoch {epoch}, before the run was extended at epoch "
+                f"{self.extended_from}; restore the state of that epoch from a backup"
+            )
+        anew = 0 < self.extended_from == epoch
+        groups = self.save_dict["optimizer"].param_groups if anew else []
+        rates = [{name: value for name, value in group.items() if name != "params"} for group in groups]
+        for name, part in self.save_dict.items():
+            if not (anew and name == "lr_scheduler"):
+                part.load_state_dict(state[name])
+        for group, rate in zip(self.save_dict["optimizer"].param_groups, rates, strict=False):
+            group.update(rate)
+
     def epoch_completed(self, engine: Engine) -> None:
-        """Save what this epoch brought."""
+        """Save what this epoch brought.
+
+        Raises:
+            DelineateError: when the weights are not finite; what was saved before stays.
+        """
         epoch, best, network = engine.state.epoch, self.validator.state, self.save_dict["network"].state_dict()
+        if names := not_finite(network):
+            raise DelineateError(f"epoch {epoch}: {len(names)} tensors of the weights are not finite; {REMEDY}")
         if best.best_metric_epoch == epoch:
             save(network, self.save_dir / "model.pt", alone=True)
         if self.save_interval and epoch % self.save_interval == 0:
@@ -124,10 +152,11 @@ class EarlyStop:
     Args:
         validator: evaluator with ``state.best_metric_epoch``.
         patience: epochs; 0 never stops.
+        since: the epoch from which it counts at the earliest: where a run was extended.
     """
 
-    def __init__(self, validator: Engine, patience: int) -> None:
-        self.validator, self.patience = validator, patience
+    def __init__(self, validator: Engine, patience: int, since: int = 0) -> None:
+        self.validator, self.patience, self.since = validator, patience, since
 
     def attach(self, engine: Engine) -> None:
         """Attach to the trainer, behind :class:`CheckpointSaver`."""
@@ -137,6 +166,6 @@ class EarlyStop:
     def __call__(self, engine: Engine) -> None:
         """Stop the trainer when patience has run out."""
         best = self.validator.state.best_metric_epoch
-        if self.patience and best > 0 and engine.state.epoch - best >= self.patience:
+        if self.patience and best > 0 and engine.state.epoch - max(best, self.since) >= self.patience:
             logger.info(f"no better validation since epoch {best}: stopped after epoch {engine.state.epoch}")
             engine.terminate()

@@ -14,6 +14,7 @@ import torch
 from ignite.engine import Engine, Events
 
 from ..files import remove_leftovers, write_atomically
+from ..runs import count_items, refuse_other_data, sessions_of
 from ..versions import provenance
 
 
@@ -44,19 +45,27 @@ class RunRecord:
             engine.add_event_handler(last, self.completed)
 
     def started(self, engine: Engine) -> None:
-        """Note what is about to happen."""
+        """Note what is about to happen.
+
+        Raises:
+            DelineateError: when a run is resumed on other data, or its record is damaged.
+        """
+        record = self.output_dir / "record.json"
+        if self.settings.get("resume"):
+            refuse_other_data(record, self.dataset_dir, bool(self.settings.get("allow_other_data")))
         self.output_dir.mkdir(parents=True, exist_ok=True)
         remove_leftovers(self.output_dir)
         self._log = logging.FileHandler(self.output_dir / "train.log", encoding="utf-8")
         self._log.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         logging.getLogger("delineate").addHandler(self._log)
         self._start = time.perf_counter()
-        self._earlier = self._sessions()
+        self._earlier = sessions_of(record) if self.settings.get("resume") else []
         self._session = {
             "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "command": sys.argv,
             "dataset_dir": str(self.dataset_dir),
             "settings": self.settings,
+            "items": count_items(self.dataset_dir),
             "device": str(engine.state.device),
             "threads": torch.get_num_threads(),
             **provenance(self.dataset_dir),
@@ -75,6 +84,8 @@ class RunRecord:
                 "value": float(best.best_metric),
             },
         }
+        if initial := getattr(engine.state, "initial_weights", None):
+            self._session["initial_weights"] = initial
         record = {"sessions": [*self._earlier, self._session]}
         write_atomically(self.output_dir / "record.json", (json.dumps(record, indent=2) + "\n").encode())
 
@@ -86,10 +97,3 @@ class RunRecord:
             logging.getLogger("delineate").removeHandler(self._log)
             self._log.close()
             self._log = None
-
-    def _sessions(self) -> list[dict[str, Any]]:
-        path = self.output_dir / "record.json"
-        if not self.settings.get("resume") or not path.is_file():
-            return []
-        sessions: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["sessions"]
-        return sessions

@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import random
 import shutil
+import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from processes import DELINEATE, SMALL, call, delineate, environment, succeeded
+from processes import DELINEATE, SMALL, call, delineate, environment, refusal, succeeded
 
 if TYPE_CHECKING:
     from conftest import Place
@@ -26,7 +28,9 @@ def epochs(run: Path) -> int:
     return len(history.read_text().splitlines()) - 1 if history.is_file() else 0
 
 
-def kill_when(ready: Callable[[], bool], delay: float, *words: str, cwd: Path) -> None:
+def kill_when(
+    ready: Callable[[], bool], delay: float, *words: str, cwd: Path, by: signal.Signals = signal.SIGKILL
+) -> None:
     """Start ``delineate``, kill it ``delay`` seconds after ``ready``."""
     with (cwd / "killed.log").open("ab") as log:
         process = subprocess.Popen([DELINEATE, *words], cwd=cwd, env=environment(), stdout=log, stderr=log)
@@ -35,13 +39,13 @@ def kill_when(ready: Callable[[], bool], delay: float, *words: str, cwd: Path) -
         time.sleep(0.005)
     time.sleep(delay)
     assert process.poll() is None, f"ended before it was killed:\n{(cwd / 'killed.log').read_text()}"
-    process.kill()
-    process.wait()
+    process.send_signal(by)
+    assert process.wait(timeout=100) == (-by if by == signal.SIGKILL else 128 + by)
 
 
 @pytest.fixture(scope="module")
 def killed(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run like ``place.run``, killed four times: before its first epoch, twice in the middle, while it starts."""
+    """A run like ``place.run``, killed five times: before its first epoch, thrice in the middle, while it starts."""
     folder = tmp_path_factory.mktemp("killed")
     shutil.copytree(place.dataset, folder / "dataset")
     run, rng = folder / "run", random.Random(0)
@@ -49,6 +53,11 @@ def killed(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Path:
     kill_when((run / "configs").is_dir, 0, *begin, *SMALL, cwd=folder)
     assert epochs(run) == 0
     kill_when((run / "models" / "model.pt").is_file, 0, *begin, "--resume", cwd=folder)
+    kill_when(lambda: epochs(run) >= 3, 0, *begin, "--resume", cwd=folder, by=signal.SIGTERM)
+    last = (folder / "killed.log").read_text().splitlines()[-1]
+    assert (
+        last == "error: stopped by SIGTERM; go on with: delineate train skin_lesion --data dataset --out run --resume"
+    )
     kill_when(lambda: epochs(run) >= 5, rng.uniform(0, 0.1), *begin, "--resume", cwd=folder)
     assert 5 <= epochs(run) < 12
     for name in ("models", "checkpoints", "logs"):  # as if killed in the middle of writing a file
@@ -108,3 +117,19 @@ def test_resuming_a_finished_run_changes_nothing(killed: Path, tmp_path: Path) -
     succeeded(delineate("train", "skin_lesion", "--data", killed.parent / "dataset", "--out", run, "--resume"))
     for name in ("models/model.pt", "checkpoints/last.pt"):
         assert_same(load(killed, name), load(run, name))
+
+
+def test_a_second_training_in_one_folder_is_refused_and_the_first_goes_on(killed: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "place"
+    shutil.copytree(killed.parent, folder)
+    lock = folder / "run" / "checkpoints" / "training.lock"
+    code = "import sys; from delineate.pipelines.files import hold; print(hold(sys.argv[1]), flush=True); input()"
+    first = subprocess.Popen(
+        [sys.executable, "-c", code, lock], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert first.stdout is not None
+    assert first.stdout.readline() == "True\n"
+    done = delineate("train", "skin_lesion", "--data", "dataset", "--out", "run", "--resume", cwd=folder)
+    assert "another process is training there" in refusal(done)
+    first.communicate("\n", timeout=100)
+    assert first.returncode == 0

@@ -11,6 +11,7 @@ from monai.inferers import SlidingWindowInferer
 from torch import nn
 
 from delineate.networks import UltraLightUNet
+from delineate.pipelines.errors import InputError
 from delineate.pipelines.inferers import PrecisionInferer, fastest_precision
 
 CPU = torch.device("cpu")
@@ -248,3 +249,15 @@ def test_inference_in_float32_casts_nothing() -> None:
     net.conv.register_forward_pre_hook(lambda conv, _: seen.append(conv.weight.dtype))
     infer(inferer, net)
     assert seen == [torch.float32]
+
+
+# --- logits that are none ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_logits_that_are_not_finite_are_refused_by_the_name_of_the_image(value: float) -> None:
+    network = Spy().eval()
+    network.conv.register_forward_hook(lambda *args: args[-1].index_fill(3, torch.tensor([1]), value))
+    picture = MetaTensor(image(), meta={"filename_or_obj": ["a.png", "b.png"]})
+    with torch.no_grad(), pytest.raises(InputError, match=r"a\.png, b\.png: the network answers with NaN"):
+        PrecisionInferer()(picture, network)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,12 @@ from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from PIL import Image
 
+from delineate.pipelines import unchanged
 from delineate.pipelines.bundles import shipped_bundles
 from delineate.pipelines.data.datasets import refusal
 from delineate.pipelines.errors import DelineateError, InputError
 from delineate.pipelines.transforms import ReadImaged, ReadMaskd, ResizeToGridd
+from delineate.pipelines.weight_sums import sha256
 
 SIZES = [(40, 64), (64, 40), (33, 47), (20, 300), (32, 32)]
 
@@ -330,3 +333,41 @@ def test_a_refused_file_is_named_through_the_whole_way(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError) as error:
         bundles_way("skin_lesion")[0]({"image": str(tmp_path / "missing.png")})
     assert "missing.png: does not exist" in str(refusal(error.value))
+
+
+# --- files that changed after they were indexed --------------------------------------------------------------
+
+
+def indexed(folder: Path) -> dict[str, Any]:
+    """An item as a data list has it."""
+    image, label = save(folder / "a.png", gradient(8, 9)), save(folder / "a_mask.png", corner(8, 9) * 255)
+    return {"image": str(image), "label": str(label)} | {
+        "image_sha256": sha256(image),
+        "label_sha256": [sha256(label)],
+    }
+
+
+@pytest.mark.parametrize("key", ["image", "label"])
+def test_a_file_that_changed_since_it_was_indexed_is_refused(tmp_path: Path, key: str) -> None:
+    item = indexed(tmp_path)
+    read = ReadImaged("image", "rgb") if key == "image" else ReadMaskd("label")
+    assert f"{key}_sha256" not in read(item)
+    path, status = Path(item[key]), os.stat(item[key])
+    Image.fromarray(255 - np.array(Image.open(path))).save(path)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    with pytest.raises(InputError, match=rf"{path.name}: changed since it was indexed; index again"):
+        read(item)
+
+
+def test_a_file_without_a_known_hash_is_read(tmp_path: Path) -> None:
+    item = indexed(tmp_path)
+    del item["image_sha256"]
+    assert ReadImaged("image", "rgb")(item)["image"].shape == (3, 8, 9)
+
+
+def test_a_file_that_stays_is_hashed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    item, hashed = indexed(tmp_path), []
+    monkeypatch.setattr(unchanged, "content_hash", lambda path: hashed.append(path) or sha256(path))
+    for _ in range(3):
+        ReadImaged("image", "rgb")(item)
+    assert hashed == [Path(item["image"])]

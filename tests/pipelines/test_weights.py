@@ -93,3 +93,12 @@ def test_something_else_than_a_state_dict_is_refused(tmp_path: Path, weights: ob
     put(tmp_path, weights)
     with pytest.raises(DelineateError, match=r"model\.pt .*no state dict"):
         load_weights(network(), tmp_path)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path, value: float) -> None:
+    state = network().state_dict()
+    state["0.bias"][0] = value
+    put(tmp_path, state)
+    with pytest.raises(DelineateError, match=r"1 of 7 tensors are not finite \(0\.bias"):
+        load_weights(network(), tmp_path)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import resource
 import shutil
 import subprocess
 import sys
@@ -10,9 +11,11 @@ from typing import Any, BinaryIO
 
 import pytest
 import torch
+from ignite.engine import Events
 from tiny_training import Build
 
 from delineate.pipelines.errors import DelineateError
+from delineate.pipelines.failures import in_words
 from delineate.pipelines.weight_sums import check_sums, sha256, write_sums
 from delineate.pipelines.weights import load_weights
 
@@ -200,7 +203,7 @@ def test_a_damaged_state_is_told_and_the_one_before_ends_in_the_same_weights(
     assert f"goes on from {states / 'previous.pt'}" in caplog.text
     assert check_sums(states) == []
     if damage is not Path.unlink:
-        assert f"{states / 'last.pt'}: is damaged" in caplog.text
+        assert f"{states / 'last.pt'} is damaged" in caplog.text
 
 
 @pytest.mark.parametrize("damage", [flip, cut, empty, text])
@@ -208,7 +211,7 @@ def test_without_a_whole_state_nothing_is_resumed(build: Build, states: Path, da
     build([0.5] * 3, 3).run()
     damage(states / "last.pt")
     damage(states / "previous.pt")
-    with pytest.raises(DelineateError, match=r"last\.pt: is damaged.*previous\.pt: is damaged.*new run") as refused:
+    with pytest.raises(DelineateError, match=r"last\.pt is damaged.*previous\.pt is damaged.*new run") as refused:
         build([0.5], 4, resume=True).run()
     assert len(str(refused.value).splitlines()) == 1
 
@@ -282,6 +285,23 @@ def test_a_write_that_fails_midway_leaves_the_file_from_before(
     assert sorted(p.name for p in states.iterdir()) == ["SHA256SUMS", "last.pt", "training.lock"]
 
 
+def test_a_disk_that_takes_no_more_is_one_line_and_leaves_the_last_state(
+    build: Build, models: Path, states: Path
+) -> None:
+    build([0.5], 1).run()
+    training, (soft, hard) = build([0.9, 0.9], 2, resume=True), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1500, hard))
+    try:
+        with pytest.raises(Exception) as refused:  # noqa: PT011 (torch wraps it)
+            training.run()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "File too large; raise the limit" in str(in_words(refused.value))
+    assert load(states / "last.pt")["epoch"] == 1
+    assert check_sums(models) == check_sums(states) == []
+    assert not [path for path in (*models.iterdir(), *states.iterdir()) if path.name.endswith(".tmp")]
+
+
 # --- early stopping ------------------------------------------------------------------------------------------
 
 
@@ -310,3 +330,87 @@ def test_the_reason_for_stopping_is_logged(build: Build, caplog: pytest.LogCaptu
     with caplog.at_level(logging.INFO, "delineate"):
         build([0.5, 0.4], 9, patience=1).run()
     assert "no better validation since epoch 1: stopped after epoch 2" in caplog.messages
+
+
+# --- extended ------------------------------------------------------------------------------------------------
+
+
+def test_an_extended_training_warms_up_once_more(build: Build) -> None:
+    build([0.5] * 3, 3, cycle=6).run()
+    cold = build([0.5] * 3, 6, resume=True, extended_from=3, cycle=6)
+    cold.run()
+    rates = [row["learning_rate"] for row in cold.history.rows]
+    assert max(rates[3:]) > 10 * rates[2]
+    assert rates[5] < rates[2] * 1.01
+
+
+def test_an_extended_training_that_is_broken_off_ends_as_one_that_is_not(build: Build, states: Path) -> None:
+    build([0.5] * 3, 3, cycle=6).run()
+    kept = {path: path.read_bytes() for path in states.iterdir()}
+    unbroken = build([0.5] * 3, 6, resume=True, extended_from=3, cycle=6)
+    unbroken.run()
+    for path in states.iterdir():
+        path.write_bytes(kept[path])
+    broken = build([0.5] * 2, 6, resume=True, extended_from=3, cycle=6)
+    broken.trainer.add_event_handler(Events.EPOCH_STARTED(once=5), lambda: broken.trainer.terminate())
+    broken.run()
+    assert load(states / "last.pt")["epoch"] == 4
+    resumed = build([0.5] * 2, 6, resume=True, extended_from=3, cycle=6)
+    resumed.run()
+    assert torch.equal(resumed.weights(), unbroken.weights())
+    assert [row["learning_rate"] for row in resumed.history.rows] == [
+        row["learning_rate"] for row in unbroken.history.rows
+    ]
+
+
+def test_a_stopped_training_that_is_extended_goes_on(build: Build) -> None:
+    assert build([0.5, 0.4, 0.3], 9, patience=2).run() == 3
+    assert build([0.2] * 6, 9, patience=2, resume=True, extended_from=3).run() == 5
+
+
+# --- begun with other weights --------------------------------------------------------------------------------
+
+
+def give(states: Path, weights: dict[str, torch.Tensor]) -> None:
+    states.mkdir()
+    torch.save(weights, states / "initial.pt")
+    write_sums(states, ["initial.pt"])
+
+
+def test_a_training_begins_with_the_weights_that_fit(build: Build, states: Path) -> None:
+    weight = torch.full((1, 1, 3, 3), 0.25)
+    give(states, {"weight": weight, "bias": torch.zeros(7), "head": torch.zeros(1)})
+    training, seen = build([0.5], 1), []
+    training.trainer.add_event_handler(
+        Events.EPOCH_STARTED, lambda: seen.append(training.network.state_dict()["weight"].clone())
+    )
+    training.run()
+    assert torch.equal(seen[0], weight)
+    assert training.trainer.state.initial_weights == {
+        "sha256": sha256(states / "initial.pt"),
+        "taken": 1,
+        "as_initialised": ["bias"],
+        "not_used": ["bias", "head"],
+    }
+
+
+def test_a_resumed_training_does_not_begin_again(build: Build, states: Path) -> None:
+    give(states, {"weight": torch.full((1, 1, 3, 3), 0.25)})
+    unbroken = build([0.5] * 3, 3)
+    unbroken.run()
+    build([0.5] * 2, 2).run()
+    resumed = build([0.5], 3, resume=True)
+    resumed.run()
+    assert torch.equal(resumed.weights(), unbroken.weights())
+
+
+@pytest.mark.parametrize(
+    ("weights", "reason"),
+    [({"other": torch.zeros(3)}, "other names or shapes"), ({"bias": torch.tensor([torch.nan])}, "not finite")],
+)
+def test_weights_of_no_use_to_begin_with_are_refused(
+    build: Build, states: Path, weights: dict[str, torch.Tensor], reason: str
+) -> None:
+    give(states, weights)
+    with pytest.raises(DelineateError, match=reason):
+        build([0.5], 1).run()

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from tiny_training import Build, Training
 
+from delineate.pipelines.errors import DelineateError
 from delineate.pipelines.handlers import RunRecord
 
 SHA = {"image_sha256": "0" * 64, "label_sha256": "1" * 64}
@@ -81,3 +82,46 @@ def test_the_log_file_holds_the_lines_of_the_training(build: Build, dataset: Pat
     logger.setLevel(level)
     assert "epoch 1/1" in (dataset.parent / "logs/train.log").read_text()
     assert logger.handlers == before
+
+
+# --- resumed on other data -----------------------------------------------------------------------------------
+
+
+def change(dataset: Path) -> None:
+    entry = {"image": "b.png", "label": "b_mask.png", "group": "b", **SHA}
+    lists = json.loads((dataset / "datalist.json").read_text())
+    (dataset / "datalist.json").write_text(json.dumps({**lists, "validation": [entry]}))
+
+
+def test_a_training_is_not_resumed_on_other_data(build: Build, dataset: Path) -> None:
+    recorded(build([0.5], 1), dataset).run()
+    before = sessions(dataset)
+    change(dataset)
+    with pytest.raises(DelineateError, match=r"not the data .*--allow-other-data"):
+        recorded(build([0.6], 2, resume=True), dataset, resume=True).run()
+    assert sessions(dataset) == before
+
+
+def test_what_has_changed_in_the_data_is_told(build: Build, dataset: Path) -> None:
+    recorded(build([0.5], 1), dataset).run()
+    entry = json.loads((dataset / "datalist.json").read_text())["training"][0]
+    (dataset / "datalist.json").write_text(json.dumps({"training": [entry] * 3, "validation": [], "test": []}))
+    with pytest.raises(DelineateError, match="training: 1, now 3"):
+        recorded(build([0.6], 2, resume=True), dataset, resume=True).run()
+
+
+def test_a_training_is_resumed_on_other_data_where_that_is_allowed(build: Build, dataset: Path) -> None:
+    recorded(build([0.5], 1), dataset).run()
+    change(dataset)
+    recorded(build([0.6], 2, resume=True), dataset, resume=True, allow_other_data=True).run()
+    one, other = sessions(dataset)
+    assert one["data_hash"] != other["data_hash"]
+    assert other["settings"]["allow_other_data"] is True
+
+
+@pytest.mark.parametrize("text", ["", '{"sessions": [{', "[]", '{"sessions": [1]}'])
+def test_a_damaged_record_is_refused_by_name(build: Build, dataset: Path, text: str) -> None:
+    recorded(build([0.5], 1), dataset).run()
+    (dataset.parent / "logs/record.json").write_text(text)
+    with pytest.raises(DelineateError, match=r"record\.json: is no record of a run .*remove it"):
+        recorded(build([0.6], 2, resume=True), dataset, resume=True).run()

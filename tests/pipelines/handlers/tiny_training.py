@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from ignite.metrics import Metric
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
-from monai.handlers import ValidationHandler
+from monai.handlers import LrScheduleHandler, ValidationHandler
 
-from delineate.pipelines.handlers import CheckpointSaver, EarlyStop, EpochSeed, HistoryLogger
+from delineate.pipelines.handlers import CheckpointSaver, EarlyStop, EpochSeed, HistoryLogger, StopWhenNotFinite
 
 
 class Scripted(Metric):
@@ -74,12 +74,23 @@ def builder(folder: Path) -> Build:
     """Make trainings in ``folder`` that validate with the scores given."""
 
     def make(
-        scores: Sequence[float], epochs: int, *, resume: bool = False, interval: int = 1, patience: int = 0, **more: Any
+        scores: Sequence[float],
+        epochs: int,
+        *,
+        resume: bool = False,
+        interval: int = 1,
+        patience: int = 0,
+        cycle: int = 0,
+        **more: Any,
     ) -> Training:
+        since = int(more.get("extended_from", 0))
         torch.manual_seed(0)
         dataset, network = Batches(), torch.nn.Conv2d(1, 1, 3, padding=1)
         optimizer = torch.optim.AdamW(network.parameters(), lr=0.1)
-        schedule = torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.5)
+        if cycle:
+            schedule: Any = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=cycle)
+        else:
+            schedule = torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.5)
         device, loader = torch.device("cpu"), torch.utils.data.DataLoader(dataset, batch_size=2, shuffle=True)
         validator = SupervisedEvaluator(
             device, loader, network, key_val_metric={"val_mean_dice": Scripted(scores)}, decollate=False
@@ -89,10 +100,12 @@ def builder(folder: Path) -> Build:
         saver = CheckpointSaver(folder / "models", parts, validator, resume=resume, **more)
         handlers = [
             EpochSeed(dataset, 0),
+            StopWhenNotFinite(network, optimizer),
+            *([LrScheduleHandler(schedule, print_lr=False, epoch_level=False)] if cycle else []),
             ValidationHandler(interval, validator),
             history,
             saver,
-            EarlyStop(validator, patience),
+            EarlyStop(validator, patience, since),
         ]
         trainer = SupervisedTrainer(
             device, epochs, loader, network, optimizer, torch.nn.BCEWithLogitsLoss(), train_handlers=handlers,

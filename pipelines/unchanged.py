@@ -1,0 +1,50 @@
+"""Files that are still what they were when they were indexed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
+
+from .errors import InputError
+from .weight_sums import sha256 as file_hash
+
+Stamp = tuple[str, int, int, int]
+
+
+def content_hash(path: Path) -> str:
+    """The sha256 of a file, in hex; of a folder that of its files' hashes, whatever their names."""
+    if path.is_file():
+        return file_hash(path)
+    return sha256("".join(sorted(file_hash(file) for file in path.rglob("*") if file.is_file())).encode()).hexdigest()
+
+
+def refuse_changed(paths: str | Path | Sequence[str | Path], hashes: str | Sequence[str] | None) -> None:
+    """Compare files with the hashes that a data list has of them; each is hashed once while it stays as it is.
+
+    Args:
+        paths: a file or folder, or several.
+        hashes: as many; nothing is compared where ``None``.
+
+    Raises:
+        InputError: one has changed. A missing one is left to its reader.
+    """
+    if hashes is None:
+        return
+    paths = [paths] if isinstance(paths, str | Path) else paths
+    for path, expected in zip(map(Path, paths), [hashes] if isinstance(hashes, str) else hashes, strict=True):
+        if path.exists() and _hash(path, _stamps(path)) != expected:
+            raise InputError(path, "changed since it was indexed", "index again, or restore it")
+
+
+@lru_cache(maxsize=1 << 17)
+def _hash(path: Path, _: tuple[Stamp, ...]) -> str:
+    return content_hash(path)
+
+
+def _stamps(path: Path) -> tuple[Stamp, ...]:
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    states = [(str(file), os.stat(file)) for file in files]
+    return tuple((name, state.st_size, state.st_mtime_ns, state.st_ctime_ns) for name, state in states)
