@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 
 from ..data.datalist import dataset_hash
+from ..data.splits import FRACTIONS
 from ..errors import DelineateError
 from .pairs import quick_leaks
 
@@ -33,9 +34,23 @@ def refuse_leaks(dataset_dir: str | Path, allow_leaks: bool = False) -> None:
         logger.warning(f"leak: {leak.detail}: {', '.join(leak.items)}")
     if leaks and not allow_leaks:
         raise DelineateError(
-            f"{folder} leaks: {leaks[0].detail} ({len(leaks)} in all, named in the log); scores would flatter. Deal it "
-            f"anew: delineate data split {folder} --out NEW; or train all the same, on record: --allow-leaks"
+            f"{folder} leaks: {leaks[0].detail} ({len(leaks)} in all, named in the log); scores would flatter. "
+            f"Split it anew: {split_command(folder)}; or train all the same, on record: --allow-leaks"
         )
+
+
+def split_command(folder: Path) -> str:
+    """What splits a data set anew by the plan it has, so that what is known to repeat stays together."""
+    datalist = json.loads((folder / "datalist.json").read_text(encoding="utf-8"))
+    fractions = datalist.get("fractions")
+    options = {
+        "--split": ",".join(map(str, fractions)) if fractions and tuple(fractions) != FRACTIONS else None,
+        "--folds": datalist.get("folds"),
+        "--seeds": datalist.get("seed") or None,
+    }
+    told = [f" {option} {value}" for option, value in options.items() if value is not None]
+    told += [" --official"] if datalist.get("official_split") else []
+    return f"delineate data split {folder} --out NEW{''.join(told)}"
 
 
 def _last_audit(folder: Path) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from ..data.datalist import content as image_content
 from ..data.datalist import dataset_hash
-from ..data.duplicates import find_duplicates, find_equal
+from ..data.duplicates import Duplicate, find_duplicates, find_equal
 from ..errors import InputError
 from ..files import write_atomically
 from ..volumes.slicing import Slicing
@@ -63,6 +64,12 @@ class Audit:
         }
 
 
+class _Pair(NamedTuple):
+    first: Examined
+    second: Examined
+    how: Duplicate
+
+
 def audit_dataset(
     dataset_dir: str | Path, progress: Callable[[int, int], None] | None = None, out: str | Path | None = None
 ) -> Audit:
@@ -85,7 +92,8 @@ def audit_dataset(
     accepted = read_accepted(folder)
     slicing = Slicing.of(datalist.get("slicing"))
     examined = list(examine_all(read_members(datalist), folder, slicing, progress or (lambda done, total: None)))
-    findings = _in_order(_judge(examined, slicing))
+    pairs = _pairs(examined, slicing)
+    findings = _in_order(_judge(examined, pairs))
     known = {one.id for one in findings}
     audit = Audit(
         findings=findings,
@@ -95,7 +103,7 @@ def audit_dataset(
         dataset_hash=dataset_hash(datalist),
         folder=Path(out) if out else folder,
     )
-    _write(audit, datalist, {one.member.name: one.thumbnail for one in examined})
+    _write(audit, datalist, pairs, {one.member.name: one.thumbnail for one in examined})
     return audit
 
 
@@ -110,21 +118,21 @@ def _read_datalist(path: Path) -> dict[str, Any]:
     return datalist
 
 
-def _judge(examined: Sequence[Examined], slicing: Slicing) -> list[Finding]:
+def _judge(examined: Sequence[Examined], pairs: Sequence[_Pair]) -> list[Finding]:
     """All findings; a leak that both hashes and pictures show is one."""
     read = [(one.member, one.image) for one in examined if one.image]
     masked = [(one.member, one.mask) for one in examined if one.mask]
     return [
         *(refusal for one in examined for refusal in one.refusals),
         *leak_findings([one.member for one in examined]),
-        *_pairs(examined, slicing),
+        *_of_pairs(pairs),
         *mask_findings([member for member, _ in masked], [mask for _, mask in masked]),
         *image_findings([member for member, _ in read], [image for _, image in read]),
     ]
 
 
-def _pairs(examined: Sequence[Examined], slicing: Slicing) -> Iterator[Finding]:
-    """What images that show the same picture give rise to.
+def _pairs(examined: Sequence[Examined], slicing: Slicing) -> list[_Pair]:
+    """Images that show the same picture.
 
     Constant images are like any other. Slices and frames of one group are alike by nature, and so are slices of two
     patients: of volumes, equal ones alone count.
@@ -133,14 +141,20 @@ def _pairs(examined: Sequence[Examined], slicing: Slicing) -> Iterator[Finding]:
     signatures = [one.signature for one in shown if one.signature]
     members = [one.member for one in shown]
     of_volumes = slicing.axis or any("plane" in member.entry for member in members)
-    pairs = [
-        pair
+    return [
+        _Pair(shown[pair.first], shown[pair.second], pair)
         for pair in (find_equal if of_volumes else find_duplicates)(signatures)
         if not _of_one_volume(members[pair.first], members[pair.second])
     ]
-    wanted = {index for pair in pairs for index in (pair.first, pair.second)}
-    masks = [one.square_mask() if index in wanted else None for index, one in enumerate(shown)]
-    return pair_findings(members, pairs, masks)
+
+
+def _of_pairs(pairs: Sequence[_Pair]) -> list[Finding]:
+    """What they give rise to."""
+    shown = {id(one): one for pair in pairs for one in (pair.first, pair.second)}
+    at = {name: index for index, name in enumerate(shown)}
+    duplicates = [replace(pair.how, first=at[id(pair.first)], second=at[id(pair.second)]) for pair in pairs]
+    members, masks = [one.member for one in shown.values()], [one.square_mask() for one in shown.values()]
+    return list(pair_findings(members, duplicates, masks))
 
 
 def _of_one_volume(one: Member, other: Member) -> bool:
@@ -153,12 +167,19 @@ def _in_order(findings: Sequence[Finding]) -> list[Finding]:
     return sorted(once.values(), key=lambda one: (KINDS.index(one.kind), one.severity == "note"))
 
 
-def _write(audit: Audit, datalist: dict[str, Any], thumbnails: dict[str, bytes]) -> None:
+def _write(audit: Audit, datalist: dict[str, Any], pairs: Sequence[_Pair], thumbnails: dict[str, bytes]) -> None:
     content = {
         "dataset_hash": audit.dataset_hash,
         "images": audit.images,
         "counts": audit.counts(),
         "stale": audit.stale,
+        "duplicates": [
+            {
+                "contents": [image_content(one.member.entry) for one in (pair.first, pair.second)],
+                "exact": pair.how.exact,
+            }
+            for pair in pairs
+        ],
         "findings": [{**asdict(one), "accepted": audit.accepted.get(one.id)} for one in audit.findings],
     }
     page = render_page(str(datalist.get("name", "data set")), content, thumbnails)

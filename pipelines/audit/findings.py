@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Literal, get_args
 
+from ..data.datalist import content as image_content
 from ..data.splits import SPLITS
 
-Kind = Literal["leak", "contradiction", "exact_duplicate", "near_duplicate", "mask", "image"]
+Kind = Literal["leak", "contradiction", "exact_duplicate", "near_duplicate", "similar_frame", "mask", "image"]
 Severity = Literal["problem", "note"]
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -45,8 +46,8 @@ class Member:
 
     def content(self, kind: Kind) -> str:
         """What names the item wherever it lies: hashes of its image, and of its mask where that is judged."""
-        keys = ["image_sha256", "series", "slice", *(["label_sha256"] if kind in _JUDGES_MASKS else [])]
-        return json.dumps([self.entry.get(key) for key in keys])
+        named: list[Any] = json.loads(image_content(self.entry))
+        return json.dumps([*named, *([self.entry.get("label_sha256")] if kind in _JUDGES_MASKS else [])])
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,11 @@ _TITLES = {
     "exact_duplicate": ("Exact duplicates", "Pairs of images with equal pixels."),
     "near_duplicate": (
         "Near duplicates",
-        "Pairs that show the same picture: mirrored, cut, re-encoded, brighter, or the next frame.",
+        "Pairs that show the same picture: mirrored, turned, cut, covered in part, re-encoded, recoloured.",
+    ),
+    "similar_frame": (
+        "Similar frames",
+        "Notes: frames of one subject that look alike, with masks of their own; they share a group.",
     ),
     "mask": (
         "Masks",

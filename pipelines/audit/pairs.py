@@ -12,12 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.datalist import as_list, dataset_hash
-from ..data.duplicates import Duplicate, look_through, turn
+from ..data.duplicates import Duplicate, carry
+from ..data.groups import audited_pairs
+from ..errors import InputError
 from .accept import read_accepted
 from .findings import Finding, Member, found, read_members
 
 AGREEMENT = 0.9
 """IoU below which two masks of the same picture contradict each other."""
+
+NEARLY_EQUAL = 0.1
+"""Difference up to which two pictures of one subject are one frame, not two that follow each other."""
 
 
 def pair_findings(
@@ -33,6 +38,9 @@ def pair_findings(
     for pair in duplicates:
         both = [members[pair.first], members[pair.second]]
         told = pair.how if pair.exact else f"{pair.how} (difference {pair.difference:.2f})"
+        if pair.difference > NEARLY_EQUAL and _of_one_subject(*both):
+            yield found("similar_frame", "", both, told, "note")
+            continue
         yield found("exact_duplicate" if pair.exact else "near_duplicate", "", both, told)
         if _apart(*both):
             yield _leak(both, told)
@@ -59,8 +67,8 @@ def leak_findings(members: Sequence[Member]) -> Iterator[Finding]:
 def quick_leaks(dataset_dir: str | Path) -> list[Finding]:
     """The leaks that are known without decoding an image, for use before every training.
 
-    Found are groups and equal images on several sides of a split, duplicates that the data list records, and what
-    ``audit.json`` says, where it is of this very data set. Accepted ones are left out.
+    Found are groups and equal images on several sides of a split, and duplicates that the data list records or that
+    ``audit.json`` names, however the images were split when it was written. Accepted ones are left out.
 
     Args:
         dataset_dir: the data set's folder.
@@ -71,7 +79,12 @@ def quick_leaks(dataset_dir: str | Path) -> list[Finding]:
     folder = Path(dataset_dir)
     datalist = json.loads((folder / "datalist.json").read_text(encoding="utf-8"))
     members = read_members(datalist)
-    known = [*_audited_leaks(folder, datalist), *leak_findings(members), *_recorded_leaks(members, datalist)]
+    known = [
+        *_audited_leaks(folder, datalist),
+        *leak_findings(members),
+        *_recorded_leaks(members, datalist),
+        *_paired_leaks(members, folder),
+    ]
     leaks = {leak.id: leak for leak in known}
     accepted = read_accepted(folder)
     return [leak for leak in leaks.values() if leak.id not in accepted]
@@ -89,6 +102,17 @@ def _recorded_leaks(members: Sequence[Member], datalist: Mapping[str, Any]) -> I
             yield _leak(both, "equal" if record["exact"] else "alike")
 
 
+def _paired_leaks(members: Sequence[Member], folder: Path) -> Iterator[Finding]:
+    """Duplicates that the last audit found, by the contents of their files, that stand on several sides by now."""
+    try:
+        pairs = audited_pairs([dict(member.entry) for member in members], folder)
+    except InputError:
+        return  # `before_training` says that there is no audit of this data set
+    for first, second, exact in pairs:
+        if _apart(members[first], members[second]):
+            yield _leak([members[first], members[second]], "equal" if exact else "alike")
+
+
 def _audited_leaks(folder: Path, datalist: Mapping[str, Any]) -> Iterator[Finding]:
     try:
         audit = json.loads((folder / "audit.json").read_text(encoding="utf-8"))
@@ -102,6 +126,11 @@ def _audited_leaks(folder: Path, datalist: Mapping[str, Any]) -> Iterator[Findin
 
 def _apart(one: Member, other: Member) -> bool:
     return bool(one.side and other.side) and one.side != other.side
+
+
+def _of_one_subject(one: Member, other: Member) -> bool:
+    """Whether their groups were one before duplicates joined any."""
+    return one.entry.get("own_group") is not None and one.entry["own_group"] == other.entry.get("own_group")
 
 
 def _leak(both: Sequence[Member], told: str) -> Finding:
@@ -124,7 +153,8 @@ def _disagreement(both: Sequence[Member], pair: Duplicate, masks: Sequence[NDArr
     told = [f"classes {classes[0]} and {classes[1]}"] if None not in classes and classes[0] != classes[1] else []
     first, second = masks[pair.first], masks[pair.second]
     if first is not None and second is not None:
-        iou = _iou(first > 0, look_through(turn(second, pair.orientation), pair.window) > 0.5)
+        both_show = carry(np.ones_like(second), pair.transform) > 0.5
+        iou = _iou((first > 0) & both_show, (carry(second, pair.transform) > 0.5) & both_show)
         told += [f"masks with an IoU of {iou:.2f}"] if iou < AGREEMENT else []
     return ", ".join(told)
 

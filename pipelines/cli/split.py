@@ -9,7 +9,7 @@ from typing import Annotated, TypeVar
 import typer
 
 from ..errors import DelineateError
-from .console import show_table
+from .console import show_refused, show_table
 
 Number = TypeVar("Number", int, float)
 
@@ -18,11 +18,15 @@ def split(
     dataset: Annotated[Path, typer.Argument(help="Folder with datalist.json, made by 'delineate data index'.")],
     out: Annotated[Path, typer.Option(help="The new data set's folder; several seeds go to OUT/seed_0, ...")],
     shares: Annotated[str, typer.Option("--split", help="Shares of training, validation, test.")] = "0.7,0.15,0.15",
-    folds: Annotated[int | None, typer.Option(help="Deal training and validation into so many folds.")] = None,
+    folds: Annotated[int | None, typer.Option(help="Split training and validation into so many folds.")] = None,
     seeds: Annotated[str, typer.Option(help="One split for each, e.g. 0,1,2.")] = "0",
     official: Annotated[bool, typer.Option("--official", help="Keep official validation and test sets.")] = False,
+    audit: Annotated[Path | None, typer.Option(help="Folder of the last audit, where it is not DATASET.")] = None,
 ) -> None:
-    """Deal the images of a data set anew; none is read, copied or changed."""
+    """Split the images of a data set anew; none is read, copied or changed.
+
+    What the data list or the last audit knows to show the same picture stays together.
+    """
     from ..data.resplit import split_dataset
     from ..data.splits import Plan
 
@@ -30,10 +34,14 @@ def split(
     chosen = parse_numbers("--seeds", seeds, int, "whole numbers, e.g. 0,1,2")
     outs = {seed: out / f"seed_{seed}" if len(chosen) > 1 else out for seed in chosen}
     reports = {
-        seed: split_dataset(dataset, place, Plan(fractions, seed, folds), official) for seed, place in outs.items()
+        seed: split_dataset(dataset, place, Plan(fractions, seed, folds), official, audit)
+        for seed, place in outs.items()
     }
     rows = [[seed, *pair] for seed, report in reports.items() for pair in report.splits.items()]
     show_table("images", ["seed", "split", "images"], rows)
+    if any(report.joined for report in reports.values()):
+        print(f"{max(report.joined for report in reports.values())} group(s) joined others that show the same picture")
+    show_refused([error for report in list(reports.values())[:1] for error in report.refused])
     for report in reports.values():
         for move in report.moved:
             print(f"moved: group {move.group} was in {', '.join(move.old)}, is in {move.new}")

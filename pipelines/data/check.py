@@ -71,7 +71,7 @@ def _check(item: Item, slicing: Slicing, resize: bool, hash_of: Callable[[Path],
     entry: Entry = {"image": _one_or_list(map(str, images))}
     if item.label:
         entry["label"] = _one_or_list(map(str, item.label))
-    entry |= {"group": item.group, **item.fields}
+    entry |= {"group": item.group, "own_group": item.group, **item.fields}  # groups may be joined, own ones never
     try:
         pixels = read_picture(entry, slicing)
         mask = None

@@ -43,6 +43,11 @@ def traits(entry: Mapping[str, Any]) -> list[Trait]:
     ]
 
 
+def content(entry: Mapping[str, Any]) -> str:
+    """What names an image wherever it lies: the hash of its file, or files, and the slice."""
+    return json.dumps([entry.get(key) for key in ("image_sha256", "series", "slice")])
+
+
 def straddling(datalist: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
     """What stands on more than one side: training, validation, test, or the folds of training.
 
@@ -83,8 +88,13 @@ def in_splits(
     lists: dict[str, list[Entry]] = {split: [] for split in SPLITS}
     for entry in entries:
         split, fold = places[joined[entry["group"]]]
-        lists[split].append(entry | {"group": joined[entry["group"]]} | ({} if fold is None else {"fold": fold}))
+        lists[split].append(regrouped(entry, joined) | ({} if fold is None else {"fold": fold}))
     return lists
+
+
+def regrouped(entry: Entry, joined: Mapping[str, str]) -> Entry:
+    """An entry with the name of its joined group."""
+    return entry | {"group": joined[entry["group"]]}
 
 
 def counts(datalist: Mapping[str, Any], plan: Plan) -> dict[str, int]:

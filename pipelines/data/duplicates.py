@@ -1,13 +1,14 @@
-"""Images that show the same picture twice: equal, mirrored, turned, cut, re-encoded, brighter.
+"""Images that show the same picture twice: equal, mirrored, turned, cut, covered in part, re-encoded, brighter.
 
-A sieve compares the low frequencies of all pairs by matrix products; what passes is registered and compared in detail.
-All of it works on a small grey signature of each image, so that no image is decoded for a comparison.
+Two searches. One compares the low frequencies of all pairs by matrix products; what passes is registered and compared
+in detail. The other (`likeness`) goes by local features. Both work on a small grey signature of each image, so that no
+image is decoded for a comparison, and neither depends on the order of the images.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from itertools import combinations, product
 from typing import Any, NamedTuple
@@ -15,14 +16,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import affine_transform, gaussian_filter
+
+from .likeness import Alike, find_alike
 
 Array = NDArray[Any]
 
 LARGEST_DIFFERENCE = 0.35
 """Up to which two registered images are taken for the same picture; ``benchmarks/audit.py`` measures what it finds."""
 
-_SIDE = 96  # of a thumbnail, in pixels
+_SIDE, _LONGER = 96, 192  # of a thumbnail, and the longer one of a picture, in pixels
 _FREQUENCIES, _WHITENING = 12, 1.5  # of the sieve, along each side; images fall off as 1 / frequency ** 1.5 or faster
 _ALIKE = 0.75  # least cosine of low frequencies that passes the sieve
 _CUTS = (
@@ -60,8 +63,10 @@ _TURNS = {
     Orientation(True, True, True): "mirrored along a diagonal",
 }
 UPRIGHT, *_ = _ORIENTATIONS = tuple(_TURNS)
-Window = tuple[float, float, float, float]
+Window = tuple[float, float, float, float]  # start and length of rows, then of columns, as shares
 WHOLE: Window = (0.0, 1.0, 0.0, 1.0)
+Transform = tuple[tuple[float, float, float], tuple[float, float, float]]
+SAME: Transform = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0))
 
 
 @dataclass(frozen=True)
@@ -71,11 +76,13 @@ class Signature:
     Attributes:
         sha256: in hex, of the decoded pixels and their shape; R = G = B counts as grey.
         thumbnail: (96, 96) uint8, grey, 0-255, the whole image squeezed into a square.
+        picture: (H, W) uint8, grey, 0-255, the whole image, its longer side 192 pixels.
         aspect: width / height of the image.
     """
 
     sha256: str
     thumbnail: NDArray[np.uint8] = field(repr=False)
+    picture: NDArray[np.uint8] = field(repr=False)
     aspect: float
 
 
@@ -89,8 +96,8 @@ class Duplicate:
         exact: whether all pixels are equal.
         difference: of the details after registration: 0 for equal, 1 for unrelated ones.
         how: what was done to the picture, e.g. ``"mirrored left to right, crop"``.
-        orientation: what turns the second as the first is.
-        window: what the first shows of the turned second: start and length of its rows, then of its columns, as shares.
+        transform: where a place (row, column) of the first lies in the second, in shares of their sides: for row and
+            column the factors of both and a shift.
     """
 
     first: int
@@ -98,8 +105,7 @@ class Duplicate:
     exact: bool
     difference: float
     how: str
-    orientation: Orientation = UPRIGHT
-    window: Window = WHOLE
+    transform: Transform = SAME
 
 
 @dataclass(frozen=True)
@@ -120,15 +126,23 @@ def signature(pixels: NDArray[np.uint8]) -> Signature:
     """
     if (pixels == pixels[..., :1]).all():
         pixels = pixels[..., :1]
-    layers = [
-        Image.fromarray(np.ascontiguousarray(layer)).resize((_SIDE, _SIDE), Image.Resampling.BOX)
-        for layer in np.moveaxis(pixels, -1, 0)
-    ]
+    height, width = pixels.shape[:2]
+    shrink = _LONGER / max(height, width)
     return Signature(
         sha256=sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest(),
-        thumbnail=np.rint(np.mean([np.asarray(layer) for layer in layers], axis=0)).astype(np.uint8),
-        aspect=pixels.shape[1] / pixels.shape[0],
+        thumbnail=_resized(pixels, _SIDE, _SIDE),
+        picture=_resized(pixels, max(round(height * shrink), 1), max(round(width * shrink), 1)),
+        aspect=width / height,
     )
+
+
+def _resized(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    """The mean of the channels, (height, width)."""
+    layers = [
+        Image.fromarray(np.ascontiguousarray(layer)).resize((width, height), Image.Resampling.BOX)
+        for layer in np.moveaxis(pixels, -1, 0)
+    ]
+    return np.asarray(np.rint(np.mean([np.asarray(layer) for layer in layers], axis=0)), np.uint8)
 
 
 def find_duplicates(signatures: Sequence[Signature]) -> list[Duplicate]:
@@ -141,37 +155,42 @@ def find_duplicates(signatures: Sequence[Signature]) -> list[Duplicate]:
     correlation of fine detail at equal local contrast. The difference is 1 less the lower quartile of them: a fan, a
     border or a scale that two images share is no duplicate.
 
+    Pairs that are not found so, such as pictures turned by a few degrees, are sought by local features: `find_alike`.
+
     Returns:
-        sorted by the indices; each pair once.
+        sorted by the indices; each pair once. The same pairs of images whatever their order.
     """
-    if not signatures:
-        return []
-    exact = find_equal(signatures)
-    known = {(pair.first, pair.second) for pair in exact}
-    thumbnails = np.stack([one.thumbnail for one in signatures])
-    candidates = [one for one in _sieve(thumbnails) if tuple(sorted((one.first, one.second))) not in known]
-    near = [
-        pair
-        for start in range(0, len(candidates), _PAIRS)
-        for pair in _confirm(candidates[start : start + _PAIRS], signatures)
+    copies: dict[str, list[int]] = {}
+    for index, one in enumerate(signatures):
+        copies.setdefault(one.sha256, []).append(index)
+    several = [copies[name] for name in sorted(copies)]  # one of each, in an order of their own
+    near = _near([signatures[indices[0]] for indices in several])
+    found = [
+        replace(pair, first=first, second=second)
+        for pair in near
+        for first, second in product(several[pair.first], several[pair.second])
     ]
-    return sorted([*exact, *near], key=lambda pair: sorted((pair.first, pair.second)))
+    return sorted([*find_equal(signatures), *found], key=lambda pair: sorted((pair.first, pair.second)))
+
+
+def carry(picture: Array, transform: Transform) -> Array:
+    """What a picture shows where the first of a pair shows its own places; 0 beyond its edges.
+
+    Args:
+        picture: (H, W), of the second.
+        transform: as in `Duplicate`.
+    """
+    factors, shift = np.array(transform)[:, :2], np.array(transform)[:, 2]
+    sides = np.array(picture.shape)
+    linear = factors * sides[:, None] / sides
+    offset = linear @ (0.5, 0.5) + shift * sides - 0.5
+    return np.asarray(affine_transform(picture.astype(np.float32), linear, offset, order=1))
 
 
 def turn(picture: Array, orientation: Orientation) -> Array:
     """A (H, W, ...) array, turned; a view of the given one."""
     picture = np.swapaxes(picture, 0, 1) if orientation.transposed else picture
     return picture[:: -1 if orientation.rows else 1, :: -1 if orientation.columns else 1]
-
-
-def look_through(picture: Array, window: Window) -> Array:
-    """What a window shows of a square picture, on a grid of the same size; black beyond its edges.
-
-    Args:
-        picture: (S, S).
-        window: as in `Duplicate`.
-    """
-    return np.asarray(_warp(picture[None].astype(np.float32), np.reshape(window, (1, 2, 2)))[0])
 
 
 def find_equal(signatures: Sequence[Signature]) -> list[Duplicate]:
@@ -181,6 +200,40 @@ def find_equal(signatures: Sequence[Signature]) -> list[Duplicate]:
         same.setdefault(one.sha256, []).append(index)
     pairs = [pair for indices in same.values() for pair in combinations(indices, 2)]
     return [Duplicate(*pair, exact=True, difference=0.0, how="equal pixels") for pair in pairs]
+
+
+def _near(signatures: Sequence[Signature]) -> list[Duplicate]:
+    """Pairs of different images by both searches, each pair once."""
+    if len(signatures) < 2:
+        return []
+    candidates = _sieve(np.stack([one.thumbnail for one in signatures]))
+    near: dict[tuple[int, int], Duplicate] = {}
+    for start in range(0, len(candidates), _PAIRS):
+        for pair in _confirm(candidates[start : start + _PAIRS], signatures):
+            both = (min(pair.first, pair.second), max(pair.first, pair.second))
+            near[both] = min(pair, near.get(both, pair), key=lambda one: (one.difference, one.first))
+    alike = find_alike([one.picture for one in signatures], set(near))
+    return [*near.values(), *(_aligned(one, signatures) for one in alike)]
+
+
+def _aligned(pair: Alike, signatures: Sequence[Signature]) -> Duplicate:
+    """A pair of the second search, its transform in shares."""
+    here, there = (np.array(signatures[index].picture.shape) for index in (pair.first, pair.second))
+    linear, shift = pair.transform[:, :2], pair.transform[:, 2]
+    shares = np.column_stack([linear * here / there[:, None], (shift + 0.5 - linear @ (0.5, 0.5)) / there])
+    angle = round(float(np.degrees(np.arctan2(linear[0, 1] - linear[1, 0], linear[0, 0] + linear[1, 1]))))
+    mirrored = np.linalg.det(linear) < 0
+    if mirrored:
+        angle = round(float(np.degrees(np.arctan2(linear[0, 1] + linear[1, 0], linear[0, 0] - linear[1, 1]))))
+    told = ["mirrored"] if mirrored else []
+    told += [f"turned by {abs(angle)} degrees"] if angle else []
+    how = " and ".join(told) or "shifted, cut or covered in part"
+    return Duplicate(pair.first, pair.second, False, round(1 - pair.agree, 4), how, _as_transform(shares))
+
+
+def _as_transform(values: Array) -> Transform:
+    rows, columns = values.round(5).tolist()
+    return (tuple(rows), tuple(columns))  # type: ignore[return-value]
 
 
 def _sieve(thumbnails: NDArray[np.uint8]) -> list[_Candidate]:
@@ -197,7 +250,7 @@ def _sieve(thumbnails: NDArray[np.uint8]) -> list[_Candidate]:
     pairs = np.concatenate(found, axis=1)
     pairs = pairs[:, pairs[0] != pairs[1]]
     pairs = pairs[:, np.lexsort((pairs[0], -pairs[3].round(4)))]
-    _, best = np.unique(np.sort(pairs[:2], axis=0), axis=1, return_index=True)
+    _, best = np.unique(pairs[:2], axis=1, return_index=True)  # the first in the second, and the second in the first
     numbers = pairs[:3, best].astype(int).T.tolist()
     return [_Candidate(first, second, *views[view]) for first, second, view in numbers]
 
@@ -244,9 +297,17 @@ def _confirm(candidates: Sequence[_Candidate], signatures: Sequence[Signature]) 
     for one, window, difference, gain in zip(candidates, windows, differences, gains, strict=True):
         stretch = _aspect(signatures[one.second], one.orientation) * window[1, 1] / window[0, 1]
         how = _how(one.orientation, window[:, 1], gain, signatures[one.first].aspect / stretch)
-        top, height, left, width = window.ravel().round(4).tolist()
-        shown = (top, height, left, width)
-        yield Duplicate(one.first, one.second, False, round(float(difference), 4), how, one.orientation, shown)
+        transform = _through(window, one.orientation)
+        yield Duplicate(one.first, one.second, False, round(float(difference), 4), how, transform)
+
+
+def _through(window: Array, orientation: Orientation) -> Transform:
+    """The transform of a window (2, 2) of a turned picture."""
+    shares = np.column_stack([np.diag(window[:, 1]), window[:, 0]])
+    for axis, mirrored in enumerate((orientation.rows, orientation.columns)):
+        if mirrored:
+            shares[axis] = [0, 0, 1] - shares[axis]
+    return _as_transform(shares[::-1] if orientation.transposed else shares)
 
 
 def _stack(thumbnails: Sequence[NDArray[np.uint8]], side: int) -> Array:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from scipy.cluster.hierarchy import DisjointSet
 
-from .datalist import Entry, Trait, as_list, placed, traits
+from ..errors import InputError
+from .datalist import Entry, Trait, as_list, content, placed, traits
 from .splits import Place, Plan, Split, highest, split_groups, strata
 
 if TYPE_CHECKING:
@@ -55,6 +58,50 @@ def near_pairs(entries: Sequence[Entry], signatures: Sequence[Signature | None])
     found = [one for one in find_duplicates([one for _, one in shown]) if not one.exact]
     ends = [sorted((shown[one.first][0], shown[one.second][0])) for one in found]
     return _across_volumes(entries, sorted(Pair(first, second, False) for first, second in ends))
+
+
+def recorded_pairs(entries: Sequence[Entry], recorded: Sequence[Mapping[str, Any]]) -> list[Pair]:
+    """The pairs that a data list records, of those entries that are there.
+
+    Args:
+        entries: of the data list.
+        recorded: its ``duplicates``, as `records` gives them.
+    """
+    first: dict[str, int] = {}
+    for index, entry in enumerate(entries):
+        first.setdefault(as_list(entry["image"])[0], index)
+    both = [(*(first.get(item) for item in one["items"]), bool(one["exact"])) for one in recorded]
+    return [Pair(*ends, exact) for one, other, exact in both if (ends := _known(one, other))]
+
+
+def audited_pairs(entries: Sequence[Entry], folder: Path) -> list[Pair]:
+    """The pairs that ``folder/audit.json`` names, by the contents of their files; none where there was no audit.
+
+    Args:
+        entries: of the data list, whatever their splits were when it was audited.
+        folder: where the audit's files are.
+
+    Raises:
+        InputError: the audit cannot be read, so that what it found would be lost.
+    """
+    path = folder / "audit.json"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))["duplicates"]
+        named = [(*one["contents"], bool(one["exact"])) for one in found]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = f"does not say which images repeat each other ({type(error).__name__}: {error})"
+        raise InputError(path, reason, "audit the data set again: delineate data audit, or remove the file") from error
+    at: dict[str, int] = {}
+    for index, entry in enumerate(entries):
+        at.setdefault(content(entry), index)
+    return [Pair(*ends, exact) for one, other, exact in named if (ends := _known(at.get(one), at.get(other)))]
+
+
+def _known(one: int | None, other: int | None) -> tuple[int, int] | None:
+    """Both in order, where both are there and differ."""
+    return None if one is None or other is None or one == other else (min(one, other), max(one, other))
 
 
 def join_groups(entries: Sequence[Entry], pairs: Sequence[Pair]) -> dict[str, str]:

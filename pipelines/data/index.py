@@ -16,8 +16,28 @@ from typing import Any
 from ..errors import DelineateError, InputError, UnknownNameError
 from ..volumes.slicing import Slicing
 from .check import Checked, Progress, check_all
-from .datalist import UNLABELLED, Entry, counts, dataset_hash, in_splits, older_datalist, placed, write_datalist
-from .groups import Move, Pair, equal_pairs, join_groups, near_pairs, official_splits, place_groups, records
+from .datalist import (
+    UNLABELLED,
+    Entry,
+    counts,
+    dataset_hash,
+    in_splits,
+    older_datalist,
+    placed,
+    regrouped,
+    write_datalist,
+)
+from .groups import (
+    Move,
+    Pair,
+    audited_pairs,
+    equal_pairs,
+    join_groups,
+    near_pairs,
+    official_splits,
+    place_groups,
+    records,
+)
 from .layouts import LAYOUTS, Item, dicom_series, explain
 from .leftovers import leftovers
 from .slices import cut
@@ -121,7 +141,7 @@ def index_dataset(
         raise DelineateError(
             f"{source}: no label has the values {', '.join(map(str, labels))}; see which ones there are"
         )
-    pairs = _find_pairs(checked, near_duplicates and not (slicing and slicing.axis))
+    pairs = _find_pairs(checked, near_duplicates and not (slicing and slicing.axis), out)
     lists, leaks, moved = _deal(checked, pairs, plan, old)
     refused += leaks
     head = {"name": source.name, "layout": layout, "recognised": reason, "source": str(source), **plan.as_dict()}
@@ -132,10 +152,13 @@ def index_dataset(
     return _report(head | lists, plan, refused, pairs, moved, path)
 
 
-def _find_pairs(checked: Sequence[Checked], near_duplicates: bool) -> list[Pair]:
+def _find_pairs(checked: Sequence[Checked], near_duplicates: bool, out: Path) -> list[Pair]:
+    """Equal and similar images, and what an audit in ``out`` found besides."""
     entries = [one.entry for one in checked]
     near = near_pairs(entries, [one.signature for one in checked]) if near_duplicates else []
-    return equal_pairs(entries) + near
+    pairs = equal_pairs(entries) + near
+    ends = {pair[:2] for pair in pairs}
+    return pairs + [pair for pair in audited_pairs(entries, out) if not pair.exact and pair[:2] not in ends]
 
 
 def _deal(
@@ -153,7 +176,7 @@ def _deal(
         "official": official,
         "duplicates": records(entries, pairs),
         **in_splits(kept, joined, places),
-        UNLABELLED: [one.entry | {"group": joined[one.item.group]} for one in checked if not one.item.label],
+        UNLABELLED: [regrouped(one.entry, joined) for one in checked if not one.item.label],
     }
     return lists, leaks, moved
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image, ImageOps
 
 from delineate.pipelines.audit import audit_dataset
 from delineate.pipelines.audit.accept import accept
@@ -13,6 +14,8 @@ from delineate.pipelines.audit.before_training import refuse_leaks
 from delineate.pipelines.audit.pairs import quick_leaks
 from delineate.pipelines.data.index import index_dataset
 from delineate.pipelines.data.phantoms import write_phantoms
+from delineate.pipelines.data.resplit import split_dataset
+from delineate.pipelines.data.splits import Plan
 from delineate.pipelines.errors import DelineateError, InputError
 
 
@@ -167,6 +170,28 @@ def test_an_audit_of_other_data_is_passed_over(audited: Path, said: pytest.LogCa
     (audited / "audit.json").write_text(text)
     refuse_leaks(audited)
     assert "was not audited as it stands" in said.messages[-1]
+
+
+@pytest.mark.parametrize("options", [{}, {"folds": 3}])
+def test_the_advised_split_mends_what_the_audit_found(tmp_path: Path, options: dict[str, Any]) -> None:
+    """The whole way: a data list that does not know of near duplicates, an audit, a refusal, the advice, a training."""
+    write_phantoms(tmp_path / "phantoms", 6)
+    for folder in ("images", "masks"):
+        for path in sorted((tmp_path / "phantoms" / folder).iterdir())[:6]:
+            turned = ImageOps.mirror(Image.open(path))
+            turned.save(path.with_name(f"copy_of_{path.stem}{path.suffix}"))
+    data, new = tmp_path / "data", tmp_path / "new"
+    index_dataset(tmp_path / "phantoms", out=data, near_duplicates=False, **options)
+    refuse_leaks(data)
+    audit_dataset(data)
+    with pytest.raises(DelineateError, match=r"Split it anew: (delineate data split \S+ --out NEW[^;]*);") as error:
+        refuse_leaks(data)
+    assert ("--folds 3" in str(error.value)) == bool(options)
+    split_dataset(data, new, Plan(**options))
+    refuse_leaks(new)
+    assert not [one for one in audit_dataset(new).findings if one.kind == "leak"]
+    index_dataset(tmp_path / "phantoms", out=data, near_duplicates=False, **options)
+    refuse_leaks(data)
 
 
 def test_a_leak_that_only_the_audit_saw_is_refused(audited: Path) -> None:

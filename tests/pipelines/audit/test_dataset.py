@@ -96,14 +96,35 @@ def test_the_quick_form_gives_equal_images_the_ids_of_the_audit(make: Make) -> N
     assert {one.id for one in quick_leaks(folder)} == {one.id for one in found(folder, "leak")}
 
 
-def test_the_quick_form_knows_near_duplicates_from_an_audit_of_this_very_data_set(make: Make) -> None:
+def test_the_quick_form_knows_near_duplicates_from_an_audit_whatever_was_added_since(make: Make) -> None:
     items = {"a": item(1), "b": ("test", picture(1)[::-1], disc()[::-1], {})}
     folder = make(**items)
     assert quick_leaks(folder) == []
     audit_dataset(folder)
     assert len(quick_leaks(folder)) == 1
     make(**items, c=item(3))
-    assert quick_leaks(folder) == []
+    assert len(quick_leaks(folder)) == 1
+
+
+def next_frame(seed: int) -> np.ndarray:
+    """Much as the picture, but not the same: a part of its noise is another's."""
+    return np.rint(0.75 * picture(seed) + 0.25 * picture(seed + 100)).astype(np.uint8)
+
+
+@pytest.mark.parametrize(("subjects", "kind"), [(("s", "s"), "similar_frame"), (("s", "t"), "near_duplicate")])
+def test_alike_frames_of_one_subject_are_a_note_and_no_contradiction(
+    make: Make, subjects: tuple[str, str], kind: str
+) -> None:
+    fields = [{"group": "joined", "own_group": subject} for subject in subjects]
+    frames = {"a": item(1, **fields[0]), "b": ("training", next_frame(1), disc(90, 100), fields[1])}
+    findings = audit_dataset(make(**frames)).findings
+    assert {one.kind for one in findings} == ({kind} if kind == "similar_frame" else {kind, "contradiction"})
+
+
+def test_nearly_equal_frames_of_one_subject_may_contradict_each_other(make: Make) -> None:
+    other = ("training", picture(1)[:, ::-1], disc(), {"group": "s", "own_group": "s"})
+    kinds = {one.kind for one in audit_dataset(make(a=item(1, group="s", own_group="s"), b=other)).problems}
+    assert kinds == {"near_duplicate", "contradiction"}
 
 
 # Files that cannot be used
