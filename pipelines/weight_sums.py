@@ -153,7 +153,7 @@ def _read_sums(path: Path) -> tuple[dict[str, tuple[int, list[str]]], list[tuple
 
 def _entry_problem(models: Path, name: str, hashes: Sequence[str]) -> str | None:
     path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\\" in name:
+    if path.is_absolute() or ".." in path.parts or "\\" in name or path.as_posix() != name:
         return f"{name} leads out of models/; list files of models/ only"
     if (models / name).is_symlink() or not (models / name).is_file():
         about_to_change = len(hashes) > 1 and not (models / name).is_symlink()

@@ -61,7 +61,7 @@ ALIKE = (
 )
 MAX_FINDINGS = 100
 _MANY = 2000  # among more ids the closest is not looked for
-MAX_CONFIGS, MAX_CONFIG_BYTES = 64, 512 << 10  # of all configuration files together
+MAX_CONFIGS, MAX_CONFIG_BYTES = 64, 256 << 10  # of all configuration files together
 _KEY = re.compile(r"[\w .,/()+-]+", re.ASCII)
 _KEY_TEXT = "letters, digits, spaces and _ . , / ( ) + -"
 _FILE_KEY = re.compile(r"\.(json|ya?ml)", re.IGNORECASE)
@@ -190,7 +190,7 @@ def _check_values(name: str, config: Config, known: dict[str, Any]) -> Iterator[
         if isinstance(value, dict):
             for rule, (key, problem) in _mapping_problems(value, known, values, top=not id_):
                 yield Finding(name, config.line(f"{id_}{SEPARATOR}{key}" if id_ else key), rule, problem)
-        if not isinstance(value, str) or id_.endswith("_desc_"):
+        if not isinstance(value, str):
             continue
         try:
             values.of(value)
@@ -198,6 +198,8 @@ def _check_values(name: str, config: Config, known: dict[str, Any]) -> Iterator[
             yield Finding(name, config.line(id_), "size", f"{value[:200]}: {error}")
         if refusal := _string_problem(value):
             yield Finding(name, config.line(id_), "expression", refusal)
+        elif id_.endswith("_desc_"):
+            continue  # prose, unless it is an expression
         elif _ADDRESS.search(value):
             problem = f"{value[:200]!r} is a network address; a bundle works offline: name a path"
             yield Finding(name, config.line(id_), "target", problem)

@@ -19,7 +19,7 @@ from .listing import MAX_CONFIG
 SEPARATOR = "::"
 MAX_DEPTH = 50  # levels of nesting, and of references to references
 MAX_ITEMS = 100_000  # after references and macros are replaced
-MAX_WRITTEN = 10_000  # before
+MAX_WRITTEN = 3000  # before
 MAX_NUMBER = 1 << 63
 
 _OTHER_FILE = re.compile(r"\.(json|ya?ml)", re.IGNORECASE)

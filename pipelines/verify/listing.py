@@ -14,8 +14,8 @@ from ..weight_sums import TRAINING_CHECKPOINTS
 MAX_ENTRIES = 100_000
 MAX_DEPTH = 12
 HEAD = 4096  # bytes that are looked at of a text that nothing is loaded from
-MAX_CONFIG = 256 << 10  # bytes of a configuration file
-MAX_TEXT = 16 << 20  # of other texts beside configuration or weights
+MAX_CONFIG = 128 << 10  # bytes of a configuration file
+MAX_TEXT = 1 << 20  # of other texts beside configuration or weights
 MAX_WEIGHTS = 4 << 30  # of a file of weights: a thousand million parameters
 
 # what a segmentation or an evaluation may have left anywhere but in configs/ and models/: pixels, never configuration

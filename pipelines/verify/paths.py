@@ -73,7 +73,8 @@ def text_problem(value: str, data: dict[str, Any]) -> str | None:
     texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
     ids = [id_ for node in ast.walk(tree) if (id_ := reference_id(node)) is not None]
     separating = [text for text in texts if _SEPARATORS.search(text) and text not in ids]
-    if separating and _path(value, data) is None:
+    found = _path(value, data) if separating else None
+    if separating and (found is None or not _INSIDE.fullmatch(found[1])):
         return f"puts a path together with {separating[0][:100]!r}; only \"$@bundle_root + '/name'\" is allowed"
     return None
 
