@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from .errors import InputError
+from .filetypes import sniff
 from .images import is_deep, opaque, open_picture, size_text
 
 THRESHOLD = 128
@@ -23,6 +24,7 @@ THRESHOLD = 128
 _SOFT = (32, 224)  # values from the one to below the other are neither black nor white
 _THICK = 5  # pixels; JPEG at quality 5 leaves soft pixels up to 3 in a row and column, real sets 1
 _SAME_SHAPE = 0.01  # widths over heights may differ by so much
+_INEXACT = ("JPEG", "WEBP", "AVIF", "HEIF")
 _FEW = 16  # values, as label pictures have; soft masks have more
 
 Mask = NDArray[np.uint8]
@@ -69,11 +71,7 @@ def read_mask(
 
 def is_jpeg(path: str | Path) -> bool:
     """Whether a file is a JPEG, by its first bytes."""
-    try:
-        with open(path, "rb") as file:
-            return file.read(3) == b"\xff\xd8\xff"
-    except OSError:
-        return False  # whoever reads it says why
+    return sniff(Path(path)) == "JPEG"
 
 
 def same_shape(one: Sequence[int], other: Sequence[int]) -> bool:
@@ -135,8 +133,9 @@ def _black_and_white(path: Path, pixels: NDArray[np.integer[Any]]) -> NDArray[np
 
 def _label_values(path: Path) -> NDArray[np.generic]:
     """Indices of a palette picture, values of a grey one."""
-    if is_jpeg(path):
-        raise InputError(path, "is a JPEG, whose values are not exact", "leave out --labels, or save it anew as PNG")
+    if (kind := sniff(path)) in _INEXACT:
+        reason = f"is a {kind} file, whose values are not exact"
+        raise InputError(path, reason, "leave out --labels, or save it anew as PNG")
     image = open_picture(path)
     if is_deep(image) or image.mode in {"1", "L", "P"}:
         return np.array(image)

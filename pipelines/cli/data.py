@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -115,6 +116,10 @@ def _values(labels: str | None) -> list[int] | None:
     return parse_numbers("--labels", labels, int, "whole numbers, e.g. 1,2") if labels else None
 
 
+def _segment(source: Path) -> str:
+    return f"delineate segment RUN {shlex.quote(str(source))} --out MASKS"
+
+
 def index_and_show(source: Path, layout: str, out: Path, shares: str = SHARES, **options: Any) -> bool:
     """Index and print what was found; whether nothing was refused."""
     from ..data.index import index_dataset
@@ -130,6 +135,8 @@ def index_and_show(source: Path, layout: str, out: Path, shares: str = SHARES, *
         print(note)
     if report.unlabelled:
         print(f"{report.unlabelled} image(s) without label, in no split")
+        if not any(report.splits.values()):
+            print(f"nothing can be trained on: add masks beside the images, or outline them: {_segment(source)}")
     print(f"{report.duplicates} image(s) repeat another pixel by pixel; they share its group")
     print(f"{report.near_duplicates} pair(s) of images look alike; they share a group: see 'delineate data audit'")
     for move in report.moved:

@@ -246,9 +246,11 @@ def test_a_mask_of_several_classes_is_refused_with_those_there_are(tmp_path: Pat
         read_mask(save(tmp_path / "a.png", stored))
 
 
-def test_label_values_of_a_jpeg_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is a JPEG, whose values are not exact"):
-        read_mask(as_jpeg(tmp_path / "a.jpg", disk(20, 30)), values=[1])
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP"])
+def test_label_values_that_compression_may_have_changed_are_refused(tmp_path: Path, kind: str) -> None:
+    path = save(tmp_path / "a.png", disk(20, 30).astype(np.uint8), format=kind)
+    with pytest.raises(InputError, match=f"is a {kind} file, whose values are not exact"):
+        read_mask(path, values=[1])
 
 
 def test_label_values_of_true_colours_are_refused(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner, Result
 
 from delineate.pipelines.cli.data import app
@@ -182,3 +183,28 @@ def test_a_refused_file_makes_the_exit_code_1_though_the_rest_is_indexed(tmp_pat
     (volumes / "images/a.nii.gz").write_bytes(b"broken")
     assert run("index", volumes, "--out", tmp_path / "data").exit_code == 1
     assert {entry["group"] for entry in entries(tmp_path / "data")} == set(CASES) - {"a"}
+
+
+def test_a_set_without_any_label_says_what_to_do_next(tmp_path: Path) -> None:
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 9, 3), dtype=np.uint8)).save(tmp_path / "a.png")
+    (tmp_path / "table.csv").write_text("image,label\na.png,\n")
+    text = run("index", tmp_path, "--out", tmp_path / "data").stdout
+    assert (
+        f"nothing can be trained on: add masks beside the images, or outline them: delineate segment RUN {tmp_path}"
+        in text
+    )
+
+
+def test_masks_are_read_as_the_options_say_and_that_is_told(tmp_path: Path) -> None:
+    classes = np.zeros((20, 30), np.uint8)
+    classes[4:9, 4:9], classes[12:18, 12:25] = 1, 2
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+    for seed in range(4):
+        pixels = np.random.default_rng(seed).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"images/image_{seed}.png")
+        Image.fromarray(classes).save(tmp_path / f"masks/mask_{seed}.png")
+    text = run("index", tmp_path, "--out", tmp_path / "data", "--labels", "2", "--resize-masks").stdout
+    assert "4 pair(s) by name: image_* with mask_*" in text
+    assert "4 mask(s) of another size are resized" in text
+    assert {entry["area"] for entry in entries(tmp_path / "data")} == {round((classes == 2).mean(), 6)}
