@@ -56,14 +56,12 @@ def _problem(entry: Entry, shipping: bool) -> str | None:
         return "a pipe, device or socket; remove it"
     if entry.is_pixels or entry.is_like(*_LEFT):
         return None
-    if (
-        not shipping
-        and entry.top == "checkpoints"
-        and entry.is_like("*.pt")
-        and check_sums(entry.path.parent, [entry.base])
-    ):
+    if problem := too_large(entry):
+        return problem
+    state = entry.top == "checkpoints" and entry.is_like("*.pt")
+    if state and not shipping and check_sums(entry.path.parent, [entry.base]):
         return None  # damaged: it is refused by its hash, and the state before it is taken
-    return _name_problem(entry.name) or too_large(entry) or _content_problem(entry.path, entry.name)
+    return _name_problem(entry.name) or _content_problem(entry.path, entry.name)
 
 
 def _name_problem(relative: str) -> str | None:

@@ -248,6 +248,11 @@ def _suggestion(target: str) -> str:
     same = sorted(known for known in allowed_targets() if known.endswith(f".{name}"))
     if same:
         return f"did you mean {same[0]!r}"
+    if target.partition(".")[0] not in ("delineate", "ignite", "monai", "torch"):
+        return (
+            "a bundle holds no code and brings none of other packages: name one that 'delineate networks' lists; "
+            "if the code is your own, use the bundle with --trust, or have the network added to Delineate"
+        )
     return (
         closest(target, allowed_targets()) or "allowed are classes of monai, torch.nn, torch.optim, ignite, delineate"
     )

@@ -101,6 +101,12 @@ def test_a_near_miss_is_answered_with_the_closest_target(target: str) -> None:
     assert "did you mean 'monai.transforms.RandFlipd'" in str(target_problem(target))
 
 
+def test_a_network_of_ones_own_is_refused_with_what_to_do() -> None:
+    problem = str(target_problem("mypackage.Net"))
+    assert "'delineate networks'" in problem
+    assert "--trust" in problem
+
+
 def test_a_denied_target_is_answered_with_the_reason() -> None:
     assert "it runs a function given to it" in str(target_problem("monai.transforms.Lambdad"))
 
