@@ -23,13 +23,17 @@ import sys
 import tempfile
 import threading
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 SECONDS, MEGABYTES = 60, 2048
-"""What a file may take."""
+"""What a file may take; the seconds are those of the processor, since others may use it, too."""
+PATIENCE = 600
+"""Seconds of the clock after which a process that says nothing is ended."""
 
 GOOD = ("mask", "refused")
 COLUMNS = ["format", "damage", "files", *GOOD, "wrong_size", "traceback", "crash", "hang", "memory"]
@@ -259,13 +263,18 @@ def work(bundles: Path) -> None:
 
     torch.set_num_threads(1)
     logging.disable(logging.CRITICAL)
+    warnings.simplefilter("ignore")  # Pillow's, of what it passes over
+    if not bundles.exists():
+        make_bundles(bundles)
     segmenters = {name: Segmenter(str(bundles / name), device="cpu") for name in ("pictures", "volumes")}
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
         path = Path(line.strip())
         print(json.dumps({"begins": str(path)}), flush=True)
+        begin = time.process_time()
         outcome, note = _segment(segmenters, path)
-        print(json.dumps({"ends": str(path), "outcome": outcome, "note": note, "memory": _peak()}), flush=True)
+        took = {"memory": _peak(), "seconds": time.process_time() - begin}
+        print(json.dumps({"ends": str(path), "outcome": outcome, "note": note, **took}), flush=True)
 
 
 def _segment(segmenters: dict[str, object], path: Path) -> tuple[str, str]:
@@ -331,7 +340,10 @@ class Worker:
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True, env=environment
         )
-        self._read(300)
+        try:
+            self._read(3 * PATIENCE)
+        except ValueError as error:
+            raise SystemExit(f"the process that segments does not start: {self._said()}") from error
 
     def segment(self, path: Path) -> tuple[str, str]:
         """Outcome and what there is to say about it; this process is over where the outcome is bad."""
@@ -340,19 +352,22 @@ class Worker:
         try:
             self.process.stdin.write(f"{path}\n")
             self.process.stdin.flush()
-            self._read(30)
-            said = self._read(SECONDS)
+            self._read(PATIENCE)
+            said = self._read(PATIENCE)
         except (BrokenPipeError, ValueError):
-            slow = time.monotonic() - begin >= SECONDS
-            self.errors.seek(0)
-            return ("hang" if slow else "crash"), self.errors.read()[-2000:].decode(errors="replace")
-        return ("memory" if said["memory"] > MEGABYTES else said["outcome"]), f"{said['note']} ({said['memory']} MB)"
+            return ("hang" if time.monotonic() - begin >= PATIENCE else "crash"), self._said()
+        outcome = "memory" if said["memory"] > MEGABYTES else "hang" if said["seconds"] > SECONDS else said["outcome"]
+        return outcome, f"{said['note']} ({said['memory']} MB, {said['seconds']:.1f} s)"
 
     def end(self) -> None:
         self.process.kill()
         self.process.wait()
 
-    def _read(self, seconds: float) -> dict[str, object]:
+    def _said(self) -> str:
+        self.errors.seek(0)
+        return self.errors.read()[-2000:].decode(errors="replace")
+
+    def _read(self, seconds: float) -> dict[str, Any]:
         assert self.process.stdout
         timer = threading.Timer(seconds, self.process.kill)
         timer.start()
@@ -365,7 +380,6 @@ def measure(
     sources: list[Path], folder: Path, count: int, seed: int, batch: int
 ) -> Iterator[tuple[Path, str, str, str, str]]:
     """Path, format, damage, outcome and note of each file; what ended well is removed."""
-    make_bundles(folder / "bundles")
     worker = Worker(folder / "bundles")
     files = damaged_files(sources, folder / "files", count, seed)
     for done, (path, suffix, kind) in enumerate(files, start=1):
@@ -385,7 +399,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--count", type=int, default=5000)
     arguments.add_argument("--seed", type=int, default=1)
-    arguments.add_argument("--batch", type=int, default=500)
+    arguments.add_argument("--batch", type=int, default=1000)
     arguments.add_argument("--data", type=Path)
     arguments.add_argument("--out", type=Path)
     arguments.add_argument("--keep", type=Path, help="folder for the files of what went wrong")

@@ -8,7 +8,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
 from nibabel.nifti1 import Nifti1Header, Nifti1Image
 from nibabel.nifti2 import Nifti2Header, Nifti2Image
 from numpy.typing import NDArray
@@ -84,6 +83,8 @@ def _nifti_of_affine(mask: NDArray[Any], affine: NDArray[np.float64]) -> Nifti1I
 
 
 def _itk(mask: NDArray[Any], like: Volume, suffix: str) -> bytes:
+    import SimpleITK as sitk
+
     steps = LPS @ like.affine
     sides = np.linalg.norm(steps[:3, :3], axis=0)
     image = sitk.GetImageFromArray(mask.transpose(2, 1, 0))
