@@ -43,10 +43,14 @@ def read_image(path: str | Path, channels: Channels) -> NDArray[np.uint8]:
             8 bits a channel, or colours that are neither grey nor RGB.
     """
     path = Path(path)
-    image = open_picture(path)
+    return picture_pixels(path, open_picture(path), channels)
+
+
+def picture_pixels(source: str | Path, image: Image.Image, channels: Channels) -> NDArray[np.uint8]:
+    """An upright image of Pillow's by the channel policy of `read_image`; ``source`` names it in errors."""
     if is_deep(image):
-        raise _too_deep(path)
-    image = opaque(path, image, "image")
+        raise _too_deep(source)
+    image = opaque(source, image, "image")
     if image.mode != "L":
         image = image.convert("RGB")
     pixels = np.array(image.convert("RGB" if channels == "rgb" else "L"))
@@ -89,8 +93,7 @@ def open_picture(path: Path) -> Image.Image:
     kind = _kind(path)
     try:
         with Image.open(path, formats=[kind]) as image:
-            _refuse_header(path, image)
-            return ImageOps.exif_transpose(image)
+            return upright(path, image)
     except InputError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -100,8 +103,26 @@ def open_picture(path: Path) -> Image.Image:
         raise InputError(path, reason, f"{_COPY_AGAIN}, or save it as 8-bit PNG") from error
     except PermissionError as error:
         raise InputError(path, "may not be read (no permission)", "give yourself the right to read it") from error
-    except Exception as error:  # Pillow: OSError, SyntaxError, ValueError, struct.error, zlib.error, ...
-        raise InputError(path, f"cannot be decoded ({error})", _remedy(error)) from error
+    except Exception as error:
+        raise _undecodable(path, error) from error
+
+
+def upright(source: str | Path, image: Image.Image) -> Image.Image:
+    """Decode an image that Pillow has opened, and turn it as its EXIF orientation says.
+
+    Raises:
+        InputError: it is broken, too large, has several frames, or decoding would make it silently wrong.
+    """
+    _refuse_header(source, image)
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception as error:
+        raise _undecodable(source, error) from error
+
+
+def _undecodable(source: str | Path, error: Exception) -> InputError:
+    """Pillow raises OSError, SyntaxError, ValueError, struct.error, zlib.error, ..."""
+    return InputError(source, f"cannot be decoded ({error})", _remedy(error))
 
 
 def _kind(path: Path) -> str:
@@ -144,7 +165,7 @@ def _remedy(error: Exception) -> str:
     return "save it as 8-bit PNG" if lacking else _COPY_AGAIN
 
 
-def _refuse_header(path: Path, image: Image.Image) -> None:
+def _refuse_header(path: str | Path, image: Image.Image) -> None:
     """Refuse what decoding would make silently wrong."""
     if image.width * image.height > MAX_PIXELS:
         raise _too_large(path)
@@ -170,7 +191,7 @@ def _is_cut_to_8_bits(image: Image.Image) -> bool:
     return ";16" in str(raw_mode)
 
 
-def opaque(path: Path, image: Image.Image, what: str) -> Image.Image:
+def opaque(path: str | Path, image: Image.Image, what: str) -> Image.Image:
     """The image without its alpha channel, which must be opaque.
 
     Args:
@@ -191,10 +212,10 @@ def opaque(path: Path, image: Image.Image, what: str) -> Image.Image:
     return rgba.convert("RGB")
 
 
-def _too_deep(path: Path) -> InputError:
+def _too_deep(path: str | Path) -> InputError:
     remedy = "window it to 8 bits first (choose the range to show, then save it as 8-bit PNG)"
     return InputError(path, "image has more than 8 bits a channel", remedy)
 
 
-def _too_large(path: Path) -> InputError:
+def _too_large(path: str | Path) -> InputError:
     return InputError(path, f"has more than {MAX_PIXELS / 1e6:.0f} million pixels", "cut it or make it smaller")

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .dicom import SpacingKind
+from .errors import DelineateError
 from .images import write_png
 from .overlay import draw_outline
 from .sources import open_volume, read_picture
@@ -20,6 +21,9 @@ from .volumes.planes import Affine, plane_axis, put_plane, take_plane
 from .volumes.slicing import Axis, Slicing
 from .volumes.volume import Volume
 from .volumes.writing import write_volume
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Item = Mapping[Any, Any]
 VolumeFormat = Literal["nii.gz", "nii", "nrrd", "mha"]
@@ -30,7 +34,7 @@ PLANES: Mapping[SpacingKind | None, str] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)  # arrays are too long to show, and have no one truth to compare
 class Segmentation:
     """The outline in one image, or in one volume.
 
@@ -42,7 +46,7 @@ class Segmentation:
         probability: float32, 0-1, of the mask's shape.
         spacing: distances in mm between rows and columns, or of a volume's voxels along I, J, K; ``None`` where the
             source does not tell.
-        item: what names the image: its files (``image``), and its place within (``slice``, ``series``).
+        item: what names the image: its files or the array itself (``image``), its place within (``slice``, ``series``).
         slicing: how it was read.
         volume: the source's voxels and grid, where it is a volume.
         spacing_kind: of a DICOM image, where its distances hold: in the ``patient``; on the ``detector``, not corrected
@@ -64,7 +68,7 @@ class Segmentation:
         """From one item after postprocessing: ``image`` (for its meta), ``name``, ``pred``, ``probability``."""
         meta = output["image"].meta
         source = str(meta["filename_or_obj"])
-        image = json.loads(meta["files"]) if "files" in meta else source
+        image = output.get("held") or (json.loads(meta["files"]) if "files" in meta else source)
         pixels = {key: np.asarray(output[key].detach().cpu())[0] for key in ("pred", "probability")}
         return cls(
             source,
@@ -87,6 +91,64 @@ class Segmentation:
         return f"{count} {unit}, " + (
             f"{size / 1000:.2f} ml" if self.volume else f"{size:.1f} mm²{PLANES.get(self.spacing_kind, '')}"
         )
+
+    def __repr__(self) -> str:
+        return f"<Segmentation of {self.source}: {' x '.join(map(str, self.mask.shape))}, {self.extent}>"
+
+    def save(self, target: str | Path, **options: Any) -> Path:
+        """Write the mask.
+
+        Args:
+            target: a folder, which gets what `write_segmentation` writes; or the mask's own file, ``.png`` (0/255) of
+                an image, ``.nii.gz``, ``.nii``, ``.nrrd`` or ``.mha`` (0/1) of a volume.
+            options: of a folder: ``overlay``, ``probability``, ``volume_format`` as for `write_segmentation`.
+
+        Returns:
+            the mask's path.
+
+        Raises:
+            DelineateError: the file's ending is another.
+        """
+        target = Path(target)
+        if target.is_dir() or not target.suffix:
+            return write_segmentation(self, target, **options)
+        if options:
+            raise DelineateError(f"{target} is the mask's own file; name a folder for {', '.join(options)}")
+        if self.volume is None and target.suffix.lower() != ".png":
+            raise DelineateError(f"{target}: masks of images are written as PNG; name it .png, or name a folder")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if self.volume is not None:
+            return write_volume(target, self.mask, self.volume)
+        write_png(target, self.mask * np.uint8(255))
+        return target
+
+    def overlay(self) -> NDArray[np.uint8]:
+        """The image, of a volume the slice with most foreground, with the outline drawn in: (H, W, 3), 0-255."""
+        if self.volume is None:
+            return draw_outline(read_picture({"image": self.source, **self.item}, self.slicing), self.mask)
+        affine, axis = _grid(self)
+        along = plane_axis(affine, axis)
+        index = int(self.mask.sum(axis=tuple({0, 1, 2} - {along})).argmax())
+        plane = take_plane(self.mask, affine, axis, index)
+        return draw_outline(read_picture({**self.item, "slice": index}, self.slicing), plane)
+
+    def plot(self, axes: Axes | None = None) -> Axes:
+        """Show `overlay` with matplotlib.
+
+        Args:
+            axes: where to; a new figure where ``None``.
+
+        Returns:
+            the axes; their ``figure`` has ``savefig``.
+        """
+        if axes is None:
+            from matplotlib import pyplot
+
+            axes = pyplot.subplots()[1]
+        axes.imshow(self.overlay())
+        axes.set_title(f"{self.name}: {self.extent}", fontsize="small")
+        axes.set_axis_off()
+        return axes
 
 
 class Assembler:
@@ -157,7 +219,7 @@ def write_segmentation(
     base = Path(folder) / result.name
     base.parent.mkdir(parents=True, exist_ok=True)
     if overlay:
-        write_png(base.with_name(f"{base.name}_overlay.png"), _overlay(result))
+        write_png(base.with_name(f"{base.name}_overlay.png"), result.overlay())
     if result.volume is not None:
         if probability:
             write_volume(base.with_name(f"{base.name}_probability.{volume_format}"), result.probability, result.volume)
@@ -168,13 +230,3 @@ def write_segmentation(
         scaled = np.round(result.probability * 65535).astype(np.uint16)
         write_png(base.with_name(f"{base.name}_probability.png"), scaled)
     return path
-
-
-def _overlay(result: Segmentation) -> NDArray[np.uint8]:
-    if result.volume is None:
-        return draw_outline(read_picture({"image": result.source, **result.item}, result.slicing), result.mask)
-    affine, axis = _grid(result)
-    along = plane_axis(affine, axis)
-    index = int(result.mask.sum(axis=tuple({0, 1, 2} - {along})).argmax())
-    plane = take_plane(result.mask, affine, axis, index)
-    return draw_outline(read_picture({**result.item, "slice": index}, result.slicing), plane)

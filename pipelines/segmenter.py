@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from monai.bundle import ConfigParser
-from monai.data import DataLoader
 
 from .data.datasets import StreamDataset
-from .data.inputs import find_images
-from .errors import DelineateError, InputError
+from .data.streams import Sources, stream_items
+from .errors import DelineateError, InputError, UnknownNameError, plain_errors
 from .gate import admit
 from .outputs import Assembler, Segmentation
 
@@ -29,7 +28,7 @@ class Segmenter:
         settings: ids of ``inference.yaml`` and their values, e.g. ``threshold=0.3``, ``device="cpu"``.
 
     Raises:
-        UnknownNameError: when there is no such bundle.
+        UnknownNameError: when there is no such bundle, or no such id.
         UnverifiedError: when it is no part of the package, and verification has findings.
         DelineateError: when it has no weights, or they do not fit.
 
@@ -45,21 +44,30 @@ class Segmenter:
         parser = ConfigParser()
         parser.read_config(str(self.bundle / "configs" / "inference.yaml"))
         parser.read_meta(str(self.bundle / "configs" / "metadata.json"))
+        for id_ in settings:
+            if id_ not in parser:
+                raise UnknownNameError("id", id_, [key for key in parser.get() if key != "_meta_"])
         parser.update({"bundle_root": str(self.bundle), **settings})
-        self.device = torch.device(parser.get_parsed_content("device"))
-        self.network = parser.get_parsed_content("network")
-        self.preprocessing = parser.get_parsed_content("preprocessing")
-        self.slicing = parser.get_parsed_content("slicing") if "slicing" in parser else None
-        self.inferer = parser.get_parsed_content("inferer")
-        self.postprocessing = parser.get_parsed_content("postprocessing")
+        with plain_errors():
+            self.device = torch.device(parser.get_parsed_content("device"))
+            self.network = parser.get_parsed_content("network")
+            self.preprocessing = parser.get_parsed_content("preprocessing")
+            self.slicing = parser.get_parsed_content("slicing") if "slicing" in parser else None
+            self.inferer = parser.get_parsed_content("inferer")
+            self.in_channels = int(parser.get_parsed_content("in_channels"))
+            rows, columns = parser.get_parsed_content("window")
+            self.postprocessing = parser.get_parsed_content("postprocessing")
+        self.window: tuple[int, int] = (rows, columns)
 
-    def segment(
-        self, sources: str | Path | Sequence[str | Path], on_error: Callable[[InputError], None] | None = None
-    ) -> Iterator[Segmentation]:
+    def __repr__(self) -> str:
+        return f"<Segmenter of {self.bundle} on {self.device}>"
+
+    def segment(self, sources: Sources, on_error: Callable[[InputError], None] | None = None) -> Iterator[Segmentation]:
         """Outline each image, one after the other.
 
         Args:
-            sources: files (pictures, DICOM, volumes), folders, globs.
+            sources: files (pictures, DICOM, volumes), folders, globs; arrays (H, W) or (H, W, 3), uint8, 0-255;
+                Pillow's images. One, several in a list, or an iterator, asked for the next when the last is done.
             on_error: called with each input that is refused. Without it they are logged, and the generator ends by
                 raising when all others are done.
 
@@ -67,7 +75,8 @@ class Segmenter:
             one result an image, on the image's own grid; a volume's slices come together as one.
 
         Raises:
-            DelineateError: at the end, naming the refused inputs, unless ``on_error`` is given.
+            DelineateError: ``sources`` is nothing of this kind; or at the end, naming the refused inputs, unless
+                ``on_error`` is given.
         """
         refused: list[InputError] = []
 
@@ -75,11 +84,10 @@ class Segmenter:
             refused.append(error)
             on_error(error) if on_error else logger.error(str(error))
 
-        stream = StreamDataset(find_images(sources, refuse, self.slicing), self.preprocessing, refuse)
         assembler = Assembler()
-        for batch in DataLoader(stream, batch_size=1, num_workers=0):
+        for item in StreamDataset(stream_items(sources, refuse, self.slicing), self.preprocessing, refuse):
             try:
-                output = self._segment_one(batch)
+                output = self._segment_one(item)
             except InputError as error:  # the network has no answer to it
                 if error.source not in {known.source for known in refused}:  # one refusal a volume is enough
                     refuse(error)
@@ -90,9 +98,9 @@ class Segmenter:
             raise DelineateError(f"{len(refused)} input(s) refused: " + "; ".join(map(str, refused)))
 
     @torch.no_grad()
-    def _segment_one(self, batch: dict[str, Any]) -> dict[Any, Any]:
+    def _segment_one(self, item: dict[str, Any]) -> dict[Any, Any]:
         """As ``SupervisedEvaluator`` does it, for a batch of one image (1, C, H, W)."""
-        image = batch["image"]
-        logits = self.inferer(image.to(self.device), self.network)
-        output: dict[Any, Any] = self.postprocessing({"image": image[0], "name": batch["name"][0], "pred": logits[0]})
+        logits = self.inferer(item["image"][None].to(self.device), self.network)
+        known: dict[Any, Any] = {key: item[key] for key in ("image", "name", "held") if key in item}
+        output: dict[Any, Any] = self.postprocessing({**known, "pred": logits[0]})
         return output

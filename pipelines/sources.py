@@ -24,6 +24,7 @@ from .dicom import (
 )
 from .errors import DelineateError, InputError
 from .filetypes import IMAGE_SUFFIXES
+from .held import HeldImage
 from .images import Channels, read_image, size_text
 from .masks import read_mask
 from .volumes.cache import cached, cached_volume
@@ -47,12 +48,17 @@ def kind_of(path: Path, series: str | None = None) -> Kind:
     return "picture" if path.suffix.lower() in IMAGE_SUFFIXES or not is_dicom(path) else "dicom"
 
 
+def _image_kind(item: Item) -> Kind:
+    image = item["image"]
+    return "picture" if isinstance(image, HeldImage) else kind_of(_paths(image)[0], item.get("series"))
+
+
 def read_pixels(item: Item, channels: Channels = "rgb", slicing: Slicing = ANY) -> NDArray[np.uint8]:
     """The image of an item.
 
     Args:
-        item: with ``image`` (a path; several for modalities on one grid), ``slice`` (where a file holds several images,
-            from 0) and ``series`` (SeriesInstanceUID, where the files of a DICOM series are the image).
+        item: with ``image`` (a path; several for modalities on one grid; a `HeldImage`), ``slice`` (where a file holds
+            several images, from 0) and ``series`` (SeriesInstanceUID, where the files of a DICOM series are the image).
         channels: what the network takes. Of a volume, ``grey`` gives each plane of each modality as a channel.
         slicing: how volumes become images.
 
@@ -62,8 +68,9 @@ def read_pixels(item: Item, channels: Channels = "rgb", slicing: Slicing = ANY) 
     Raises:
         InputError: a file is refused.
     """
-    paths = _paths(item["image"])
-    kind = kind_of(paths[0], item.get("series"))
+    if isinstance(item["image"], HeldImage):
+        return item["image"].read(channels)
+    paths, kind = _paths(item["image"]), kind_of(_paths(item["image"])[0], item.get("series"))
     if kind == "picture":
         return read_image(paths[0], channels)
     if kind == "dicom":
@@ -81,7 +88,7 @@ def read_pixels(item: Item, channels: Channels = "rgb", slicing: Slicing = ANY) 
 
 def read_picture(item: Item, slicing: Slicing = ANY) -> NDArray[np.uint8]:
     """The image of an item as one shows it to a person: (H, W, 3) uint8; of a volume the first modality, one plane."""
-    if kind_of(_paths(item["image"])[0], item.get("series")) != "volume":
+    if _image_kind(item) != "volume":
         return read_pixels(item, "rgb", slicing)
     planes = read_pixels(item, "grey", replace(slicing, neighbours=0))
     return np.repeat(planes[..., :1], 3, axis=2)
@@ -119,18 +126,19 @@ def read_spacing(item: Item, slicing: Slicing = ANY) -> tuple[float, float] | No
     if "spacing" in item:
         row, column = item["spacing"]
         return float(row), float(column)
+    kind = _image_kind(item)
+    if kind == "picture":
+        return None
     path = _paths(item["image"])[0]
-    kind = kind_of(path, item.get("series"))
     if kind == "volume":
         return plane_spacing(open_volume(item, path).affine, _axis(item, slicing))
-    return read_dicom(path).spacing if kind == "dicom" else None
+    return read_dicom(path).spacing
 
 
 def read_spacing_kind(item: Item) -> SpacingKind | None:
     """Where the distances of `read_spacing` hold: not always in the patient; ``None`` where the file does not tell."""
-    path = _paths(item["image"])[0]
-    known = "spacing" not in item and kind_of(path, item.get("series")) == "dicom"
-    return read_dicom(path).spacing_kind if known else None
+    known = "spacing" not in item and _image_kind(item) == "dicom"
+    return read_dicom(_paths(item["image"])[0]).spacing_kind if known else None
 
 
 def open_volume(item: Item, path: Path) -> Volume:

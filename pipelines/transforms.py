@@ -14,6 +14,7 @@ from monai.transforms import InvertibleTransform, MapTransform
 from torch.nn.functional import interpolate
 
 from .errors import InputError
+from .held import HeldImage
 from .sources import read_label, read_pixels, read_spacing, read_spacing_kind
 from .unchanged import refuse_changed
 from .volumes.slicing import Slicing
@@ -69,7 +70,8 @@ class ReadImaged(MapTransform):
         return item
 
     def _meta(self, item: Item, pixels: torch.Tensor) -> dict[str, Any]:
-        paths = [item["image"]] if isinstance(item["image"], str | Path) else item["image"]
+        image = item["image"].source if isinstance(item["image"], HeldImage) else item["image"]
+        paths = [image] if isinstance(image, str | Path) else image
         meta = {
             "filename_or_obj": str(paths[0]),
             "spatial_shape": list(pixels.shape[1:]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -203,7 +203,7 @@ class StreamDataset(IterableDataset[Any]):
 
     def __init__(
         self,
-        data: Sequence[Item],
+        data: Iterable[Item],
         transform: Callable[[Item], Any],
         on_error: Callable[[InputError], None] | None = None,
     ) -> None:
