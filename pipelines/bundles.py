@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from importlib.resources import as_file, files
 from io import StringIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -15,8 +16,10 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from .errors import DelineateError, UnknownNameError
 from .files import write_atomically
+from .verify.targets import target_problem
 
 WORKFLOWS = ("train", "evaluate", "inference")
+SCHEMA = "meta_schema_20240725.json"  # in docs/, so that `monai.bundle verify_metadata` works without a network
 
 
 def _configs() -> Path:
@@ -68,47 +71,59 @@ def part(kind: str, name: str) -> Path:
 
 def new_bundle(
     out: str | Path,
-    task: str,
+    task: str | Path,
     network: str = "ultra_light_unet",
     loss: str = "dice_bce",
     name: str | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> Path:
     """Put a self-contained bundle together.
 
     Args:
         out: folder to make; must be new or empty.
-        task: one of ``choices("tasks")``.
+        task: one of ``choices("tasks")``, or a folder of the same files, as `write_own_task` makes it.
         network: one of ``choices("networks")``.
         loss: one of ``choices("losses")``.
         name: the bundle's name in its documents; the folder's name where ``None``.
+        settings: ids of the bundle and their values, as for `change_bundle`.
 
     Returns:
         the folder.
 
     Raises:
-        DelineateError: when the folder holds something.
-        UnknownNameError: when a part is unknown.
+        DelineateError: when the folder holds something, or the settings are refused; nothing is made then.
+        UnknownNameError: when a part or an id is unknown; nothing is made then.
     """
     out = Path(out)
     refuse_occupied(out)
-    task_folder, workflows = part("tasks", task), _configs() / "workflows"
-    parts = [task_folder / "parameters.yaml", part("networks", network), workflows / "common.yaml"]
-    loss_part = part("losses", loss)
-    (out / "configs").mkdir(parents=True, exist_ok=True)
+    task_folder = task if isinstance(task, Path) else part("tasks", task)
+    with TemporaryDirectory() as temporary:
+        draft = Path(temporary) / "bundle"
+        _put_together(draft, task_folder, part("networks", network), part("losses", loss), name or out.name)
+        if settings:
+            change_bundle(draft, settings)
+        shutil.copytree(draft, out, dirs_exist_ok=True)
+    return out
+
+
+def _put_together(out: Path, task: Path, network: Path, loss: Path, name: str) -> None:
+    workflows = _configs() / "workflows"
+    parts = [task / "parameters.yaml", network, workflows / "common.yaml"]
+    (out / "configs").mkdir(parents=True)
     (out / "docs").mkdir()
     for workflow in WORKFLOWS:
-        chosen = [*parts, loss_part] if workflow == "train" else parts
+        chosen = [*parts, loss] if workflow == "train" else parts
         texts = [p.read_text(encoding="utf-8") for p in [*chosen, workflows / f"{workflow}.yaml"]]
         (out / "configs" / f"{workflow}.yaml").write_text("\n".join(texts), encoding="utf-8")
-    metadata = _metadata(workflows / "metadata.json", task_folder / "metadata.json")
+    metadata = _metadata(workflows / "metadata.json", task / "metadata.json")
     readme = (workflows / "README.md").read_text(encoding="utf-8")
-    (out / "docs" / "README.md").write_text(readme.format(id=name or out.name, **metadata), encoding="utf-8")
+    (out / "docs" / "README.md").write_text(readme.format(id=name, **metadata), encoding="utf-8")
     (out / "configs" / "metadata.json").write_text(json.dumps(metadata, indent=4) + "\n", encoding="utf-8")
     shutil.copyfile(workflows / "logging.conf", out / "configs" / "logging.conf")
     shutil.copyfile(workflows / "LICENSE", out / "LICENSE")
-    shutil.copyfile(task_folder / "data_license.txt", out / "docs" / "data_license.txt")
+    shutil.copyfile(task / "data_license.txt", out / "docs" / "data_license.txt")
+    shutil.copyfile(_configs() / SCHEMA, out / "docs" / SCHEMA)
     sync_metadata(out)
-    return out
 
 
 def refuse_occupied(folder: Path) -> None:
@@ -136,12 +151,14 @@ def change_bundle(bundle: Path, values: Mapping[str, Any], overlays: list[Path] 
 
     Raises:
         UnknownNameError: when no workflow has an id; nothing is changed then.
-        DelineateError: when ``image_size`` is not rows and columns; nothing is changed then.
+        DelineateError: when ``image_size`` is not rows and columns, or a ``_target_`` is not one that a bundle may
+            name; nothing is changed then.
     """
     changes: dict[str, Any] = {}
     for overlay in overlays or []:
         changes |= _yaml().load(overlay)
     changes |= values
+    _refuse_targets(changes)
     configs = {path: _yaml().load(path) for path in (bundle / "configs" / f"{w}.yaml" for w in WORKFLOWS)}
     for id_, value in changes.items():
         if not [_set(config, id_.split("::"), value) for config in configs.values() if _has(config, id_.split("::"))]:
@@ -165,6 +182,14 @@ def sync_metadata(bundle: Path) -> None:
             tensor["num_channels"] = config[channels]
             tensor["spatial_shape"] = list(config["image_size"])
     write_atomically(path, (json.dumps(metadata, indent=4) + "\n").encode())
+
+
+def _refuse_targets(changes: Mapping[str, Any]) -> None:
+    for id_, value in changes.items():
+        if id_.rpartition("::")[2] == "_target_" and (problem := target_problem(value)):
+            raise DelineateError(
+                f"{id_}: {problem}; a bundle names no code of one's own: 'delineate bundle verify' would refuse it"
+            )
 
 
 def _refuse_odd_size(path: Path, size: Any) -> None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from tempfile import TemporaryDirectory
+from typing import Annotated, Literal
 
 import typer
 
 from ..bundles import choices, find_bundle, new_bundle, shipped_bundles
-from ..errors import printable
+from ..errors import DelineateError, printable
+from ..own_tasks import write_own_task
+from ..runs import parse_settings
 from .console import show_table
+from .options import Settings
 
 app = typer.Typer(help="List, make and verify bundles.", no_args_is_help=True)
 
@@ -35,13 +39,38 @@ def list_() -> None:
 
 @app.command()
 def new(
-    out: Annotated[Path, typer.Argument(help="Folder to make.")],
-    task: Annotated[str, typer.Option(help="What the bundle is for; 'delineate bundle list' names the tasks.")],
+    out: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder to make.")],
+    task: Annotated[
+        str | None, typer.Option(help="What the bundle is for; 'delineate bundle list' names the tasks.")
+    ] = None,
+    structures: Annotated[
+        str | None, typer.Option(help="Instead of --task: what is to be outlined, in a word, e.g. wound.")
+    ] = None,
+    channels: Annotated[
+        Literal["rgb", "grey"] | None, typer.Option(help="With --structures: what the images are read as.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="With --structures: the name that people read.")] = None,
+    description: Annotated[str | None, typer.Option(help="With --structures: one sentence.")] = None,
+    modality: Annotated[str | None, typer.Option(help="With --structures: how images are made.")] = None,
     network: Annotated[str, typer.Option(help="See 'delineate networks'.")] = "ultra_light_unet",
     loss: Annotated[str, typer.Option(help="bce, dice or dice_bce.")] = "dice_bce",
+    set_: Settings = None,
 ) -> None:
-    """Make a self-contained bundle, without weights, for your own data."""
-    print(f"written: {new_bundle(out, task, network, loss)}")
+    """Make a self-contained bundle, without weights, for your own data: of a task, or for a structure of your own."""
+    settings = parse_settings(set_ or [])
+    own = {"--channels": channels, "--name": name, "--description": description, "--modality": modality}
+    if (task is None) == (structures is None):
+        raise DelineateError("say what is outlined: --task skin_lesion, or --structures wound --channels rgb")
+    if task is not None:
+        if given := [option for option, value in own.items() if value is not None]:
+            raise DelineateError(f"{', '.join(given)} go with --structures, not with --task")
+        print(f"written: {new_bundle(out, task, network, loss, settings=settings)}")
+        return
+    if structures is None or channels is None:
+        raise DelineateError("--structures goes with --channels: rgb for colour images, grey for others")
+    with TemporaryDirectory() as draft:
+        own_task = write_own_task(Path(draft) / "task", structures, channels, name, description, modality)
+        print(f"written: {new_bundle(out, own_task, network, loss, settings=settings)}")
 
 
 @app.command()

@@ -8,6 +8,7 @@ import pytest
 from monai.bundle import ConfigParser
 
 from delineate.pipelines.bundles import (
+    SCHEMA,
     WORKFLOWS,
     change_bundle,
     choices,
@@ -23,7 +24,7 @@ from delineate.pipelines.verify import verify_bundle
 FILES = {
     "LICENSE",
     *(f"configs/{name}" for name in ("metadata.json", "logging.conf", *(f"{w}.yaml" for w in WORKFLOWS))),
-    *(f"docs/{name}" for name in ("README.md", "data_license.txt")),
+    *(f"docs/{name}" for name in ("README.md", "data_license.txt", SCHEMA)),
 }
 
 
