@@ -125,8 +125,15 @@ def sum_problems(models: Path, names: Collection[str] | None = None) -> list[tup
         name = path.relative_to(models).as_posix()
         wanted = name in names if names is not None else path.is_file() and _must_be_listed(path.name)
         if wanted and name not in listed:
-            problems.append((1, f"{name} is not listed; add it with `sha256sum {name} >> {SUMS}` in models/"))
+            problems.append((1, f"{name} is not listed; {_remedy(name)}"))
     return problems
+
+
+def _remedy(name: str) -> str:
+    add = f"add it with `sha256sum {name} >> {SUMS}` in models/"
+    if not name.endswith(".onnx"):
+        return add
+    return f"write it with `delineate export --format onnx`, which lists it, or, if you trust what wrote it, {add}"
 
 
 def _read_sums(path: Path) -> tuple[dict[str, tuple[int, list[str]]], list[tuple[int, str]]]:

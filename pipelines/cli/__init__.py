@@ -10,6 +10,7 @@ from ..failures import Stopped, in_words, signals_stop
 from . import bundle, data, info
 from .demo import demo
 from .evaluate import evaluate
+from .export import export
 from .segment import segment
 from .train import train
 
@@ -22,7 +23,7 @@ app = typer.Typer(
 )
 app.add_typer(data.app, name="data")
 app.add_typer(bundle.app, name="bundle")
-for command in (train, evaluate, segment, demo, info.networks, info.info):
+for command in (train, evaluate, segment, export, demo, info.networks, info.info):
     app.command()(command)
 
 

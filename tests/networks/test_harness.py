@@ -18,10 +18,10 @@ import pytest
 import torch
 from monai.bundle import ConfigParser
 from torch import nn
-from torch.export import Dim
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from delineate.networks import create_network, list_networks
+from delineate.networks.graphs import graph_axes
 from delineate.networks.registry import network_class
 from delineate.networks.sizes import next_size
 from delineate.pipelines.data.phantoms import phantom
@@ -309,33 +309,18 @@ def test_bfloat16_gives_nearly_the_same_masks(form: str) -> None:
     assert dice(logits, (expected > 0).float()) > 0.98
 
 
-def graph_axes(network: nn.Module) -> tuple[dict[int, Any], tuple[int, int], tuple[int, int]]:
-    """The axes of an image that a graph leaves open, a size to draw it at, and another to run it at."""
-    axes: dict[int, Any] = {0: Dim("batch", min=1)}
-    if not getattr(network, "dynamic_export", True):
-        return axes, sides(network), sides(network)
-    smallest, divisor = network.smallest_size, network.divisor
-    steps, short = -(-smallest // divisor), -smallest % divisor
-    for axis, name in ((2, "height"), (3, "width")):
-        # torch takes one pixel at the bottom for a case of its own
-        whole = Dim(name, min=2 * smallest) if divisor == 1 else divisor * Dim(name, min=steps + 1)
-        axes[axis] = whole - short if short else whole
-    least = max(2 * smallest, 33)
-    return axes, sides(network, least, least + 14), sides(network, least + 28, least + 3)
-
-
 @cache
 def exported(form: str) -> torch.export.ExportedProgram:
     network = learnt(form)
-    axes, size, _ = graph_axes(network)
-    return torch.export.export(network, (image(2, 3, *size),), dynamic_shapes=(axes,))
+    axes = graph_axes(network, sides(network))
+    return torch.export.export(network, (image(2, 3, *axes.drawn),), dynamic_shapes=(axes.dynamic,))
 
 
 @pytest.mark.slow
 @each_form
 def test_one_exported_graph_takes_every_batch_and_size(form: str) -> None:
     network = learnt(form)
-    x, _ = lesions(graph_axes(network)[-1], seeds=(2, 5, 7))
+    x, _ = lesions(graph_axes(network, sides(network)).tried, seeds=(2, 5, 7))
     with torch.no_grad():
         assert_same(exported(form).module()(x), network(x))
 
@@ -348,7 +333,7 @@ def test_onnx_runtime_gives_the_same_logits(form: str) -> None:
     network = learnt(form)
     program = torch.onnx.export(exported(form), dynamo=True, verbose=False)
     session = onnxruntime.InferenceSession(program.model_proto.SerializeToString())
-    x, _ = lesions(graph_axes(network)[-1], seeds=(2,))
+    x, _ = lesions(graph_axes(network, sides(network)).tried, seeds=(2,))
     (logits,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
     with torch.no_grad():
         assert_same(torch.from_numpy(logits), network(x))

@@ -1,0 +1,32 @@
+"""``delineate export``: a bundle's network for another runtime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import BundleOrRun, Trust
+
+
+def export(
+    bundle: BundleOrRun,
+    format_: Annotated[str, typer.Option("--format", help="onnx.")] = "onnx",
+    out: Annotated[Path | None, typer.Option(help="The file; models/model.onnx of the bundle where not given.")] = None,
+    trust: Trust = False,
+) -> None:
+    """Write a bundle's network for another runtime; compared with torch before it is kept; its hash is listed."""
+    from ..export import export_bundle
+
+    done = export_bundle(bundle, format_, out, trust=trust)
+    sizes = " and ".join(f"{rows}x{columns}" for rows, columns in done.sizes)
+    print(f"written: {done.path}")
+    print(
+        f"logits differ from torch's by at most {done.difference:.2g} (rows x columns {sizes}); "
+        + (
+            "any batch, height and width"
+            if done.any_size
+            else f"any batch of {sizes}; this network takes no other size"
+        )
+    )

@@ -1,0 +1,118 @@
+"""A bundle's network as ONNX: like torch's, listed, or not there."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from delineate.networks import create_network
+from delineate.pipelines import export
+from delineate.pipelines.bundles import change_bundle, new_bundle
+from delineate.pipelines.errors import DelineateError, UnknownNameError
+from delineate.pipelines.export import export_bundle
+from delineate.pipelines.verify import verify_bundle
+from delineate.pipelines.weight_sums import write_sums
+
+onnxruntime = pytest.importorskip("onnxruntime")
+
+
+@pytest.fixture(scope="module")
+def network() -> torch.nn.Module:
+    torch.manual_seed(0)
+    return create_network("ultra_light_unet", in_channels=1, out_channels=1).eval()
+
+
+@pytest.fixture(scope="module")
+def trained(network: torch.nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = new_bundle(tmp_path_factory.mktemp("bundles") / "nerve", "nerve")
+    change_bundle(folder, {"image_size": [64, 96]})
+    (folder / "models").mkdir()
+    torch.save(network.state_dict(), folder / "models" / "model.pt")
+    write_sums(folder / "models", ["model.pt"])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("exported") / "nerve"
+    shutil.copytree(trained, folder)
+    assert export_bundle(folder).path == folder / "models" / "model.onnx"
+    return folder
+
+
+def test_an_exported_bundle_passes_verification(exported: Path) -> None:
+    assert verify_bundle(exported) == []
+
+
+def test_both_files_are_listed(exported: Path) -> None:
+    listed = [line.split()[1] for line in (exported / "models" / "SHA256SUMS").read_text().splitlines()]
+    assert listed == ["model.onnx", "model.pt"]
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 64, 96), (3, 1, 50, 77), (2, 1, 128, 41)])
+def test_it_takes_any_batch_height_and_width(exported: Path, network: torch.nn.Module, shape: tuple[int, ...]) -> None:
+    session = onnxruntime.InferenceSession(exported / "models" / "model.onnx")
+    assert [session.get_inputs()[0].name, session.get_outputs()[0].name] == ["image", "pred"]
+    image = torch.rand(shape, generator=torch.Generator().manual_seed(1))
+    (found,) = session.run(None, {"image": image.numpy()})
+    with torch.no_grad():
+        assert np.abs(found - network(image).numpy()).max() < 1e-4
+
+
+def test_it_may_be_written_elsewhere(trained: Path, tmp_path: Path) -> None:
+    before = sorted(trained.rglob("*"))
+    assert export_bundle(trained, out=tmp_path / "new" / "net.onnx").path.is_file()
+    assert sorted(trained.rglob("*")) == before
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["net.onnx"]
+
+
+def test_what_differs_from_torch_is_not_kept(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(trained, tmp_path / "b")
+    true = export.onnx.logits
+
+    def wrong(path: Path, image: Any) -> Any:
+        return true(path, image) + np.float32(0.1)
+
+    monkeypatch.setattr(export.onnx, "logits", wrong)
+    with pytest.raises(DelineateError, match=r"differs from torch by up to 0\.1 of a logit"):
+        export_bundle(tmp_path / "b")
+    assert sorted(path.name for path in (tmp_path / "b" / "models").iterdir()) == ["SHA256SUMS", "model.pt"]
+    assert verify_bundle(tmp_path / "b") == []
+
+
+def test_without_onnx_runtime_it_says_what_to_install(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(DelineateError, match=r"pip install 'delineate\[onnx\]'"):
+        export_bundle(trained, out=tmp_path / "net.onnx")
+    assert not any(tmp_path.iterdir())
+
+
+def test_another_ending_is_refused(trained: Path, tmp_path: Path) -> None:
+    with pytest.raises(DelineateError, match=r"name it \.onnx"):
+        export_bundle(trained, out=tmp_path / "net.pb")
+
+
+def test_an_unknown_format_is_named_with_those_there_are(trained: Path) -> None:
+    with pytest.raises(UnknownNameError, match="there are: onnx"):
+        export_bundle(trained, "onnxx")
+
+
+def test_a_bundle_without_weights_is_refused() -> None:
+    with pytest.raises(DelineateError, match="has no weights"):
+        export_bundle("nerve")
+
+
+def test_what_another_tool_exported_is_refused_with_the_line_that_lists_it(trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained, tmp_path / "b")
+    (tmp_path / "b" / "models" / "model.onnx").write_bytes(b"of another tool")
+    (finding,) = verify_bundle(tmp_path / "b")
+    assert "delineate export" in str(finding)
+    assert "sha256sum model.onnx >> SHA256SUMS" in str(finding)
