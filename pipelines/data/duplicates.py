@@ -76,7 +76,7 @@ class Signature:
     Attributes:
         sha256: in hex, of the decoded pixels and their shape; R = G = B counts as grey.
         thumbnail: (96, 96) uint8, grey, 0-255, the whole image squeezed into a square.
-        picture: (H, W) uint8, grey, 0-255, the whole image, its longer side 192 pixels.
+        picture: (H, W) uint8, grey, 0-255, the whole image, its longer side at most 192 pixels.
         aspect: width / height of the image.
     """
 
@@ -127,7 +127,7 @@ def signature(pixels: NDArray[np.uint8]) -> Signature:
     if (pixels == pixels[..., :1]).all():
         pixels = pixels[..., :1]
     height, width = pixels.shape[:2]
-    shrink = _LONGER / max(height, width)
+    shrink = min(1, _LONGER / max(height, width))
     return Signature(
         sha256=sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest(),
         thumbnail=_resized(pixels, _SIDE, _SIDE),

@@ -88,7 +88,7 @@ def audited_pairs(entries: Sequence[Entry], folder: Path) -> list[Pair]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))["duplicates"]
         named = [(*one["contents"], bool(one["exact"])) for one in found]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = f"does not say which images repeat each other ({type(error).__name__}: {error})"

@@ -75,7 +75,7 @@ def _candidates(described: Sequence[Features]) -> list[tuple[int, int]]:
         return []
     words = descriptors[:: -(-len(descriptors) // _WORDS)].T
     plain, mirrored = (_said(values, words, owners, len(described)) for values in (descriptors, descriptors * MIRROR))
-    rarity = np.log(len(described) / np.maximum(plain.sum(axis=0), 1)).astype(np.float32)
+    rarity = np.log1p(len(described) / np.maximum(plain.sum(axis=0), 1)).astype(np.float32)
     weighted = (plain * rarity**2).tocsr()
     pairs = set()
     for start in range(0, len(described), _ROWS):

@@ -12,6 +12,7 @@ from delineate.pipelines.audit import audit_dataset
 from delineate.pipelines.audit.accept import accept
 from delineate.pipelines.audit.before_training import refuse_leaks
 from delineate.pipelines.audit.pairs import quick_leaks
+from delineate.pipelines.data.datalist import placed, read_datalist
 from delineate.pipelines.data.index import index_dataset
 from delineate.pipelines.data.phantoms import write_phantoms
 from delineate.pipelines.data.resplit import split_dataset
@@ -190,8 +191,20 @@ def test_the_advised_split_mends_what_the_audit_found(tmp_path: Path, options: d
     split_dataset(data, new, Plan(**options))
     refuse_leaks(new)
     assert not [one for one in audit_dataset(new).findings if one.kind == "leak"]
-    index_dataset(tmp_path / "phantoms", out=data, near_duplicates=False, **options)
-    refuse_leaks(data)
+
+
+def test_indexing_again_heeds_what_the_audit_found(tmp_path: Path) -> None:
+    write_phantoms(tmp_path / "phantoms", 6)
+    for folder in ("images", "masks"):
+        path = next((tmp_path / "phantoms" / folder).glob("phantom_0001.*"))
+        ImageOps.mirror(Image.open(path)).save(path.with_name(f"copy{path.suffix}"))
+    for _ in range(2):
+        index_dataset(tmp_path / "phantoms", out=tmp_path / "data", near_duplicates=False)
+        audit_dataset(tmp_path / "data")
+    datalist = read_datalist(tmp_path / "data")
+    groups = {Path(entry["image"]).stem: entry["group"] for _, entry in placed(datalist)}
+    assert groups["copy"] == groups["phantom_0001"]
+    refuse_leaks(tmp_path / "data")
 
 
 def test_a_leak_that_only_the_audit_saw_is_refused(audited: Path) -> None:

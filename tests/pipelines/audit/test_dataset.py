@@ -108,7 +108,7 @@ def test_the_quick_form_knows_near_duplicates_from_an_audit_whatever_was_added_s
 
 def next_frame(seed: int) -> np.ndarray:
     """Much as the picture, but not the same: a part of its noise is another's."""
-    return np.rint(0.75 * picture(seed) + 0.25 * picture(seed + 100)).astype(np.uint8)
+    return np.rint(0.67 * picture(seed) + 0.33 * picture(seed + 100)).astype(np.uint8)
 
 
 @pytest.mark.parametrize(("subjects", "kind"), [(("s", "s"), "similar_frame"), (("s", "t"), "near_duplicate")])

@@ -121,7 +121,7 @@ PLANTED = [signature(picture(seed)) for seed in range(3)] + [
 ]
 
 
-@settings(max_examples=8)
+@settings(max_examples=8, deadline=None)
 @given(st.permutations(range(len(PLANTED))))
 def test_the_same_pairs_are_found_in_any_order(order: list[int]) -> None:
     pairs = find_duplicates([PLANTED[index] for index in order])
@@ -140,6 +140,11 @@ def test_a_changed_copy_is_found_among_others_and_told(how: str) -> None:
     assert {pair.first, pair.second} == {3, 4}
     assert not pair.exact
     assert how in pair.how
+
+
+@pytest.mark.parametrize("how", ["turned by 5 degrees", "cut"])
+def test_two_images_are_enough(how: str) -> None:
+    assert len(find_duplicates([signature(picture(0)), signature(CHANGES[how](picture(0)))])) == 1
 
 
 def test_different_pictures_with_the_same_frame_are_no_duplicates() -> None:
