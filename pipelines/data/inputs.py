@@ -187,7 +187,7 @@ def _slices(common: dict[str, Any], number: int) -> list[dict[str, Any]]:
 def _frames(path: Path, name: Path, on_error: OnError) -> list[_Output]:
     """A mask a frame of a DICOM file."""
     header = read_header(path)
-    for words in malformed_uids(header):
+    for words in malformed_uids(path, header):
         on_error(SkippedError(path, words, "the UID is passed over, the image is read without"))
     number = int(header.get("NumberOfFrames") or 1)
     if number == 1:

@@ -51,13 +51,14 @@ def read_header(path: str | Path) -> Dataset:
         return dataset
 
 
-def malformed_uids(dataset: Dataset) -> list[str]:
+def malformed_uids(path: Path, dataset: Dataset) -> list[str]:
     """What is wrong with the UIDs that name the image, in words; such a UID is taken for none."""
-    return [
-        f"has a {keyword} that breaks the standard's form ({printable(text(dataset, keyword), 70)!r})"
-        for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID")
-        if text(dataset, keyword) and not uid(dataset, keyword)
-    ]
+    with refusing(path):
+        return [
+            f"has a {keyword} that breaks the standard's form ({printable(text(dataset, keyword), 70)!r})"
+            for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID")
+            if text(dataset, keyword) and not uid(dataset, keyword)
+        ]
 
 
 def sop_class(dataset: Dataset) -> UID:

@@ -122,7 +122,7 @@ def _read_head(path: Path) -> _Head:
         pixels = declared(path, header)
         planes = read_planes(header, pixels.frames)
         size, sop_uid = (pixels.rows, pixels.columns), uid(header, "SOPInstanceUID")
-        return _Head(path, *names, sop_uid, size, pixels.frames, planes, tuple(malformed_uids(header)))
+        return _Head(path, *names, sop_uid, size, pixels.frames, planes, tuple(malformed_uids(path, header)))
 
 
 def _malformed(words: str, paths: list[Path]) -> SkippedError:

@@ -147,7 +147,7 @@ def _read(file: Path) -> _Image:
         uids = (uid(header, name) for name in ("StudyInstanceUID", "SeriesInstanceUID"))
         group = text(header, "PatientID") or next(filter(None, uids), file.name)
         frames = declared(file, header).frames
-        return _Image(file, uid(header, "SOPInstanceUID"), group, frames, tuple(malformed_uids(header)))
+        return _Image(file, uid(header, "SOPInstanceUID"), group, frames, tuple(malformed_uids(file, header)))
 
 
 def _remarks(images: Iterable[_Image]) -> list[InputError]:

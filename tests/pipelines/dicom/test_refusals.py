@@ -188,7 +188,7 @@ def test_uids_that_break_the_form_are_never_used(write: Write, value: str) -> No
         dataset.save_as(path, enforce_file_format=False)
     image = read_dicom(path)
     assert (image.sop_uid, image.series_uid) == ("", "")
-    words = malformed_uids(read_header(path))
+    words = malformed_uids(path, read_header(path))
     assert [word.split()[2] for word in words] == ["SeriesInstanceUID", "SOPInstanceUID"]
     assert repr(value)[:60] in words[0]
 
