@@ -31,6 +31,7 @@ def leftovers(source: Path, layout: str, items: Iterable[Item], named: Iterable[
     taken = {path for item in items for path in (item.image, *item.modalities, *item.label)}
     known = taken | {Path(error.source) for error in named}
     series = {path for path in taken if path.is_dir()}
+    stems = {path.stem for path in known - taken}
     closed = {path for path in known - series if path.is_dir() and path != source}
     refused: list[InputError] = []
     unused: dict[Path, list[str]] = {}
@@ -40,6 +41,8 @@ def leftovers(source: Path, layout: str, items: Iterable[Item], named: Iterable[
         foreign = None if volume_suffix(file) or is_dicom(file) else refuse_foreign(file)
         if foreign and not _is_unpacked(file):
             refused.append(foreign)
+        elif any(_are_of_one_name(file.stem, stem) for stem in stems):
+            continue  # the mask of a refused image, or the image of a refused mask
         elif _is_read(file) and (series.isdisjoint(file.parents) or not is_dicom(file)):
             unused.setdefault(file.parent, []).append(file.name)
     return refused + [_unused(folder, names, layout) for folder, names in unused.items()]
@@ -47,6 +50,12 @@ def leftovers(source: Path, layout: str, items: Iterable[Item], named: Iterable[
 
 def _is_read(file: Path) -> bool:
     return file.is_file() and (volume_suffix(file) is not None or is_picture(file) or is_dicom(file))
+
+
+def _are_of_one_name(one: str, other: str) -> bool:
+    """Whether they are equal, or one goes on from the other: ``a``, ``a_mask``."""
+    short, long = sorted((one, other), key=len)
+    return long.startswith(short) and not long[len(short) :][:1].isalnum()
 
 
 def _is_unpacked(file: Path) -> bool:

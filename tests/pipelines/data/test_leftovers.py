@@ -73,3 +73,9 @@ def test_an_archive_beside_its_folder_and_a_table_leave_nothing_over(source: Pat
     (source / "a.gif").write_bytes(b"GIF89a")
     (source / "table.csv").write_text("image,label\n" + "".join(f"images/{n}.png,masks/{n}.png\n" for n in range(4)))
     assert indexed(source, tmp_path / "more", "csv") == {}
+
+
+def test_the_mask_of_a_refused_image_is_not_left_over(source: Path, tmp_path: Path) -> None:
+    Image.fromarray(GREY[0]).save(source / "images/0.bmp")
+    Image.fromarray(GREY[0]).save(source / "01.png")
+    assert indexed(source, tmp_path / "out").keys() == {"images/0.bmp", "images/0.png", "."}
