@@ -152,8 +152,8 @@ def test_what_is_no_image_is_refused_by_its_number_and_the_rest_goes_on(
 def test_a_cut_file_that_pillow_has_opened_is_refused(segmenter: Segmenter, tmp_path: Path) -> None:
     Image.fromarray(photo(90, 90, 3)).save(tmp_path / "whole.jpg")
     (tmp_path / "cut.jpg").write_bytes((tmp_path / "whole.jpg").read_bytes()[:3000])
-    with pytest.raises(DelineateError, match=r"cut\.jpg: cannot be decoded"):
-        list(segmenter.segment(Image.open(tmp_path / "cut.jpg")))
+    with Image.open(tmp_path / "cut.jpg") as image, pytest.raises(DelineateError, match=r"cut\.jpg: cannot be decoded"):
+        list(segmenter.segment(image))
 
 
 def test_what_holds_no_images_at_all_is_refused(segmenter: Segmenter) -> None:
