@@ -202,6 +202,7 @@ COMMANDS = {
     "train --compare": ["train", "BUNDLE", "--data", "DATA", "--out", "OUT", "--compare", "unet", "--minutes", "1"],
     "evaluate": ["evaluate", "BUNDLE", "--data", "DATA", "--out", "OUT"],
     "segment": ["segment", "BUNDLE", "image.png", "--out", "OUT"],
+    "export": ["export", "BUNDLE", "--out", "OUT"],
 }
 
 

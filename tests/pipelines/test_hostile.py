@@ -366,6 +366,7 @@ COMMANDS = {
     "train --compare": ["train", "BUNDLE", "--data", "data", "--out", "out", "--compare", "unet", "--minutes", "1"],
     "evaluate": ["evaluate", "BUNDLE", "--data", "data", "--out", "out"],
     "segment": ["segment", "BUNDLE", "image.png", "--out", "out"],
+    "export": ["export", "BUNDLE", "--out", "out"],
 }
 
 
