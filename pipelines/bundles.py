@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.resources import as_file, files
 from io import StringIO
 from pathlib import Path
@@ -170,6 +170,17 @@ def change_bundle(bundle: Path, values: Mapping[str, Any], overlays: list[Path] 
         _yaml().dump(config, text)
         write_atomically(path, text.getvalue().encode())
     sync_metadata(bundle)
+
+
+def refuse_unknown_ids(config: Mapping[str, Any], ids: Iterable[str]) -> None:
+    """See that a workflow has the ids that are to be set: MONAI would add others, and nothing would use them.
+
+    Raises:
+        UnknownNameError: it lacks one; the message names the closest.
+    """
+    for id_ in ids:
+        if not _has(config, id_.split("::")):
+            raise UnknownNameError("id", id_, _ids(config))
 
 
 def sync_metadata(bundle: Path) -> None:

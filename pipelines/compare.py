@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import json
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -70,7 +71,7 @@ def finished(run: Path) -> Row | None:
     return row
 
 
-def measure(run: Path, network: str, trust: bool = False) -> Row:
+def measure(run: Path, network: str, data: Path, trust: bool = False) -> Row:
     """Write and return the row of a run that was trained and evaluated into its folder ``evaluation``."""
     import torch
 
@@ -95,7 +96,7 @@ def measure(run: Path, network: str, trust: bool = False) -> Row:
         "iou": metrics["mean_iou"]["value"],
         "latency_ms": round(latency_ms(segmenter, image), 2),
         "epochs": len(epochs),
-        "steps": len(epochs) * config["epoch_length"],
+        "steps": len(epochs) * (config["epoch_length"] or _batches(config, data)),
         "training_minutes": round(sum(float(epoch["seconds"]) for epoch in epochs) / 60, 3),
         "precision": _precision(config["precision"], segmenter.device),
         "images": metrics["count"],
@@ -110,6 +111,13 @@ def measure(run: Path, network: str, trust: bool = False) -> Row:
     }
     write_atomically(_row_path(run), (json.dumps(row, indent=2) + "\n").encode())
     return row
+
+
+def _batches(config: Mapping[str, Any], data: Path) -> int:
+    """What an epoch of all the items has."""
+    from .data.datasets import load_datalist
+
+    return math.ceil(len(load_datalist(data, "training", fold=config["fold"])) / int(config["batch_size"]))
 
 
 def latency_ms(segmenter: Segmenter, image: Any) -> float:
@@ -163,7 +171,7 @@ def shown(row: Row) -> list[str]:
 
 
 def _markdown(rows: Sequence[Row], errors: Mapping[str, str], terms: Mapping[str, Any]) -> str:
-    lines = [f"# Networks for {terms['bundle']}, {terms['minutes']:g} minutes each", ""]
+    lines = [f"# Networks for {terms['bundle']}, {budget_text(terms)}", ""]
     if rows:
         lines += [*_explanation(rows, terms), "", _line(TITLES), _line(["---", *["---:"] * (len(TITLES) - 1)])]
         lines += [_line(shown(row)) for row in rows]
@@ -187,10 +195,23 @@ def _explanation(rows: Sequence[Row], terms: Mapping[str, Any]) -> list[str]:
         "",
         f"All share data, split, seed {first['seed']} and settings"
         + (f" ({', '.join(f'{name}={value}' for name, value in settings.items())})" if settings else "")
-        + f"; none is tuned alone. The budget of {terms['minutes']:g} minutes is for steps and validation; a short "
-        "trial before the training turns it into epochs. MACs and latency are of one image of the network's size: "
+        + f"; none is tuned alone. {_budget_sentence(terms)} MACs and latency are of one image of the network's size: "
         f"{first['precision']} on {first['device']}, threads: {first['threads']}.",
     ]
+
+
+def budget_text(terms: Mapping[str, Any]) -> str:
+    """``3 minutes each``, or epochs."""
+    return f"{terms['minutes']:g} minutes each" if terms["minutes"] is not None else f"{terms['epochs']} epochs each"
+
+
+def _budget_sentence(terms: Mapping[str, Any]) -> str:
+    if terms["minutes"] is None:
+        return f"Each is trained for {terms['epochs']} epochs, however long these take."
+    return (
+        f"The budget of {terms['minutes']:g} minutes is for steps and validation; a short trial before the training "
+        "turns it into epochs."
+    )
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import os
+import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +24,7 @@ class InputError(DelineateError):
     """
 
     def __init__(self, source: str | Path, reason: str, remedy: str) -> None:
-        super().__init__(f"{source}: {reason}; {remedy}")
+        super().__init__(f"{printable(source)}: {reason}; {remedy}")
         self.source, self.reason, self.remedy = str(source), reason, remedy
 
 
@@ -43,11 +45,6 @@ class UnknownNameError(DelineateError):
         known = list(known)
         hint = closest(name, known)
         super().__init__(f"no {kind} is called {name!r}; {hint + '? ' if hint else ''}there are: {', '.join(known)}")
-
-
-def printable(text: object) -> str:
-    """`text` with line breaks, escape sequences, bidi controls and the like written out: it cannot forge a line."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
 
 
 def closest(name: str, known: Iterable[str]) -> str:
@@ -73,3 +70,22 @@ def plain_errors() -> Iterator[None]:
         if known is None or known is error:
             raise
         raise known from known.__cause__
+
+
+def printable(name: object) -> str:
+    r"""A file's name on one line, as ``ls -b`` writes it: what controls a terminal, and bytes that are no UTF-8.
+
+    ``\n``, ``\x1b``, ``\xff``; so that no two names look alike, a backslash is written twice where it can be in one.
+    """
+    return "".join(map(_printable_letter, str(name)))
+
+
+def _printable_letter(letter: str) -> str:
+    if letter == "\\":
+        return letter if os.sep == letter else letter * 2
+    if letter.isprintable() or unicodedata.category(letter) == "Zs" or letter in "\u200c\u200d":  # joiners: of scripts
+        return letter
+    if "\udc80" <= letter <= "\udcff":  # how Python keeps a byte that is no UTF-8
+        return f"\\x{ord(letter) - 0xDC00:02x}"
+    known = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
+    return known.get(letter) or (f"\\x{ord(letter):02x}" if ord(letter) < 0x80 else f"\\u{ord(letter):04x}")

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
-from .errors import InputError
+from .errors import DelineateError, InputError, printable
 
 if sys.platform != "win32":
     import fcntl
@@ -42,6 +42,36 @@ def write_atomically(path: str | Path, data: bytes) -> None:
     """Write ``data`` to ``path`` as :func:`replacing` does."""
     with replacing(path) as temporary:
         temporary.write_bytes(data)
+
+
+@contextmanager
+def taking_turns(folder: str | Path) -> Iterator[None]:
+    """Hold a folder while the block runs; other processes that ask for it wait. Without locks, nobody waits."""
+    if sys.platform == "win32":
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a network folder may know no locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def refuse_unwritable(folder: str | Path) -> None:
+    """See, before the work, that results can be written into ``folder``; nothing is made yet.
+
+    Raises:
+        DelineateError: it, or what it is to be made in, is a file or cannot be written.
+    """
+    place = Path(folder).absolute()
+    while not os.path.lexists(place) and place != place.parent:
+        place = place.parent
+    if not place.is_dir():
+        raise DelineateError(f"{printable(place)} is no folder: nothing can be written into it; name another")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise DelineateError(f"{printable(place)} cannot be written; name another folder, or change its permissions")
 
 
 def remove_leftovers(folder: str | Path) -> None:

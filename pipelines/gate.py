@@ -120,6 +120,11 @@ def bundle_in_use() -> dict[str, Any] | None:
     return admission.record() if admission else None
 
 
+def fingerprint(folder: Path) -> str:
+    """The hash of `Admission`, of a bundle that runs without the gate."""
+    return _prints(folder).meaning
+
+
 def _is_shipped(folder: Path) -> bool:
     return folder.resolve() in {shipped.resolve() for shipped in shipped_bundles().values()}
 

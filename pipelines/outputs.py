@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .dicom import SpacingKind
-from .errors import DelineateError
+from .errors import DelineateError, printable
 from .images import write_png
 from .overlay import draw_outline
 from .sources import open_volume, read_picture
@@ -27,6 +29,13 @@ if TYPE_CHECKING:
 
 Item = Mapping[Any, Any]
 VolumeFormat = Literal["nii.gz", "nii", "nrrd", "mha"]
+ENDINGS = (
+    "_overlay.png",
+    *(f"_{kind}.{ending}" for kind in ("mask", "probability") for ending in ("png", *get_args(VolumeFormat))),
+)
+"""Of the files that a result may be written to."""
+
+_UID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))*")  # PS3.5, 9.1
 
 PLANES: Mapping[SpacingKind | None, str] = {
     "detector": " in the detector plane, not corrected for magnification",
@@ -82,15 +91,40 @@ class Segmentation:
         )
 
     @property
-    def extent(self) -> str:
-        """How much is foreground: pixels and mm² (and where they hold), voxels and ml; without spacing, pixels."""
-        count, unit = int(self.mask.sum()), "voxels" if self.volume else "pixels"
+    def size(self) -> tuple[float, str]:
+        """How much is foreground, and its unit: mm² (and where they hold), ml; without spacing, pixels or voxels."""
+        count = int(self.mask.sum())
         if self.spacing is None:
-            return f"{count} {unit}; its file gives no spacing"
+            return count, "pixels" if self.volume is None else "voxels"
         size = count * prod(self.spacing)
-        return f"{count} {unit}, " + (
-            f"{size / 1000:.2f} ml" if self.volume else f"{size:.1f} mm²{PLANES.get(self.spacing_kind, '')}"
+        return (size, f"mm²{PLANES.get(self.spacing_kind, '')}") if self.volume is None else (size / 1000, "ml")
+
+    @property
+    def extent(self) -> str:
+        """How much is foreground, as people read it: 24 pixels, 4.4 mm²; 120 voxels, 0.36 ml."""
+        size, unit = self.size
+        count = f"{int(self.mask.sum())} {'pixels' if self.volume is None else 'voxels'}"
+        if self.spacing is None:
+            return f"{count}; its file gives no spacing"
+        return f"{count}, {size:.1f} {unit}" if self.volume is None else f"{count}, {size:.2f} {unit}"
+
+    @property
+    def series(self) -> str:
+        """The SeriesInstanceUID of a DICOM series; in place of one that is no UID, and may say anything, a hash."""
+        uid = str(self.item.get("series", ""))
+        return (
+            uid
+            if not uid or (len(uid) <= 64 and _UID.fullmatch(uid))
+            else f"no UID, SHA-256 {sha256(uid.encode()).hexdigest()[:16]}"
         )
+
+    @property
+    def label(self) -> str:
+        """The source as it is printed, told from others in the same folder or file: its series, its frame from 1."""
+        if self.volume is not None:
+            return printable(self.source) + (f" (series {self.series})" if Path(self.source).is_dir() else "")
+        frame = self.item.get("slice")
+        return printable(self.source) + (f" (frame {frame + 1})" if isinstance(frame, int) else "")
 
     def __repr__(self) -> str:
         return f"<Segmentation of {self.source}: {' x '.join(map(str, self.mask.shape))}, {self.extent}>"
@@ -216,17 +250,26 @@ def write_segmentation(
     Returns:
         the mask's path.
     """
+    return write_outputs(result, folder, overlay=overlay, probability=probability, volume_format=volume_format)["mask"]
+
+
+def write_outputs(
+    result: Segmentation, folder: str | Path, *, overlay: bool, probability: bool, volume_format: VolumeFormat
+) -> dict[str, Path]:
+    """As `write_segmentation`; returns the paths of ``mask``, ``overlay`` and ``probability``, as far as written."""
     base = Path(folder) / result.name
     base.parent.mkdir(parents=True, exist_ok=True)
+    kinds = ["overlay"] * overlay + ["probability"] * probability + ["mask"]
+    ending = "png" if result.volume is None else volume_format
+    paths = {kind: base.with_name(f"{base.name}_{kind}.{'png' if kind == 'overlay' else ending}") for kind in kinds}
     if overlay:
-        write_png(base.with_name(f"{base.name}_overlay.png"), result.overlay())
+        write_png(paths["overlay"], result.overlay())
     if result.volume is not None:
         if probability:
-            write_volume(base.with_name(f"{base.name}_probability.{volume_format}"), result.probability, result.volume)
-        return write_volume(base.with_name(f"{base.name}_mask.{volume_format}"), result.mask, result.volume)
-    path = base.with_name(f"{base.name}_mask.png")
-    write_png(path, result.mask * np.uint8(255))
+            write_volume(paths["probability"], result.probability, result.volume)
+        write_volume(paths["mask"], result.mask, result.volume)
+        return paths
     if probability:
-        scaled = np.round(result.probability * 65535).astype(np.uint16)
-        write_png(base.with_name(f"{base.name}_probability.png"), scaled)
-    return path
+        write_png(paths["probability"], np.round(result.probability * 65535).astype(np.uint16))
+    write_png(paths["mask"], result.mask * np.uint8(255))
+    return paths

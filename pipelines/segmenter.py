@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from monai.bundle import ConfigParser
 
+from .bundles import refuse_unknown_ids
 from .data.datasets import StreamDataset
 from .data.streams import Sources, stream_items
-from .errors import DelineateError, InputError, UnknownNameError, plain_errors
+from .errors import DelineateError, InputError, plain_errors
 from .gate import admit
 from .outputs import Assembler, Segmentation
 
@@ -28,7 +29,7 @@ class Segmenter:
         settings: ids of ``inference.yaml`` and their values, e.g. ``threshold=0.3``, ``device="cpu"``.
 
     Raises:
-        UnknownNameError: when there is no such bundle, or no such id.
+        UnknownNameError: when there is no such bundle, or its ``inference.yaml`` has no such id.
         UnverifiedError: when it is no part of the package, and verification has findings.
         DelineateError: when it has no weights, or they do not fit.
 
@@ -44,14 +45,13 @@ class Segmenter:
         parser = ConfigParser()
         parser.read_config(str(self.bundle / "configs" / "inference.yaml"))
         parser.read_meta(str(self.bundle / "configs" / "metadata.json"))
-        for id_ in settings:
-            if id_ not in parser:
-                raise UnknownNameError("id", id_, [key for key in parser.get() if key != "_meta_"])
+        refuse_unknown_ids(parser.config, settings)
         parser.update({"bundle_root": str(self.bundle), **settings})
         with plain_errors():
             self.device = torch.device(parser.get_parsed_content("device"))
             self.network = parser.get_parsed_content("network")
             self.preprocessing = parser.get_parsed_content("preprocessing")
+            self.threshold = parser.get_parsed_content("threshold") if "threshold" in parser else None
             self.slicing = parser.get_parsed_content("slicing") if "slicing" in parser else None
             self.inferer = parser.get_parsed_content("inferer")
             self.in_channels = int(parser.get_parsed_content("in_channels"))
@@ -62,7 +62,12 @@ class Segmenter:
     def __repr__(self) -> str:
         return f"<Segmenter of {self.bundle} on {self.device}>"
 
-    def segment(self, sources: Sources, on_error: Callable[[InputError], None] | None = None) -> Iterator[Segmentation]:
+    def segment(
+        self,
+        sources: Sources,
+        on_error: Callable[[InputError], None] | None = None,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> Iterator[Segmentation]:
         """Outline each image, one after the other.
 
         Args:
@@ -70,6 +75,7 @@ class Segmenter:
                 Pillow's images. One, several in a list, or an iterator, asked for the next when the last is done.
             on_error: called with each input that is refused. Without it they are logged, and the generator ends by
                 raising when all others are done.
+            on_progress: called with how many images and slices are done, and how many there are.
 
         Yields:
             one result an image, on the image's own grid; a volume's slices come together as one.
@@ -85,7 +91,10 @@ class Segmenter:
             on_error(error) if on_error else logger.error(str(error))
 
         assembler = Assembler()
-        for item in StreamDataset(stream_items(sources, refuse, self.slicing), self.preprocessing, refuse):
+        stream = StreamDataset(stream_items(sources, refuse, self.slicing), self.preprocessing, refuse)
+        for item in stream:
+            if on_progress:
+                on_progress(stream.position, stream.total)
             try:
                 output = self._segment_one(item)
             except InputError as error:  # the network has no answer to it

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
-from .bundles import part
+import yaml
+
+from .bundles import part, refuse_unknown_ids
 from .errors import DelineateError, plain_errors
-from .files import let_go
+from .files import let_go, refuse_unwritable
 from .gate import Admission, admit, in_use
 from .runs import (
     LOCK,
@@ -24,6 +29,10 @@ from .runs import (
     settings_of_data,
 )
 
+if TYPE_CHECKING:
+    from monai.bundle import ConfigParser
+
+Progress = Callable[[int, int], None]
 Announce = Callable[[str, Mapping[str, object]], None]
 
 
@@ -161,9 +170,12 @@ def evaluate(
     data: str | Path,
     out: str | Path | None = None,
     *,
-    split: str = "test",
+    split: str | None = None,
+    fold: int | None = None,
+    settings: Mapping[str, Any] | None = None,
     trust: bool = False,
     announce: Announce | None = None,
+    on_progress: Progress | None = None,
 ) -> Scores:
     """Score a run or bundle per image, on each image's own grid.
 
@@ -171,9 +183,12 @@ def evaluate(
         run: folder of a run or bundle, or the name of a shipped bundle.
         data: folder with ``datalist.json``.
         out: where ``metrics.json`` and ``per_image.csv`` go; nothing is written where ``None``.
-        split: ``training``, ``validation`` or ``test``.
+        split: ``training``, ``validation`` or ``test``; where ``None``, ``test``, or ``validation`` of a fold.
+        fold: of a data set with folds, the one that is the validation; the run's own where ``None``.
+        settings: ids of the bundle's ``evaluate.yaml`` and their values, e.g. ``{"threshold": 0.4}``.
         trust: use it although verification has findings; ``metrics.json`` says so.
         announce: called with the workflow's file and its arguments before it starts.
+        on_progress: called with how many images are done, and how many there are.
 
     Returns:
         the means with their intervals, the number of images, and which were refused.
@@ -184,21 +199,73 @@ def evaluate(
     """
     admission = admit(run, trust)
     root = admission.folder
+    config = root / "configs" / "evaluate.yaml"
     with TemporaryDirectory() as temporary:
         folder = Path(out) if out is not None else Path(temporary)
-        arguments = {"bundle_root": str(root), "dataset_dir": str(data), "split": split, "output_dir": str(folder)}
-        run_workflow(admission, root / "configs" / "evaluate.yaml", arguments, announce)
+        arguments: dict[str, Any] = {
+            "bundle_root": str(root),
+            "dataset_dir": str(data),
+            "split": split or ("test" if fold is None else "validation"),
+            **({} if fold is None else {"fold": fold}),
+            "output_dir": str(folder),
+        }
+        refuse_decided(settings or {}, arguments)
+        arguments |= settings or {}
+        refuse_unknown_ids(yaml.safe_load(config.read_text(encoding="utf-8")), arguments)
+        refuse_unwritable(folder)
+        watch = partial(_watch, on_progress=on_progress) if on_progress else None
+        run_workflow(admission, config, arguments, announce, watch)
         scores: Scores = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     return scores
 
 
+def refuse_decided(settings: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:
+    """Refuse settings of what is given otherwise.
+
+    Raises:
+        DelineateError: an id stands in both.
+    """
+    if both := sorted(set(settings) & set(arguments)):
+        raise DelineateError(f"{', '.join(both)} is given by an option of its own; leave out that --set")
+
+
 def run_workflow(
-    admission: Admission, config_file: Path, arguments: Mapping[str, object], announce: Announce | None = None
+    admission: Admission,
+    config_file: Path,
+    arguments: Mapping[str, object],
+    announce: Announce | None = None,
+    prepare: Callable[[ConfigParser], None] | None = None,
 ) -> None:
-    """Run a workflow of a bundle that was let in, in this process, as ``python -m monai.bundle run`` does."""
+    """Run a workflow of a bundle that was let in, in this process, as ``python -m monai.bundle run`` does.
+
+    Args:
+        admission: of the bundle.
+        config_file: of the bundle.
+        arguments: ids and their values.
+        announce: called with both before the workflow starts.
+        prepare: called with the workflow's parser before it runs.
+    """
     if announce:
         announce(str(config_file), arguments)
-    from monai.bundle import run
+    from monai.bundle import ConfigWorkflow
 
+    configured = logging.getLogger(__name__).hasHandlers()
     with plain_errors(), in_use(admission):
-        run(config_file=str(config_file), **arguments)
+        workflow = ConfigWorkflow(str(config_file), logging_file=False if configured else None, **arguments)
+        workflow.initialize()
+        if prepare:
+            prepare(workflow.parser)
+        workflow.run()
+        with suppress(SystemExit):  # how a stock run tells that inputs were refused; here the caller tells
+            workflow.finalize()
+
+
+def _watch(parser: ConfigParser, on_progress: Progress) -> None:
+    """Tell how far an evaluation is."""
+    from ignite.engine import Events
+
+    dataset = parser.get_parsed_content("dataset")
+    if isinstance(getattr(dataset, "position", None), int):
+        parser.get_parsed_content("evaluator").add_event_handler(
+            Events.ITERATION_COMPLETED, lambda: on_progress(dataset.position, dataset.total)
+        )

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import sys
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
 from ..failures import Stopped, in_words, signals_stop
 from . import bundle, data, info
+from .console import NORMAL, set_verbosity
 from .demo import demo
 from .evaluate import evaluate
 from .export import export
+from .options import Quiet, Verbose
 from .segment import segment
 from .train import train
 
@@ -18,9 +23,28 @@ app = typer.Typer(
     name="delineate",
     help="Outlines lesions, organs and nerves in 2D medical images, with MONAI bundles.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _show_version(chosen: bool) -> None:
+    if chosen:
+        print(f"delineate {version('delineate')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _settings(
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    if not quiet and not verbose:
+        set_verbosity(NORMAL)
+
+
 app.add_typer(data.app, name="data")
 app.add_typer(bundle.app, name="bundle")
 for command in (train, evaluate, segment, export, demo, info.networks, info.info):
@@ -32,6 +56,8 @@ def main() -> None:
 
     Ctrl-C and SIGTERM are one line, too, and exit code 130 or 143.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be no UTF-8, a terminal's encoding ASCII
     try:
         with signals_stop():
             app()

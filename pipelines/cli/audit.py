@@ -41,7 +41,7 @@ def audit(
         [kind.replace("_", " "), *(f"{number} {what}" for what, number in counts.items())]
         for kind, counts in result.counts().items()
     ]
-    show_table(f"{result.images} images", ["", "", "", ""], rows)
+    show_table(f"{result.images} images", ["finding", "problems", "accepted", "notes"], rows)
     for one in result.problems[:_FIRST]:
         print(f"{one.id}: {' | '.join(one.items)}: {one.detail}")
     if len(result.problems) > _FIRST:

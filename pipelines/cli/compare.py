@@ -18,13 +18,13 @@ from typing import Any
 import typer
 
 from ..bundles import change_bundle, copy_bundle, part
-from ..compare import BUDGETED, TITLES, best_first, bundle_hash, finished, settle_terms, shown, write_table
+from ..compare import BUDGETED, TITLES, best_first, budget_text, bundle_hash, finished, settle_terms, shown, write_table
 from ..errors import DelineateError, known_cause
 from ..gate import admit
 from ..runs import begin_run
 from ..versions import data_hash
 from ..workflows import run_workflow
-from .console import print_monai_line, show_table
+from .console import QUIET, print_monai_line, say, set_verbosity, show_table, verbosity, warn
 
 _NO_END = {"patience": 0, "save_interval": 0}  # no early stop, no checkpoints but the best and the last
 
@@ -39,10 +39,11 @@ class Job:
     data: Path
     run: Path
     network: str
-    minutes: float
+    minutes: float | None
     values: Mapping[str, Any]
     overlays: tuple[Path, ...]
     trust: bool = False
+    epochs: int | None = None
 
 
 def compare_networks(
@@ -50,26 +51,31 @@ def compare_networks(
     data: Path,
     out: Path,
     networks: str,
-    minutes: float,
+    minutes: float | None,
     loss: str | None,
     values: Mapping[str, Any],
     resume: bool,
     trust: bool = False,
+    epochs: int | None = None,
 ) -> None:
-    """Train the networks, named with commas between, on the same terms; write and show one table.
+    """Train the networks, named with commas between, for so many minutes or epochs; write and show one table.
 
     Raises:
         DelineateError: when the terms are refused, before anything is trained.
         typer.Exit: with 1 when a network failed or an image could not be scored.
     """
     names = [name.strip() for name in networks.split(",") if name.strip()]
-    jobs = [Job(source, data, out / name, name, minutes, values, tuple(_overlays(name, loss)), trust) for name in names]
+    jobs = [
+        Job(source, data, out / name, name, minutes, values, tuple(_overlays(name, loss)), trust, epochs)
+        for name in names
+    ]
     _refuse(jobs)
     terms = {
         "bundle": source.resolve().name,
         "bundle_hash": bundle_hash(source),
         "networks": names,
         "minutes": minutes,
+        "epochs": epochs,
         "loss": loss,
         "settings": dict(values),
         "data_hash": data_hash(data),
@@ -83,11 +89,12 @@ def compare_networks(
             rows.append(row)
         else:
             errors[job.network] = error or "left no result"
-            print(f"failed: {job.network}: {errors[job.network]}", file=sys.stderr, flush=True)
+            warn(f"failed: {job.network}: {errors[job.network]}")
         write_table(out, rows, errors, terms)
     cells = [shown(row) for row in best_first(rows)] + [[name, f"failed: {error}"] for name, error in errors.items()]
-    show_table(f"{minutes:g} minutes each", TITLES, cells)
-    print(f"table: {out / 'compare.md'}, {out / 'compare.csv'}")
+    if verbosity() > QUIET:
+        show_table(budget_text(terms), TITLES, cells)
+    say(f"table: {out / 'compare.md'}, {out / 'compare.csv'}")
     if errors or any(row["refused"] for row in rows):
         raise typer.Exit(1)
 
@@ -101,11 +108,17 @@ def _refuse(jobs: list[Job]) -> None:
     names = [job.network for job in jobs]
     if not jobs or len(set(names)) < len(names):
         raise DelineateError(f"--compare got {', '.join(names) or 'nothing'}; name each network once: unet,se_unet")
-    minutes, set_ = jobs[0].minutes, sorted(set(jobs[0].values) & set(BUDGETED))
-    if not 0 < minutes < float("inf"):
+    minutes, epochs = jobs[0].minutes, jobs[0].epochs
+    if (minutes is None) == (epochs is None):
+        raise DelineateError("a comparison has one budget; give either --minutes or --epochs")
+    if minutes is not None and not 0 < minutes < float("inf"):
         raise DelineateError(f"--minutes is {minutes:g}; give each network some time, e.g. --minutes 10")
-    if set_:
-        raise DelineateError(f"--minutes decides on {', '.join(set_)}; leave out that --set")
+    if epochs is not None and epochs < 1:
+        raise DelineateError(f"--epochs is {epochs}; give each network some, e.g. --epochs 20")
+    decided = BUDGETED if epochs is None else ("max_epochs", *_NO_END)
+    if set_ := sorted(set(jobs[0].values) & set(decided)):
+        option = "--minutes" if epochs is None else "--epochs"
+        raise DelineateError(f"{option} decides on {', '.join(set_)}; leave out that --set")
     for job in jobs:
         with TemporaryDirectory() as draft:
             copy_bundle(job.source, Path(draft) / "bundle")
@@ -114,10 +127,10 @@ def _refuse(jobs: list[Job]) -> None:
 
 def _in_its_process(job: Job) -> str | None:
     """Train one network; return why it failed, or ``None``. Its memory is given back when its process ends."""
-    print(f"\n--- {job.network} ---", flush=True)
+    say(f"\n--- {job.network} ---")
     spawn = get_context("spawn")
     reasons, reason = spawn.Pipe(duplex=False)
-    process = spawn.Process(target=_child, args=(job, reason))
+    process = spawn.Process(target=_child, args=(job, reason, verbosity()))
     process.start()
     reason.close()
     try:
@@ -137,7 +150,8 @@ def _in_its_process(job: Job) -> str | None:
         return f"its process was killed by signal {-code}; memory?" if code < 0 else f"its process ended with {code}"
 
 
-def _child(job: Job, reason: Connection) -> None:
+def _child(job: Job, reason: Connection, chosen: int) -> None:
+    set_verbosity(chosen)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         train_network(job)
@@ -178,20 +192,23 @@ def train_network(job: Job) -> None:
     run_workflow(admission, job.run / "configs" / "train.yaml", {**where, "resume": True}, print_monai_line)
     scores = {"split": "test", "output_dir": str(job.run / "evaluation")}
     run_workflow(admission, job.run / "configs" / "evaluate.yaml", {**where, **scores}, print_monai_line)
-    measure(job.run, job.network, job.trust)
+    measure(job.run, job.network, job.data, job.trust)
 
 
 def _begin(job: Job) -> None:
     from ..budget import plan_epochs, time_training
 
     shutil.rmtree(job.run, ignore_errors=True)  # of a beginning that was killed
+    if job.minutes is None:
+        values = {**job.values, "max_epochs": job.epochs, **_NO_END}
+        begin_run(job.source, job.run, values, list(job.overlays))
+        return
     seconds = min(_TRIAL_S, _TRIAL_SHARE * 60 * job.minutes)
     trial = time_training(job.source, job.data, job.values, list(job.overlays), seconds)
     plan = plan_epochs(*trial, job.minutes)
-    print(
+    say(
         f"{job.network}: a step takes {trial.step_s:.3g} s, a validation {trial.validation_s:.3g} s: "
         f"{plan.max_epochs} epochs of {plan.epoch_length} of {trial.batches} batches, "
-        f"validation every {plan.val_interval}",
-        flush=True,
+        f"validation every {plan.val_interval}"
     )
     begin_run(job.source, job.run, {**job.values, **plan._asdict(), **_NO_END}, list(job.overlays))

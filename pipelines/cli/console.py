@@ -1,51 +1,122 @@
-"""What commands print: rich on a terminal, plain lines elsewhere."""
+"""What commands print: results on standard output, progress and refusals on standard error."""
 
 from __future__ import annotations
 
+import logging
 import shlex
 import sys
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from ..errors import InputError, SkippedError, printable
 
+QUIET, NORMAL, VERBOSE = -1, 0, 1
+_LIBRARIES = ("monai", "ignite")
+_state: dict[str, Any] = {"verbosity": NORMAL, "bar": None}
+
+
+class _Printer(logging.Handler):
+    """Log records: what is to be known on standard output, warnings and errors on standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print the message."""
+        _print(self.format(record), record.levelno >= logging.WARNING)
+
+
+def set_verbosity(verbosity: int) -> None:
+    """Choose what is printed: refusals and errors alone, what a user wants, or all that libraries say, too."""
+    _state["verbosity"] = verbosity
+    root = logging.getLogger()
+    for handler in [each for each in root.handlers if isinstance(each, _Printer)]:
+        root.removeHandler(handler)
+    root.addHandler(_Printer())
+    root.setLevel(logging.INFO if verbosity >= VERBOSE else logging.WARNING)
+    logging.getLogger("delineate").setLevel(logging.WARNING if verbosity <= QUIET else logging.INFO)
+    _tame_libraries()
+    if not sys.warnoptions:
+        warnings.simplefilter("default" if verbosity >= VERBOSE else "ignore")
+
+
+def verbosity() -> int:
+    """What `set_verbosity` chose."""
+    return int(_state["verbosity"])
+
+
+def _tame_libraries() -> None:
+    """MONAI's loggers print by themselves, in a format of their own: let them say what they say through ours."""
+    level = logging.NOTSET if verbosity() >= VERBOSE else logging.ERROR
+    for package in _LIBRARIES:
+        logging.getLogger(package)
+    for name, logger in logging.root.manager.loggerDict.items():
+        if isinstance(logger, logging.Logger) and name.partition(".")[0] in _LIBRARIES:
+            logger.handlers.clear()
+            logger.propagate = True
+            logger.setLevel(level)
+
+
+def say(line: str) -> None:
+    """Print a line about what was done, unless all is to be quiet."""
+    if verbosity() > QUIET:
+        _print(line, error=False)
+
+
+def warn(line: str) -> None:
+    """Print a line on standard error."""
+    _print(line, error=True)
+
+
+def _print(line: str, error: bool) -> None:
+    stream = sys.stderr if error else sys.stdout
+    bar: Progress | None = _state["bar"]
+    if bar is not None and stream.isatty():
+        bar.console.print(Text(line), soft_wrap=True)
+    else:
+        print(line, file=stream, flush=True)
+
 
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """A table; tab-separated lines where the output is not a terminal."""
+    """A table; where the output is no terminal, tab-separated lines, the first of which names the columns."""
     console = Console()
     if not console.is_terminal:
-        for row in rows:
+        for row in [columns, *rows]:
             print("\t".join(str(cell) for cell in row))
         return
     table = Table(title=title, title_justify="left")
     for column in columns:
         table.add_column(column)
     for row in rows:
-        table.add_row(*(str(cell) for cell in row))
+        table.add_row(*(Text(str(cell)) for cell in row))
     console.print(table)
 
 
 def show_refused(refused: Sequence[InputError]) -> None:
     """One line a refused or skipped file, on standard error."""
     for error in refused:
-        print(f"{'skipped' if isinstance(error, SkippedError) else 'refused'}: {error}", file=sys.stderr, flush=True)
+        warn(f"{'skipped' if isinstance(error, SkippedError) else 'refused'}: {error}")
 
 
 @contextmanager
 def progress(description: str) -> Iterator[Any]:
-    """A callable ``(done, total)`` that moves a bar on a terminal and is silent elsewhere."""
+    """A callable ``(done, total)`` that moves a bar with the time left on a terminal, and is silent elsewhere."""
     console = Console(stderr=True)
-    if not console.is_terminal:
+    if not console.is_terminal or verbosity() <= QUIET:
         yield lambda done, total: None
         return
-    with Progress(console=console, transient=True) as bar:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False) as bar:
         task = bar.add_task(description, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        _state["bar"] = bar
+        try:
+            yield lambda done, total: bar.update(task, completed=done, total=total)
+        finally:
+            _state["bar"] = None
 
 
 def monai_line(config_file: str, arguments: Mapping[str, object]) -> str:
@@ -65,4 +136,7 @@ def _for_fire(value: object) -> str:
 
 def print_monai_line(config_file: str, arguments: Mapping[str, object]) -> None:
     """Print `monai_line` before the workflow starts."""
-    print(monai_line(config_file, arguments), flush=True)
+    say(monai_line(config_file, arguments))
+    import monai.bundle  # noqa: F401 - its loggers are there then
+
+    _tame_libraries()

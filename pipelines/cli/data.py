@@ -130,7 +130,7 @@ def index_and_show(source: Path, layout: str, out: Path, shares: str = SHARES, *
     show_refused(report.refused)
     print(f"layout: {report.layout} ({report.reason})")
     rows = [["split", *pair] for pair in report.splits.items()] + [["class", *pair] for pair in report.classes.items()]
-    show_table("images", ["", "", "images"], rows)
+    show_table("images", ["of", "name", "images"], rows)
     for note in report.notes:
         print(note)
     if report.unlabelled:

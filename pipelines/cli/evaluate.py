@@ -2,34 +2,54 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from .. import workflows
-from .console import print_monai_line, show_table
-from .options import BundleOrRun, Dataset, Trust
+from ..runs import parse_settings
+from .console import QUIET, print_monai_line, progress, show_table, verbosity, warn
+from .options import BundleOrRun, Dataset, Quiet, Settings, Trust, Verbose
 
 
 def evaluate(
     bundle: BundleOrRun,
     data: Dataset,
     out: Annotated[Path, typer.Option(help="Where metrics.json and per_image.csv go.")],
-    split: Annotated[str, typer.Option(help="training, validation or test.")] = "test",
+    split: Annotated[
+        str | None, typer.Option(help="training, validation or test.", show_default="test; validation with --fold")
+    ] = None,
+    fold: Annotated[
+        int | None, typer.Option(min=0, help="Of a data set with folds: this one is the validation.")
+    ] = None,
+    set_: Settings = None,
     trust: Trust = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Score a bundle per image, on each image's own grid."""
-    metrics = workflows.evaluate(bundle, data, out, split=split, trust=trust, announce=print_monai_line)
+    settings = parse_settings(set_ or [])
+    with progress("scoring") as moved:
+        metrics = workflows.evaluate(
+            bundle,
+            data,
+            out,
+            split=split,
+            fold=fold,
+            settings=settings,
+            trust=trust,
+            announce=print_monai_line,
+            on_progress=moved,
+        )
     from ..metrics import interval_text
 
     scores: dict[str, Any] = {name: score for name, score in metrics.items() if isinstance(score, dict)}
     rows = [[n, f"{s['value']:.4f}", interval_text(s)] for n, s in scores.items() if "ci95" in s]
-    show_table(f"{metrics['count']} images of the split {split}", ["", "mean", "95 % interval"], rows)
-    if metrics["refused"]:
-        print(
-            f"{len(metrics['refused'])} image(s) could not be scored; they are named in {out / 'metrics.json'}",
-            file=sys.stderr,
+    if verbosity() > QUIET:
+        show_table(
+            f"{metrics['count']} images of the split {metrics['split']}", ["score", "mean", "95 % interval"], rows
         )
+    if metrics["refused"]:
+        warn(f"{len(metrics['refused'])} image(s) could not be scored; they are named in {out / 'metrics.json'}")
         raise typer.Exit(1)

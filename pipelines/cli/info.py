@@ -63,4 +63,4 @@ def info(as_json: AsJson = False) -> None:
     if as_json:
         print(json.dumps(facts, indent=2))
         return
-    show_table("delineate", ["", ""], [[name, value] for name, value in facts.items()])
+    show_table("delineate", ["fact", "value"], [[name, value] for name, value in facts.items()])

@@ -7,8 +7,43 @@ from typing import Annotated, Literal
 
 import typer
 
+from .console import QUIET, VERBOSE, set_verbosity
+
+
+def _bundle_names(incomplete: str) -> list[str]:
+    from ..bundles import shipped_bundles
+
+    return [name for name in shipped_bundles() if name.startswith(incomplete)]
+
+
+def _choose_quiet(chosen: bool) -> bool:
+    if chosen:
+        set_verbosity(QUIET)
+    return chosen
+
+
+def _choose_verbose(chosen: bool) -> bool:
+    if chosen:
+        set_verbosity(VERBOSE)
+    return chosen
+
+
+Quiet = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", callback=_choose_quiet, help="Print only what is refused, warnings and errors."),
+]
+Verbose = Annotated[
+    bool,
+    typer.Option("--verbose", "-v", callback=_choose_verbose, help="Also print what MONAI and other libraries say."),
+]
+
 BundleOrRun = Annotated[
-    str, typer.Argument(metavar="RUN|BUNDLE", help="A run's or bundle's folder, or a shipped bundle's name.")
+    str,
+    typer.Argument(
+        metavar="RUN|BUNDLE",
+        help="A run's or bundle's folder, or a shipped bundle's name.",
+        autocompletion=_bundle_names,
+    ),
 ]
 VolumeFormat = Literal["nii.gz", "nii", "nrrd", "mha"]
 Dataset = Annotated[Path, typer.Option("--data", help="Folder with datalist.json, made by 'delineate data index'.")]

@@ -7,10 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
-from ..errors import InputError, SkippedError
+from ..errors import InputError, SkippedError, printable
+from ..files import refuse_unwritable
 from ..gate import admit
-from .console import print_monai_line, show_refused
-from .options import BundleOrRun, Trust, VolumeFormat
+from ..runs import parse_settings
+from ..workflows import refuse_decided
+from .console import print_monai_line, progress, say, show_refused
+from .options import BundleOrRun, Quiet, Settings, Trust, Verbose, VolumeFormat
 
 
 def segment(
@@ -28,23 +31,32 @@ def segment(
         float | None, typer.Option(min=0, max=1, help="Probability from which a pixel is foreground.")
     ] = None,
     volume_format: Annotated[VolumeFormat, typer.Option(help="Of masks of volumes.")] = "nii.gz",
+    set_: Settings = None,
     trust: Trust = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
-    """Write a mask PNG (0/255) an image, of exactly its size; of a volume a mask volume (0/1) on its grid."""
-    root = admit(bundle, trust).folder
-    settings: dict[str, Any] = {} if threshold is None else {"threshold": threshold}
-    arguments: dict[str, object] = {
+    """Write a mask PNG (0/255) an image, of exactly its size; of a volume a mask volume (0/1) on its grid.
+
+    OUT/results.csv tells what became of each input.
+    """
+    admission = admit(bundle, trust)
+    root = admission.folder
+    options: dict[str, Any] = {"overlay": overlay, "probability": probability, "volume_format": volume_format}
+    arguments: dict[str, Any] = {
         "bundle_root": str(root),
         "dataset_dir": inputs[0] if len(inputs) == 1 else inputs,
         "output_dir": str(out),
-        **({"overlay": True} if overlay else {}),
-        **({"probability": True} if probability else {}),
-        **({"volume_format": volume_format} if volume_format != "nii.gz" else {}),
-        **settings,
+        **{name: value for name, value in options.items() if value not in (False, "nii.gz")},
+        **({} if threshold is None else {"threshold": threshold}),
     }
-    print_monai_line(str(root / "configs" / "inference.yaml"), arguments)
+    settings = parse_settings(set_ or [])
+    refuse_decided(settings, {**arguments, **options})
+    settings |= {} if threshold is None else {"threshold": threshold}
+    refuse_unwritable(out)
+    print_monai_line(str(root / "configs" / "inference.yaml"), arguments | settings)
     from ..memory import keep_freed_memory
-    from ..outputs import write_segmentation
+    from ..results import ResultFolder, facts_of
     from ..segmenter import Segmenter
 
     keep_freed_memory()
@@ -53,13 +65,21 @@ def segment(
     def refuse(error: InputError) -> None:
         found.append(error)
         show_refused([error])
+        folder.refuse(error)
 
+    segmenter = Segmenter(root, trust=trust, **settings)
+    folder = ResultFolder(out, facts_of(admission, segmenter.threshold), **options)
     done = 0
-    for result in Segmenter(root, trust=trust, **settings).segment(inputs, on_error=refuse):
-        path = write_segmentation(result, out, overlay=overlay, probability=probability, volume_format=volume_format)
-        print(f"{result.source} -> {path} ({result.extent})", flush=True)
-        done += 1
+    with progress("segmenting") as moved:
+        for result in segmenter.segment(inputs, on_error=refuse, on_progress=moved):
+            try:
+                path = folder.write(result)
+            except InputError as error:
+                refuse(error)
+                continue
+            say(f"{result.label} -> {printable(path)} ({result.extent})")
+            done += 1
     skipped = sum(isinstance(error, SkippedError) for error in found)
-    print(f"{done} segmented, {len(found) - skipped} refused{f', {skipped} skipped' if skipped else ''}")
+    say(f"{done} segmented, {len(found) - skipped} refused{f', {skipped} skipped' if skipped else ''}")
     if len(found) > skipped:
         raise typer.Exit(1)

@@ -14,8 +14,8 @@ from ..errors import DelineateError
 from ..failures import advising
 from ..gate import admit
 from ..runs import parse_settings
-from .console import print_monai_line
-from .options import Dataset, Settings, Trust
+from .console import print_monai_line, say
+from .options import Dataset, Quiet, Settings, Trust, Verbose
 
 
 def train(
@@ -43,15 +43,22 @@ def train(
         str | None, typer.Option(metavar="NETWORK,...", help="Train these networks alike; OUT gets one table.")
     ] = None,
     minutes: Annotated[float | None, typer.Option(help="With --compare: each network's time to train.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="With --compare: each network's epochs, not minutes.")] = None,
     trust: Trust = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Train a bundle; the run is a bundle, too."""
-    if (compare is None) != (minutes is None) or (compare and network):
-        raise DelineateError("--compare goes with --minutes and without --network: --compare unet,se_unet --minutes 10")
+    budgets = sum(budget is not None for budget in (minutes, epochs))
+    if budgets != (compare is not None) or (compare and network):
+        raise DelineateError(
+            "--compare goes with either --minutes or --epochs, and without --network: "
+            "--compare unet,se_unet --minutes 10; the epochs of one network are --set max_epochs=20"
+        )
     if compare and init_from:
         raise DelineateError("--compare trains all networks from scratch; leave out --init-from")
     settings = parse_settings(set_ or [])
-    if compare is not None and minutes is not None:
+    if compare is not None:
         from .compare import compare_networks
 
         source = admit(bundle, trust).folder
@@ -60,7 +67,7 @@ def train(
         if not resume:
             workflows.refuse_leaks(data, values)
         with advising("go on with the same command and --resume", run / "compare.json"):
-            compare_networks(source, data, run, compare, minutes, loss, values, resume, trust)
+            compare_networks(source, data, run, compare, minutes, loss, values, resume, trust, epochs)
         return
     run = out or Path("runs") / find_bundle(bundle).resolve().name
     again = shlex.join(["delineate", "train", bundle, "--data", str(data), "--out", str(run), "--resume"])
@@ -80,4 +87,4 @@ def train(
             trust=trust,
             announce=print_monai_line,
         )
-    print(f"run: {run}")
+    say(f"run: {run}")

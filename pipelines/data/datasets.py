@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -195,8 +195,10 @@ class EpochSampler(DistributedSampler[Any]):
 class StreamDataset(IterableDataset[Any]):
     """Items read one after the other; a refused one is logged by name and the rest goes on.
 
+    ``refused`` lists what was refused so far, ``position`` counts the items so far, of ``total``, where that is known.
+
     Args:
-        data: items.
+        data: items; those of `find_images` bring along what was refused while they were looked for.
         transform: reads and prepares an item.
         on_error: called with each ``InputError``; logs it where ``None``.
     """
@@ -210,11 +212,17 @@ class StreamDataset(IterableDataset[Any]):
         self.data, self.transform = data, transform
         self.on_error = on_error or (lambda error: logger.error(str(error)))
         self.refused: list[InputError] = []
+        self.position = 0
+
+    @property
+    def total(self) -> int:
+        """How many items there are; of an iterator as many as were seen."""
+        return len(self.data) if isinstance(self.data, Sized) else self.position
 
     def __iter__(self) -> Iterator[Any]:
-        self.refused = []
+        self.refused, self.position = list(getattr(self.data, "refused", [])), 0
         refused_volumes: set[str] = set()
-        for item in self.data:
+        for self.position, item in enumerate(self.data, start=1):  # noqa: B020
             volume = f"{item['image']} {item.get('series')}" if "slices" in item else ""
             if volume in refused_volumes:
                 continue  # one refusal a volume is enough

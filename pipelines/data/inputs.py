@@ -7,7 +7,7 @@ import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -17,6 +17,7 @@ from ..dicom import Series, find_series, is_dicom, read_header
 from ..dicom.header import malformed_uids
 from ..errors import InputError, SkippedError
 from ..filetypes import IMAGE_SUFFIXES, is_picture, refuse_foreign
+from ..result_table import TABLE, own_files
 from ..sources import kind_of, open_volume, series_at
 from ..volumes.formats import VOLUME_SUFFIXES, read_grid, volume_suffix
 from ..volumes.planes import plane_count
@@ -27,6 +28,14 @@ logger = logging.getLogger(__name__)
 OnError = Callable[[InputError], None]
 Names = Mapping[Path, Path]
 _Expanded = tuple[list[tuple[Path, Path]], list[InputError]]
+
+
+class Images(list[dict[str, Any]]):
+    """Items of images, and what was refused while they were looked for (``refused``)."""
+
+    def __init__(self, items: Iterable[dict[str, Any]], refused: Iterable[InputError]) -> None:
+        super().__init__(items)
+        self.refused = list(refused)
 
 
 class _Output(NamedTuple):
@@ -42,13 +51,13 @@ def find_images(
     source: str | Path | Sequence[str | Path],
     on_error: OnError | None = None,
     slicing: Mapping[str, Any] | Slicing | None = None,
-) -> list[dict[str, Any]]:
+) -> Images:
     """Images in files, folders (of any depth) and globs, in the order given, each once.
 
     Pictures, volumes and DICOM files are found, DICOM and pictures of unknown suffix by content. Files that hold images
     in another form (GIF, film, archive, ...) are refused; what is no image at all is passed over. With an axis to cut
     along, the files of a DICOM series are one volume. With several modalities, ``X_0000.nii.gz``, ``X_0001.nii.gz``
-    (nnU-Net's names) are those of X.
+    (nnU-Net's names) are those of X. Of a folder, masks that its ``results.csv`` names are passed over.
 
     Args:
         source: one or several files, folders, globs.
@@ -61,21 +70,41 @@ def find_images(
         output overwrites another. An item has ``slice`` where its file holds several images; those of one volume have
         ``slices``, their number.
     """
-    on_error = on_error or (lambda error: logger.error(str(error)))
+    refused: list[InputError] = []
+    tell = on_error or (lambda error: logger.error(str(error)))
+
+    def refuse(error: InputError) -> None:
+        refused.append(error)
+        tell(error)
+
     slicing = Slicing.of(slicing)
     found: dict[Path, tuple[Path, Path]] = {}
     for one in [source] if isinstance(source, str | Path) else source:
-        pairs, refused = _expand(one)
-        for error in refused:
-            on_error(error)
-        if not pairs and not refused:
+        pairs, foreign = _expand(one)
+        for error in foreign:
+            refuse(error)
+        if not pairs and not foreign:
             kinds = ", ".join([*sorted(IMAGE_SUFFIXES), *VOLUME_SUFFIXES])
-            on_error(InputError(one, "no image found", f"name image files ({kinds}, DICOM) or a folder"))
-        for path, name in pairs:
+            refuse(InputError(one, "no image found", f"name image files ({kinds}, DICOM) or a folder"))
+        for path, name in _without_own(one, pairs, refuse):
             found.setdefault(path.resolve(), (path, name))
-    outputs = _outputs(dict(found.values()), slicing, on_error)
+    outputs = _outputs(dict(found.values()), slicing, refuse)
     names = _unique(outputs)
-    return [{"name": name} | item for output, name in zip(outputs, names, strict=True) for item in output.items]
+    items = [{"name": name} | item for output, name in zip(outputs, names, strict=True) for item in output.items]
+    return Images(items, refused)
+
+
+def _without_own(source: str | Path, pairs: list[tuple[Path, Path]], on_error: OnError) -> list[tuple[Path, Path]]:
+    """Without what Delineate wrote there itself; a file that is named is taken as it is."""
+    if Path(source).is_file():
+        return pairs
+    folders = {parent for path, _ in pairs for parent in path.parents if (parent / TABLE).is_file()}
+    own = {path for folder in folders for path in own_files(folder)}
+    kept = [(path, name) for path, name in pairs if path not in own]
+    if passed := len(pairs) - len(kept):
+        reason = f"holds {passed} masks or overlays that Delineate wrote ({TABLE} names them)"
+        on_error(SkippedError(source, reason, "passed over; name one by itself to segment it"))
+    return kept
 
 
 def _expand(source: str | Path) -> _Expanded:

@@ -4,7 +4,7 @@ from .checkpoint import CheckpointSaver, EarlyStop
 from .finite import StopWhenNotFinite
 from .history import EpochSeed, HistoryLogger
 from .record import RunRecord
-from .scores import MaskWriter, ScoreWriter
+from .scores import MaskWriter, ScoreWriter, end_with_refused
 
 __all__ = [
     "CheckpointSaver",
@@ -15,4 +15,5 @@ __all__ = [
     "RunRecord",
     "ScoreWriter",
     "StopWhenNotFinite",
+    "end_with_refused",
 ]

@@ -84,7 +84,7 @@ class HistoryLogger:
         """Start the clock and, on a terminal, the bar."""
         self._losses, self._start = [], time.perf_counter()
         console = Console(file=sys.stdout)
-        if console.is_terminal and self._bar is None:
+        if console.is_terminal and self._bar is None and logger.isEnabledFor(logging.INFO):
             columns = (
                 TextColumn("{task.description}"),
                 BarColumn(),

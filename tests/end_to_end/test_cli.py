@@ -95,7 +95,7 @@ def test_the_printed_line_of_segment_writes_the_same_masks(place: Place, dataset
     succeeded(call("sh", "-c", printed_line(done).replace("--output_dir one", "--output_dir other"), cwd=tmp_path))
     one, other = ({p.name: p.read_bytes() for p in (tmp_path / name).iterdir()} for name in ("one", "other"))
     assert one == other
-    assert len(one) == 4
+    assert len(one) == 5
 
 
 def test_the_printed_line_survives_the_shell_and_fire(place: Place, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,6 +96,20 @@ def test_every_door_writes_the_same_files(doors: Doors) -> None:
     assert ours == stocks
 
 
+def test_every_door_writes_the_same_table(doors: Doors) -> None:
+    ours, stocks = (read_table(folder) for folder in (doors.ours, doors.stocks))
+    assert [row | {"bundle": "", "bundle_verified": ""} for row in ours] == [
+        row | {"bundle": "", "bundle_verified": ""} for row in stocks
+    ]
+    assert len(ours) == len(GOOD) + len(BAD) + 1
+    assert [row["mask"] for row in ours if row["status"] == "segmented"] == sorted(f"{name}_mask.png" for name in GOOD)
+
+
+def read_table(folder: Path) -> list[dict[str, str]]:
+    with (folder / "results.csv").open(encoding="utf-8-sig", newline="") as file:
+        return sorted(csv.DictReader(file), key=lambda row: row["mask"])
+
+
 def test_the_python_door_gives_the_same_masks(doors: Doors, place: Place) -> None:
     results = {r.name: r.mask for r in Segmenter(place.run).segment(doors.images, on_error=lambda _: None)}
     assert set(results) == set(GOOD)
@@ -144,6 +159,7 @@ def test_a_bad_input_is_named_and_the_rest_goes_on(name: str, reason: str, doors
 
 def test_bad_inputs_make_the_exit_code_1_without_a_traceback(doors: Doors) -> None:
     assert doors.our_end.returncode == 1
+    assert doors.stock_end.returncode == 1
     assert f"{len(GOOD)} segmented, {len(BAD) + 1} refused" in doors.our_end.stdout
     assert "Traceback" not in doors.our_end.stderr + doors.stock_end.stderr + doors.stock_end.stdout
 

@@ -100,6 +100,14 @@ def test_the_page_tells_split_count_budget_and_policy(tmp_path: Path) -> None:
         assert fact in page
 
 
+def test_the_page_tells_a_budget_of_epochs(tmp_path: Path) -> None:
+    write_table(tmp_path, [row("a", 0.7)], {}, TERMS | {"minutes": None, "epochs": 20})
+    page = (tmp_path / "compare.md").read_text()
+    assert page.startswith("# Networks for skin_lesion, 20 epochs each")
+    assert "Each is trained for 20 epochs, however long these take." in page
+    assert "minutes is for" not in page
+
+
 def test_the_page_counts_what_could_not_be_scored(tmp_path: Path) -> None:
     write_table(tmp_path, [row("a", 0.7, refused=2)], {}, TERMS)
     assert "up to 2 more could not be scored" in (tmp_path / "compare.md").read_text()

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from delineate.pipelines.errors import DelineateError, InputError, UnknownNameError, plain_errors
+from delineate.pipelines.errors import DelineateError, InputError, UnknownNameError, plain_errors, printable
 
 
 def test_a_refused_file_says_what_was_seen_and_what_to_do() -> None:
@@ -44,3 +44,20 @@ def test_an_error_that_monai_wrapped_comes_out_by_itself() -> None:
 def test_other_errors_stay_as_they_are() -> None:
     with pytest.raises(RuntimeError, match="odd"), plain_errors():
         raise RuntimeError("odd")
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("Lésion 1 家.png", "Lésion 1 家.png"),
+        ("a\nb\x1b[0m", r"a\nb\x1b[0m"),
+        ("\udcff", r"\xff"),
+        ("\u202egnp", r"\u202egnp"),
+        ("at 3.00\u202fPM", "at 3.00\u202fPM"),
+        ("a\\nb", r"a\\nb"),
+    ],
+    ids=["plain", "control", "no UTF-8", "bidi", "narrow space", "backslash"],
+)
+def test_a_name_is_printed_on_one_line_and_like_no_other(name: str, shown: str) -> None:
+    assert printable(name) == shown
+    assert str(InputError(name, "a", "b")) == f"{shown}: a; b"

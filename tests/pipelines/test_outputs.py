@@ -18,6 +18,7 @@ from delineate.pipelines.overlay import draw_outline
 from delineate.pipelines.transforms import ReadImaged
 from delineate.pipelines.volumes.formats import read_volume
 from delineate.pipelines.volumes.slicing import Axis, Slicing
+from delineate.pipelines.volumes.volume import Volume
 from delineate.pipelines.volumes.windows import PRESETS, Window, show
 
 RNG = np.random.default_rng(0)
@@ -98,6 +99,18 @@ def test_an_output_becomes_a_result() -> None:
 
 def test_an_output_without_a_name_is_called_after_its_file() -> None:
     assert Segmentation.from_output(output()).name == "photo.x"
+
+
+def test_what_is_printed_tells_frames_and_series_apart(tmp_path: Path) -> None:
+    def label(source: str, volume: bool = False, **item: Any) -> str:
+        grid = Volume(Path(source), np.zeros((2, 2, 2)), np.eye(4)) if volume else None
+        return Segmentation(source, "x", MASK, PROBABILITY, item=item, volume=grid).label
+
+    assert label("a.png") == "a.png"
+    assert label("a\nb.dcm", slice=4) == r"a\nb.dcm (frame 5)"
+    assert label(str(tmp_path), True, series="1.2.3", slice=0) == f"{tmp_path} (series 1.2.3)"
+    assert label(str(tmp_path), True, series="../..").startswith(f"{tmp_path} (series no UID, SHA-256 ")
+    assert label("ct.nii.gz", True, slice=0) == "ct.nii.gz"
 
 
 # volumes

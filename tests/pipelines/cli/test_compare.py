@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import typer
+import yaml
 from monai.bundle import ConfigParser
 
 from delineate.pipelines.bundles import shipped_bundles
@@ -51,14 +52,42 @@ def test_what_would_fail_later_is_refused_at_once(wrong: dict[str, Any], message
     [
         {"compare": "unet"},
         {"minutes": 3.0},
+        {"epochs": 3},
+        {"compare": "unet", "minutes": 3.0, "epochs": 3},
         {"compare": "unet", "minutes": 3.0, "network": "unet"},
         {"compare": "", "network": "unet"},
     ],
     ids=str,
 )
 def test_options_that_do_not_go_together_are_refused(options: dict[str, Any], tmp_path: Path) -> None:
-    with pytest.raises(DelineateError, match="--compare goes with --minutes and without --network"):
+    with pytest.raises(DelineateError, match="--compare goes with either --minutes or --epochs, and without --network"):
         train("skin_lesion", tmp_path, tmp_path / "out", **options)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "values", "message"),
+    [(0, {}, "give each network some"), (3, {"max_epochs": 5}, "--epochs decides on max_epochs")],
+    ids=["none", "said twice"],
+)
+def test_a_budget_of_epochs_is_checked_at_once(
+    epochs: int, values: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(DelineateError, match=message):
+        compare_networks(
+            shipped_bundles()["skin_lesion"], tmp_path, tmp_path / "out", "unet", None, None, values, False, epochs
+        )
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_budget_of_epochs_is_kept_without_a_trial(tmp_path: Path) -> None:
+    module._begin(replace(job(tmp_path / "run"), minutes=None, epochs=7, values={"epoch_length": 5}))
+    config = yaml.safe_load((tmp_path / "run/configs/train.yaml").read_text())
+    assert {name: config[name] for name in ("max_epochs", "epoch_length", "patience", "save_interval")} == {
+        "max_epochs": 7,
+        "epoch_length": 5,
+        "patience": 0,
+        "save_interval": 0,
+    }
 
 
 def job(run: Path) -> Job:

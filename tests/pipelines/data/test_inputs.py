@@ -15,6 +15,7 @@ from PIL import Image
 
 from delineate.pipelines.data.inputs import find_images
 from delineate.pipelines.errors import DelineateError, InputError, SkippedError
+from delineate.pipelines.result_table import COLUMNS, as_csv
 from delineate.pipelines.sources import read_pixels
 from delineate.pipelines.volumes.slicing import Axis, Slicing
 
@@ -164,6 +165,36 @@ def test_no_output_overwrites_another(files: list[tuple[str, str, str]], one_by_
         assert not any(Path(item["name"]).is_absolute() or ".." in Path(item["name"]).parts for item in found)
         if one_by_one:
             assert [item["image"] for item in found] == [str(path) for path in paths]
+
+
+def test_masks_that_were_written_beside_their_images_are_no_images(tmp_path: Path) -> None:
+    """`segment photos --out photos/masks`, twice: the second time masks would be segmented."""
+    touch(tmp_path, "a.png", "b_mask.png", "masks/a_mask.png", "masks/a_overlay.png", "masks/mine.png")
+    write_table(tmp_path / "masks", mask="a_mask.png", overlay="a_overlay.png")
+    found, errors = refused(tmp_path)
+    assert [item["name"] for item in found] == ["a", "b_mask", "masks/mine"]
+    assert errors == [
+        f"{tmp_path}: holds 2 masks or overlays that Delineate wrote (results.csv names them); "
+        "passed over; name one by itself to segment it"
+    ]
+    assert names(tmp_path / "masks/a_mask.png") == ["a_mask"]
+
+
+@pytest.mark.parametrize("text", ["input;mask\n", "", "patient,age\nx,3\n"], ids=["semicolons", "empty", "another"])
+def test_another_table_of_that_name_says_nothing(tmp_path: Path, text: str) -> None:
+    touch(tmp_path, "a.png")
+    (tmp_path / "results.csv").write_text(text)
+    assert names(tmp_path) == ["a"]
+
+
+def test_what_was_refused_comes_along_with_the_items(tmp_path: Path) -> None:
+    found = find_images([tmp_path], lambda _: None)
+    assert (found, [error.reason for error in found.refused]) == ([], ["no image found"])
+
+
+def write_table(folder: Path, **cells: str) -> None:
+    row = dict.fromkeys(COLUMNS, "") | {"input": "a.png"} | cells
+    (folder / "results.csv").write_text(as_csv([row], COLUMNS), encoding="utf-8-sig")
 
 
 # volumes and DICOM

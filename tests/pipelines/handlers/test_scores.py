@@ -17,8 +17,8 @@ from monai.transforms import CopyItemsd
 from PIL import Image
 
 from delineate.pipelines.data.datasets import StreamDataset
-from delineate.pipelines.errors import DelineateError, InputError
-from delineate.pipelines.handlers import MaskWriter, ScoreWriter
+from delineate.pipelines.errors import DelineateError, InputError, SkippedError
+from delineate.pipelines.handlers import MaskWriter, ScoreWriter, end_with_refused
 from delineate.pipelines.metrics import PixelAccuracy
 
 Item = dict[str, Any]
@@ -158,3 +158,59 @@ def test_each_image_gets_a_mask_of_its_size(tmp_path: Path) -> None:
     assert found["perfect_mask.png"].tolist() == [[255, 0], [0, 0]]
     assert found["perfect_probability.png"].tolist() == [[65535, 0], [0, 0]]
     assert len(found) == 4
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "results.csv").open(encoding="utf-8-sig", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def written(data: Sequence[Item], folder: Path, refuse: Sequence[str] = ()) -> StreamDataset:
+    """What a stock run of inference leaves of these items."""
+
+    def read(one: Item) -> Item:
+        if one["name"] in refuse:
+            raise InputError(one["image"].meta["filename_or_obj"], "is empty (0 bytes)", "copy it again")
+        return one
+
+    stream = StreamDataset(data, read, lambda _: None)
+    evaluator(stream, MaskWriter(folder, threshold=0.4, dataset=stream)).run()
+    return stream
+
+
+def test_masks_and_refusals_stand_in_one_table(tmp_path: Path) -> None:
+    named = [{**one, "name": one["image"].meta["filename_or_obj"]} for one in (HALF, PERFECT, GHOST)]
+    written(named, tmp_path, refuse=["half.png", "ghost.png"])
+    assert [(Path(row["input"]).name, row["status"], row["mask"], row["threshold"]) for row in rows(tmp_path)] == [
+        ("half.png", "refused", "", "0.4"),
+        ("perfect.png", "segmented", "perfect.png_mask.png", "0.4"),
+        ("ghost.png", "refused", "", "0.4"),
+    ]
+
+
+def test_where_all_is_refused_the_table_says_so_and_nothing_is_raised(tmp_path: Path) -> None:
+    stream = written([{**HALF, "name": "half"}], tmp_path, refuse=["half"])
+    assert [row["status"] for row in rows(tmp_path)] == ["refused"]
+    with pytest.raises(SystemExit, match="1 input"):
+        end_with_refused(stream)
+
+
+def test_a_run_without_refusals_ends_well(tmp_path: Path) -> None:
+    stream = written([{**HALF, "name": "half"}], tmp_path)
+    stream.refused.append(SkippedError("a copy", "is a duplicate", "passed over"))
+    end_with_refused(stream)
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "out").touch()
+    read: list[str] = []
+    stream = StreamDataset([{**HALF, "name": "half"}], lambda one: read.append("x") or one)
+    with pytest.raises(DelineateError, match="cannot be written"):
+        evaluator(stream, MaskWriter(tmp_path / "out")).run()
+    assert not read
+
+
+def test_no_name_in_the_scores_is_a_formula_or_breaks_a_line(dataset_dir: Path) -> None:
+    _, rows = score([item("=x\n\udcff.png", [[1]], [[1]], group="@a"), HALF], dataset_dir)
+    assert rows[0]["image"] == "'=x\\n\\xff.png"
+    assert rows[0]["group"] == "'@a"
