@@ -51,7 +51,7 @@ def _one_by_one(sources: Iterable[Any], on_error: OnError, slicing: Any) -> Iter
     taken: set[str] = set()
     for number, source in enumerate(sources, start=1):
         if isinstance(source, str | PathLike):
-            items = find_images(_name(source), on_error, slicing)
+            items: list[dict[str, Any]] = find_images(_name(source), on_error, slicing)
         elif in_memory(source):
             items = [_held(source, number)]
         else:
