@@ -18,6 +18,7 @@ import logging
 import os
 import random
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -26,7 +27,9 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -264,8 +267,6 @@ def work(bundles: Path) -> None:
     torch.set_num_threads(1)
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")  # Pillow's, of what it passes over
-    if not bundles.exists():
-        make_bundles(bundles)
     segmenters = {name: Segmenter(str(bundles / name), device="cpu") for name in ("pictures", "volumes")}
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
@@ -376,23 +377,44 @@ class Worker:
         return json.loads(line)
 
 
+class Crew:
+    """Workers, one for each thread, begun anew every ``batch`` files and after each that went wrong."""
+
+    def __init__(self, bundles: Path, batch: int) -> None:
+        self.bundles, self.batch = bundles, batch
+        self.local = threading.local()
+        self.workers: list[Worker] = []
+
+    def segment(self, path: Path) -> tuple[str, str]:
+        if getattr(self.local, "worker", None) is None:
+            self.local.worker, self.local.done = Worker(self.bundles), 0
+            self.workers.append(self.local.worker)
+        outcome, note = self.local.worker.segment(path)
+        self.local.done += 1
+        if outcome not in GOOD or self.local.done == self.batch:
+            self.local.worker.end()
+            self.local.worker = None
+        return outcome, note
+
+    def end(self) -> None:
+        for worker in self.workers:
+            worker.end()
+
+
 def measure(
-    sources: list[Path], folder: Path, count: int, seed: int, batch: int
+    sources: list[Path], folder: Path, count: int, seed: int, batch: int, jobs: int
 ) -> Iterator[tuple[Path, str, str, str, str]]:
     """Path, format, damage, outcome and note of each file; what ended well is removed."""
-    worker = Worker(folder / "bundles")
-    files = damaged_files(sources, folder / "files", count, seed)
-    for done, (path, suffix, kind) in enumerate(files, start=1):
-        outcome, note = worker.segment(path)
-        if outcome not in GOOD or done % batch == 0:
-            worker.end()
-            worker = Worker(folder / "bundles")
-        yield path, suffix, kind, outcome, note
-        if outcome in GOOD:
-            for file in path.parent.iterdir():
-                file.unlink()
-            path.parent.rmdir()
-    worker.end()
+    subprocess.run([sys.executable, __file__, "--make", str(folder / "bundles")], check=True)
+    files, crew = damaged_files(sources, folder / "files", count, seed), Crew(folder / "bundles", batch)
+    with ThreadPoolExecutor(jobs) as pool:
+        while some := list(islice(files, 50 * jobs)):
+            outcomes = pool.map(crew.segment, [path for path, _, _ in some])
+            for (path, suffix, kind), (outcome, note) in zip(some, outcomes, strict=True):
+                yield path, suffix, kind, outcome, note
+                if outcome in GOOD:
+                    shutil.rmtree(path.parent)
+    crew.end()
 
 
 def main() -> None:
@@ -403,8 +425,12 @@ def main() -> None:
     arguments.add_argument("--data", type=Path)
     arguments.add_argument("--out", type=Path)
     arguments.add_argument("--keep", type=Path, help="folder for the files of what went wrong")
+    arguments.add_argument("--jobs", type=int, default=1, help="processes at a time")
+    arguments.add_argument("--make", type=Path, help=argparse.SUPPRESS)
     arguments.add_argument("--work", type=Path, help=argparse.SUPPRESS)
     given = arguments.parse_args()
+    if given.make:
+        return make_bundles(given.make)
     if given.work:
         return work(given.work)
     folder = given.keep or Path(tempfile.mkdtemp(prefix="damaged"))
@@ -413,7 +439,8 @@ def main() -> None:
     if given.data:
         sources += real_sources(given.data, random.Random(given.seed), 12)
     counts: dict[tuple[str, str], Counter[str]] = {}
-    for path, suffix, kind, outcome, note in measure(sources, folder, given.count, given.seed, given.batch):
+    found = measure(sources, folder, given.count, given.seed, given.batch, given.jobs)
+    for path, suffix, kind, outcome, note in found:
         counts.setdefault((suffix, kind), Counter())[outcome] += 1
         if outcome not in GOOD:
             print(f"{outcome}: {path} ({kind}): {note}", flush=True)
