@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -302,9 +303,9 @@ HOSTILE: dict[str, Change] = {
 @pytest.fixture(scope="module")
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("hostile")
-    made = {}
+    good, made = new_bundle(folder / "good", "skin_lesion"), {}
     for number, (name, change) in enumerate(HOSTILE.items()):
-        made[name] = new_bundle(folder / str(number), "skin_lesion")
+        made[name] = Path(shutil.copytree(good, folder / str(number)))
         change(made[name])
     return made
 
