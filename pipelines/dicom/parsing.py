@@ -259,8 +259,11 @@ def _after_meta(tag: BaseTag, vr: str | None, length: int) -> bool:
 
 
 def _inflated(path: Path, file: BinaryIO) -> BinaryIO:
-    data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(file.read(), MAX_INFLATED + 1)
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    data = inflater.decompress(file.read(), MAX_INFLATED + 1)
     if len(data) > MAX_INFLATED:
         reason = f"is deflated and becomes more than {MAX_INFLATED >> 20} MiB"
         raise InputError(path, reason, "convert it to Explicit VR Little Endian if you trust it")
+    if not inflater.eof:
+        raise InputError(path, "is cut off: its deflated data set has no end", COPY_AGAIN)
     return BytesIO(data)

@@ -230,6 +230,20 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 # packed data
 
 
+def test_a_deflated_file_without_its_end_is_refused(write: Write) -> None:
+    path = write(VALUES, syntax=DeflatedExplicitVRLittleEndian)
+    path.write_bytes(path.read_bytes().rstrip(b"\0")[:-1])
+    assert "is cut off: its deflated data set has no end" in refusal(path).reason
+
+
+@pytest.mark.parametrize("syntax", [RLELossless, JPEG2000Lossless])
+def test_more_packed_frames_than_its_bytes_can_hold_are_refused(write: Write, syntax: Any) -> None:
+    frame = np.zeros((1, 1), np.uint8)
+    path = write(frame, PixelData=encapsulate([bytes(64)]), packed=syntax, NumberOfFrames=2**28)
+    with pytest.raises(InputError, match="268435456 x 1 x 1 x 1 values take 2147483648"):
+        read_header(path)
+
+
 def test_a_deflate_bomb_is_refused(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parsing, "MAX_INFLATED", 2**20)
     path = write(VALUES, syntax=DeflatedExplicitVRLittleEndian)
