@@ -145,7 +145,7 @@ def _step(first: Array, second: Array, shown: Array, transform: Array) -> Array:
     size = np.abs(step).max()
     if size > 4:
         linear, step = linear * 4 / size, step * 4 / size
-    return transform + np.column_stack([linear, step[:, 2] - linear @ centre])
+    return np.asarray(transform + np.column_stack([linear, step[:, 2] - linear @ centre]))
 
 
 def _fine(detail: Array) -> Array:

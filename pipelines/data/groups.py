@@ -70,8 +70,8 @@ def recorded_pairs(entries: Sequence[Entry], recorded: Sequence[Mapping[str, Any
     first: dict[str, int] = {}
     for index, entry in enumerate(entries):
         first.setdefault(as_list(entry["image"])[0], index)
-    both = [(*(first.get(item) for item in one["items"]), bool(one["exact"])) for one in recorded]
-    return [Pair(*ends, exact) for one, other, exact in both if (ends := _known(one, other))]
+    both = [(*one["items"], bool(one["exact"])) for one in recorded]
+    return [Pair(*ends, exact) for one, other, exact in both if (ends := _known(first.get(one), first.get(other)))]
 
 
 def audited_pairs(entries: Sequence[Entry], folder: Path) -> list[Pair]:

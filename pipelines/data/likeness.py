@@ -77,7 +77,7 @@ def _candidates(described: Sequence[Features]) -> list[tuple[int, int]]:
     plain, mirrored = (_said(values, words, owners, len(described)) for values in (descriptors, descriptors * MIRROR))
     rarity = np.log1p(len(described) / np.maximum(plain.sum(axis=0), 1)).astype(np.float32)
     weighted = (plain * rarity**2).tocsr()
-    pairs = set()
+    pairs: set[tuple[int, int]] = set()
     for start in range(0, len(described), _ROWS):
         block = slice(start, start + _ROWS)
         shared = [one[block] @ weighted.T for one in (plain, mirrored)]
