@@ -131,9 +131,9 @@ def _prepare_resume(
     """Refuse what would else be refused when the caches are filled; extend the run where that is asked."""
     from .states import settle_last
 
+    admission = admit(run, trust)  # before anything in it is read or locked; a damaged state is no finding
     hold_training(run / "checkpoints")
     settle_last(run / "checkpoints")
-    admission = admit(run, trust)
     epochs = check_resumable(run, values, overlays)
     refuse_other_data(run / "logs" / "record.json", data, allow_other_data)
     if epochs is None:
