@@ -26,6 +26,7 @@ from .volumes.writing import write_volume
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 Item = Mapping[Any, Any]
 VolumeFormat = Literal["nii.gz", "nii", "nrrd", "mha"]
@@ -166,23 +167,23 @@ class Segmentation:
         plane = take_plane(self.mask, affine, axis, index)
         return draw_outline(read_picture({**self.item, "slice": index}, self.slicing), plane)
 
-    def plot(self, axes: Axes | None = None) -> Axes:
-        """Show `overlay` with matplotlib.
+    def plot(self, axes: Axes | None = None) -> Figure:
+        """Show `overlay` with matplotlib; needs no display, and leaves no figure open behind it.
 
         Args:
             axes: where to; a new figure where ``None``.
 
         Returns:
-            the axes; their ``figure`` has ``savefig``.
+            the figure; ``savefig`` writes it, and a notebook shows it.
         """
         if axes is None:
-            from matplotlib import pyplot
+            from matplotlib.figure import Figure
 
-            axes = pyplot.subplots()[1]
+            axes = Figure(layout="constrained").subplots()
         axes.imshow(self.overlay())
         axes.set_title(f"{self.name}: {self.extent}", fontsize="small")
         axes.set_axis_off()
-        return axes
+        return axes.figure.canvas.figure
 
 
 class Assembler:

@@ -15,6 +15,7 @@ from PIL import Image
 from delineate.networks import create_network
 from delineate.pipelines.bundles import change_bundle, new_bundle
 from delineate.pipelines.errors import DelineateError, InputError, UnknownNameError
+from delineate.pipelines.images import read_image
 from delineate.pipelines.masks import read_mask
 from delineate.pipelines.outputs import Segmentation
 from delineate.pipelines.segmenter import Segmenter
@@ -207,16 +208,25 @@ def test_the_overlay_of_an_array_is_drawn_on_that_array(segmenter: Segmenter) ->
 
 
 def test_a_plot_shows_the_overlay(segmenter: Segmenter, tmp_path: Path) -> None:
-    pyplot = pytest.importorskip("matplotlib.pyplot")
     result = one(segmenter, photo(40, 50, 3))
-    axes = result.plot()
+    figure = result.plot()
+    (axes,) = figure.axes
     assert np.array_equal(np.asarray(axes.images[0].get_array()), result.overlay())
-    axes.figure.savefig(tmp_path / "plot.png")
-    pyplot.close(axes.figure)
+    figure.savefig(tmp_path / "plot.png")
+    assert read_image(tmp_path / "plot.png", "rgb").std() > 1
+
+
+def test_plots_leave_no_figure_open(segmenter: Segmenter) -> None:
+    from matplotlib import pyplot
+
+    one(segmenter, photo()).plot()
+    assert pyplot.get_fignums() == []
 
 
 def test_a_plot_goes_where_it_is_told(segmenter: Segmenter) -> None:
     from matplotlib.figure import Figure
 
-    axes = Figure().subplots()
-    assert one(segmenter, photo()).plot(axes) is axes
+    figure = Figure()
+    left, _ = figure.subplots(1, 2)
+    assert one(segmenter, photo()).plot(left) is figure
+    assert len(left.images) == 1
