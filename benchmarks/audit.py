@@ -2,7 +2,7 @@
 
     python benchmarks/audit.py FOLDER [FOLDER ...] --out benchmarks/audit.csv [--count 60] [--ids even]
 
-A FOLDER holds images, at any depth; masks (``*_mask*``, ``*_segmentation*``) are passed over. Of each twice ``--count``
+A FOLDER holds images, at any depth; masks (by the names of files and folders) are passed over. Of each twice ``--count``
 images are taken, by the order of their hashes; of every cluster of images that repeat each other the first stays
 (``pairs_before`` counts what is taken out; look at it with ``delineate data audit``), and of these ``--count``. Each
 change is then planted singly: a copy of every image is put among the images, and counts as found when it pairs with its
@@ -43,7 +43,7 @@ def images_of(folder: Path, ids: str) -> list[Path]:
     found = [
         path
         for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in SUFFIXES and not re.search("mask|segmentation", path.name.lower())
+        if path.suffix.lower() in SUFFIXES and not re.search("mask|segmentation", str(path.relative_to(folder)).lower())
     ]
     if ids != "all":
         found = [path for path in found if int(re.findall(r"\d+", path.stem)[-1]) % 2 == (ids == "odd")]

@@ -231,7 +231,7 @@ def stand_in(volumes: dict[str, list[np.ndarray]], monkeypatch: pytest.MonkeyPat
         ]
         return slices, []
 
-    monkeypatch.setattr("delineate.pipelines.data.index.read_picture", read)
+    monkeypatch.setattr("delineate.pipelines.data.check.read_picture", read)
     monkeypatch.setattr("delineate.pipelines.data.index.cut", cut)
 
 
@@ -265,7 +265,7 @@ def test_a_volume_is_hashed_at_most_once_by_each_worker(
     paired_source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hashed: list[Path] = []
-    monkeypatch.setattr("delineate.pipelines.data.index.file_hash", lambda path: hashed.append(path) or path.name)
+    monkeypatch.setattr("delineate.pipelines.data.check.content_hash", lambda path: hashed.append(path) or path.name)
     volumes = {name: [picture(10 * seed + n) for n in range(6)] for seed, name in enumerate("abcdefghij")}
     stand_in(volumes, monkeypatch)
     index_dataset(paired_source, out=tmp_path, slicing=Slicing("axial"))
@@ -279,7 +279,7 @@ def test_modalities_are_a_list_of_images_and_of_hashes(
         return [replace(item, modalities=(item.label[0],)) for item in items], []
 
     monkeypatch.setattr(
-        "delineate.pipelines.data.index.read_picture", lambda entry, *_: np.asarray(Image.open(entry["image"][0]))
+        "delineate.pipelines.data.check.read_picture", lambda entry, *_: np.asarray(Image.open(entry["image"][0]))
     )
     monkeypatch.setattr("delineate.pipelines.data.index.cut", with_second)
     index_dataset(paired_source, out=paired_source, slicing=Slicing("axial"))
