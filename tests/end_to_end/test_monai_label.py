@@ -54,6 +54,7 @@ def test_its_mask_is_ours(place: Place, dataset: Path) -> None:
     (ours,) = Segmenter(place.run).segment(image)
     (mask,) = infer(place.run, image)
     assert ours.mask.any()
+    assert mask.dtype == np.uint8  # its writer of PNG takes no other numbers than integers
     assert np.array_equal(mask, ours.mask)
 
 
