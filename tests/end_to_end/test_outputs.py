@@ -47,7 +47,7 @@ def test_a_second_call_adds_to_the_table_and_overwrites_no_mask(place: Place, ph
     assert [row["status"] for row in rows] == ["segmented"] * 4 + ["refused"]
     assert rows[3]["mask"] == "X_2_mask.png"
     assert {row["threshold"] for row in rows} == {"0.5"}
-    assert all((tmp_path / "m" / row["mask"]).is_file() for row in rows)
+    assert all((tmp_path / "m" / row["mask"]).is_file() for row in rows[:4])
 
 
 @pytest.mark.parametrize("out", ["file", "file/below"])
@@ -82,7 +82,7 @@ def test_what_libraries_say_is_for_the_verbose(place: Place, tmp_path: Path) -> 
     assert done.stderr == ""
     assert not [line for line in done.stdout.splitlines() if not line or " - INFO - " in line]
     assert "score\tmean\t95 % interval" in done.stdout.splitlines()
-    assert "UserWarning: parsing config_file" in succeeded(delineate(*words, "--verbose", cwd=tmp_path)).stderr
+    assert "skipping logging" in succeeded(delineate(*words, "--verbose", cwd=tmp_path)).stderr  # MONAI's own words
 
 
 def test_a_terminal_shows_progress_with_the_time_left(place: Place, photos: Path, tmp_path: Path) -> None:
