@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 class DelineateError(Exception):
-    """Base of every error that a user can mend; the command line prints it as one line, without a traceback."""
+    """Base of every error that a user can put right; the command line prints it as one line, without a traceback."""
 
 
 class InputError(DelineateError):

@@ -1,4 +1,4 @@
-"""The one door inside: every outer door that makes masks from images calls :class:`Segmenter`."""
+"""The one class inside: every interface that makes masks from images calls :class:`Segmenter`."""
 
 from __future__ import annotations
 

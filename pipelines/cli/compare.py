@@ -163,7 +163,7 @@ def _child(job: Job, reason: Connection, chosen: int) -> None:
 
 
 def _told(error: BaseException) -> str:
-    """One line about what went wrong; where no user can mend it, standard error gets the traceback."""
+    """One line about what went wrong; where no user can put it right, standard error gets the traceback."""
     if known := known_cause(error):
         return " ".join(str(known).split())
     traceback.print_exception(error)

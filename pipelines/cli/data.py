@@ -1,4 +1,4 @@
-"""``delineate data``: data sets downloaded, indexed, cut, dealt and looked at."""
+"""``delineate data``: data sets downloaded, indexed, cut, split and looked at."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Source = Annotated[Path, typer.Argument(help="Folder with images and masks, as d
 Out = Annotated[Path, typer.Option(help="The data set's folder; datalist.json goes there.")]
 Shares = Annotated[str, typer.Option("--split", help="Shares of training, validation and test.")]
 Seed = Annotated[int, typer.Option(help="Of the split.")]
-Folds = Annotated[int | None, typer.Option(min=2, help="Deal training and validation into so many folds.")]
+Folds = Annotated[int | None, typer.Option(min=2, help="Split training and validation into so many folds.")]
 
 SHARES = "0.7,0.15,0.15"
 

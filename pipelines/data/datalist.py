@@ -131,7 +131,7 @@ def read_datalist(folder: Path) -> dict[str, Any]:
 
 
 def older_datalist(out: Path, plan: Plan) -> dict[str, Any]:
-    """What ``out`` already holds, as written, if it was dealt by the same plan; else nothing.
+    """What ``out`` already holds, as written, if it was split by the same plan; else nothing.
 
     Raises:
         InputError: it cannot be read, so that its splits would be lost.

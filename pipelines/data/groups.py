@@ -141,12 +141,12 @@ def place_groups(
     old: Mapping[str, Any],
     official: Mapping[str, Split],
 ) -> tuple[dict[str, Place], list[Move]]:
-    """Deal groups where they were, where they officially are, or where most is owed.
+    """Put groups where they were, where they officially are, or where most is owed.
 
     Args:
         entries: labelled entries, their groups as before joining.
         joined: as `join_groups` gives it.
-        plan: how to deal.
+        plan: how to split.
         old: an older data list of the same plan, or nothing.
         official: the official splits of joined groups.
 

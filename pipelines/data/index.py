@@ -97,7 +97,7 @@ def index_dataset(
 
     Groups that share an image, or one that looks alike, get one name, so that no split ever cuts them apart. An
     official split is kept; of a group that is in several of its splits only the test (else the validation) items stay.
-    Groups that an older data list in ``out`` has, dealt with the same fractions, seed and folds, keep their places.
+    Groups that an older data list in ``out`` has, split with the same fractions, seed and folds, keep their places.
 
     Args:
         source: the folder, as downloaded.
@@ -105,7 +105,7 @@ def index_dataset(
         out: the data set's folder, made if missing; paths below it are written relative, others absolute.
         fractions: the shares of training, validation and test.
         seed: of the split.
-        folds: deal training and validation into so many folds, which stand under ``training``; see `Plan`.
+        folds: split training and validation into so many folds, which stand under ``training``; see `Plan`.
         classes: keep only items of these classes, all where ``None``.
         near_duplicates: whether images that look alike are sought; equal ones always are. Slices of volumes are never
             compared so: those of two patients do look alike.

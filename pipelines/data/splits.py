@@ -38,7 +38,7 @@ class Plan:
     Attributes:
         fractions: the shares of training, validation and test, at least 0, together 1.
         seed: another seed gives another split.
-        folds: deal training and validation together into so many folds, 2 or more; the third share is the test set. In
+        folds: split training and validation together into so many folds, 2 or more; the third share is the test set. In
             the data list all folds stand under ``training``, each entry with its ``fold``; ``validation`` is empty.
     """
 
@@ -113,7 +113,7 @@ def split_groups(
     kept: Mapping[str, Place] | None = None,
     official: Mapping[str, Split] | None = None,
 ) -> dict[str, Place]:
-    """Deal groups into splits or folds, each stratum in the same proportions, counted in groups.
+    """Divide groups into splits or folds, each stratum in the same proportions, counted in groups.
 
     A group's place depends on the hash of seed and name, not on the order of the input. In a stratum that is dealt
     at once every count is its exact quota rounded up or down; what rounding owes is carried to the next stratum, so

@@ -84,7 +84,7 @@ def unpack(
         raise InputError(archive, f"is broken ({error})", "download it again") from error
     except OSError as error:
         raise DelineateError(
-            f"{archive}: could not be unpacked to {folder} ({error}); mend that, then repeat"
+            f"{archive}: could not be unpacked to {folder} ({error}); put that right, then repeat"
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -98,7 +98,7 @@ class ScoreWriter:
         """
         if isinstance(error, ValueError) and engine.state.iteration == 0:
             raise DelineateError(
-                f"no image of the split {self.split!r} could be scored; see the errors above, mend the files"
+                f"no image of the split {self.split!r} could be scored; see the errors above, correct the files"
             ) from error
         raise error
 

@@ -70,7 +70,7 @@ _NAMES = frozenset(
     }
 )
 # our own modules that bundles may name, with their classes and functions
-_ROOMS = (
+_OWN = (
     "networks",
     "pipelines.audit.before_training",
     "pipelines.data.caches",
@@ -194,13 +194,13 @@ def allowed_targets() -> frozenset[str]:
 
 
 def _own_targets() -> Iterator[str]:
-    """Yield the public classes and functions of our rooms, under the module that defines or exports them."""
+    """Yield the public classes and functions of our own modules, under the module that defines or exports them."""
     root = Path(__file__).parents[2]
     for folder in ("networks", "pipelines"):
         for path in sorted((root / folder).rglob("*.py")):
             parts = path.relative_to(root).with_suffix("").parts
             module = ".".join(part for part in parts if part != "__init__")
-            if any(module == room or module.startswith(f"{room}.") for room in _ROOMS):
+            if any(module == own or module.startswith(f"{own}.") for own in _OWN):
                 yield from (f"delineate.{module}.{name}" for name in _exports(path) if not name.startswith("_"))
 
 

@@ -49,7 +49,7 @@ def about_no_layout(source: Path, recognise: Recognise, needs: str) -> InputErro
     if not seen:
         return InputError(source, "is an empty folder", f"one of these layouts is needed: {needs}")
     if (source / "datalist.json").is_file():
-        return InputError(source, "is a data set already", "train on it, or deal it anew: delineate data split")
+        return InputError(source, "is a data set already", "train on it, or split it otherwise: delineate data split")
     if lower := list(islice(_with_layout(_below(source), recognise), 5)):
         found = ", ".join(f"{folder.relative_to(source).as_posix()}/ ({name})" for folder, name in lower)
         remedy = (
