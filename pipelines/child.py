@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from time import monotonic
 from typing import IO
 
 _HEAD = 9  # bytes before each message: its kind, its length
@@ -40,31 +41,40 @@ class Child:
         atexit.register(self.stop)
 
     def ask(self, request: bytes) -> bytes:
-        """What the program answers.
+        """What the program answers; a process that ends instead is given a second try, since another may have ended it.
 
         Raises:
             ChildError: it has no answer; the next request is put to another process where this one has ended.
         """
         with self._one_at_a_time:
-            process = self._process()
-            timer = threading.Timer(self.patience, process.kill)
-            timer.start()
+            end = monotonic() + self.patience
             try:
-                assert process.stdin
-                assert process.stdout
-                _send(process.stdin, _DONE, request)
-                kind, reply = _receive(process.stdout)
-            except (OSError, EOFError) as error:
-                self.stop()
-                raise ChildError("its decoder crashed, took too long or needed too much memory") from error
-            except BaseException:  # Ctrl-C: the answer would be taken for that of the next request
-                self.stop()
-                raise
-            finally:
-                timer.cancel()
+                kind, reply = self._answer(request, end)
+            except (OSError, EOFError):
+                try:
+                    kind, reply = self._answer(request, end)
+                except (OSError, EOFError) as error:
+                    raise ChildError("its decoder crashed, took too long or needed too much memory") from error
         if kind == _FAILED:
             raise ChildError(reply.decode(errors="replace"))
         return reply
+
+    def _answer(self, request: bytes, end: float) -> tuple[bytes, bytes]:
+        if (left := end - monotonic()) <= 0:
+            raise EOFError
+        process = self._process()
+        timer = threading.Timer(left, process.kill)
+        timer.start()
+        try:
+            assert process.stdin
+            assert process.stdout
+            _send(process.stdin, _DONE, request)
+            return _receive(process.stdout)
+        except BaseException:  # also Ctrl-C: the answer would be taken for that of the next request
+            self.stop()
+            raise
+        finally:
+            timer.cancel()
 
     def _process(self) -> subprocess.Popen[bytes]:
         process = self._processes.get(os.getpid())

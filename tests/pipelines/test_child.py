@@ -15,6 +15,11 @@ def answer(request):
     word = request.decode()
     if word == "crash":
         os.abort()
+    if word.startswith("once "):
+        if not os.path.exists(word[5:]):
+            open(word[5:], "w").close()
+            os.abort()
+        return b"at the second try"
     if word == "hang":
         time.sleep(60)
     if word == "memory":
@@ -55,6 +60,10 @@ def test_what_ends_the_process_is_an_error_and_the_next_request_is_answered(prog
     with pytest.raises(ChildError, match="crashed, took too long"):
         child.ask(word)
     assert child.ask(b"a")
+
+
+def test_a_process_that_something_else_ends_is_asked_again(program: Path, tmp_path: Path) -> None:
+    assert Child(program).ask(f"once {tmp_path / 'mark'}".encode()) == b"at the second try"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the memory of a process")
