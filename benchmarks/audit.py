@@ -5,9 +5,9 @@
 A FOLDER holds images, at any depth; masks (by the names of files and folders) are passed over. Of each twice
 ``--count`` images are taken, by the order of their hashes; of every cluster of images that repeat each other the first
 stays (``pairs_before`` counts what is taken out; look at it with ``delineate data audit``), and of these ``--count``.
-Each change is then planted singly: a copy of every image is put among the images, and counts as found when it pairs with
-its own original. A false pair joins different originals or their copies. ``--ids odd`` or ``even`` takes the images alone
-whose last number in the name is so: thresholds were chosen on odd ids of ISIC 2018 and on BUSI.
+Each change is then planted singly: a copy of every image is put among the images, and counts as found when it pairs
+with its own original. A false pair joins different originals or their copies. ``--ids odd`` or ``even`` takes the
+images alone whose last number in the name is so: thresholds were chosen on odd ids of ISIC 2018 and on BUSI.
 """
 
 from __future__ import annotations
