@@ -122,7 +122,7 @@ def _findings(folder: Path, entries: list[Entry], shipping: bool) -> Iterator[Fi
             continue
         yield from _check_values(name, config, _known_to(name, config, configs))
         yield from _check_ids(name, config, configs)
-    yield from _check_weights(folder, entries)
+    yield from _check_weights(folder, entries, shipping)
     try:
         yield from chain(_check_metadata(configs), _check_alike(configs))
     except ConfigError as error:
@@ -286,13 +286,14 @@ def _check_metadata(configs: Configs) -> Iterator[Finding]:
             yield Finding(METADATA, config.line(id_), "metadata", message)
 
 
-def _check_weights(folder: Path, entries: Sequence[Entry]) -> Iterator[Finding]:
+def _check_weights(folder: Path, entries: Sequence[Entry], shipping: bool) -> Iterator[Finding]:
     inside = [entry for entry in entries if entry.name == "models" or entry.name.startswith("models/")]
     if any(entry.kind in ("link", "other") or too_large(entry) for entry in inside):
         return  # check_files says so
     models = folder / "models"
     if inside and models.is_dir():
-        for line, problem in sum_problems(models):
+        loaded = {entry.name.removeprefix("models/") for entry in inside if entry.is_like("*.pt")} | {"model.pt"}
+        for line, problem in sum_problems(models, None if shipping else loaded):  # nothing here loads an export
             yield Finding(f"models/{SUMS}", line, "weights", problem)
 
 

@@ -74,7 +74,15 @@ def test_a_budget_of_epochs_is_checked_at_once(
 ) -> None:
     with pytest.raises(DelineateError, match=message):
         compare_networks(
-            shipped_bundles()["skin_lesion"], tmp_path, tmp_path / "out", "unet", None, None, values, False, epochs
+            shipped_bundles()["skin_lesion"],
+            tmp_path,
+            tmp_path / "out",
+            "unet",
+            minutes=None,
+            loss=None,
+            values=values,
+            resume=False,
+            epochs=epochs,
         )
     assert not (tmp_path / "out").exists()
 
