@@ -218,7 +218,7 @@ def test_an_id_changes_in_every_workflow_that_has_it(bundle: Path) -> None:
     [
         ("train::trainer::max_epochs", 3),
         ("network_def::features", [4, 8]),
-        ("train::handlers::6::patience", 4),
+        ("train::handlers::7::patience", 4),
         ("optimizer::weight_decay", 0.0),
         ("cache_budget_gb", 1.5),
         ("device", "$torch.device('cpu')"),
