@@ -77,10 +77,16 @@ def touched(folder: Path, *names: str) -> list[str]:
 
 def test_paths_relative_to_the_datalist_become_absolute(tmp_path: Path) -> None:
     image, label = touched(tmp_path, "a.png", "a_mask.png")
-    entry = {"image": image, "label": label, "group": "a", "class": "benign", "image_sha256": "0"}
+    entry = {"image": image, "label": label, "group": "a", "class": "benign", "image_sha256": "0", "area": 0.5}
     loaded = load_datalist(write_datalist(tmp_path, test=[entry]), "test")
     assert loaded == [
-        {"image": f"{tmp_path}/a.png", "label": f"{tmp_path}/a_mask.png", "group": "a", "class": "benign"}
+        {
+            "image": f"{tmp_path}/a.png",
+            "label": f"{tmp_path}/a_mask.png",
+            "group": "a",
+            "class": "benign",
+            "image_sha256": "0",
+        }
     ]
 
 
