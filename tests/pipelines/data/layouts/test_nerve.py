@@ -27,5 +27,5 @@ def test_what_has_no_counterpart_or_another_name_is_refused(tmp_path: Path, touc
         "1_1.tif": "image has no mask",
         "1_2_mask.tif": "mask has no image",
         "photo.tif": "is not named N_M.tif or N_M_mask.tif",
-        "notes.txt": "is not an image (needed is .bmp, .jpeg, .jpg, .png, .tif, .tiff)",
+        "notes.txt": "is not an image (needed is .avif, .bmp, .heic, .heif, .hif, .jfif, .jpe, .jpeg, .jpg, .png, .tif, .tiff, .webp)",
     }
