@@ -5,6 +5,7 @@ from typing import Any
 
 from delineate.pipelines.data.layouts import nerve
 from delineate.pipelines.errors import SkippedError
+from delineate.pipelines.filetypes import IMAGE_SUFFIXES
 
 
 def test_the_images_of_a_subject_are_one_group(tmp_path: Path, touch: Any, pairs: Any) -> None:
@@ -27,5 +28,5 @@ def test_what_has_no_counterpart_or_another_name_is_refused(tmp_path: Path, touc
         "1_1.tif": "image has no mask",
         "1_2_mask.tif": "mask has no image",
         "photo.tif": "is not named N_M.tif or N_M_mask.tif",
-        "notes.txt": "is not an image (needed is .avif, .bmp, .heic, .heif, .hif, .jfif, .jpe, .jpeg, .jpg, .png, .tif, .tiff, .webp)",
+        "notes.txt": f"is not an image (needed is {', '.join(sorted(IMAGE_SUFFIXES))})",
     }
