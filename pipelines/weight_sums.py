@@ -113,8 +113,16 @@ def check_sums(models: Path, names: Collection[str] | None = None) -> list[str]:
     return [message for _, message in sum_problems(models, names)]
 
 
-def sum_problems(models: Path, names: Collection[str] | None = None) -> list[tuple[int, str]]:
-    """As `check_sums`, each message with its line in ``SHA256SUMS`` (1 where a line is missing)."""
+def sum_problems(
+    models: Path, names: Collection[str] | None = None, must: Collection[str] = MUST_BE_LISTED
+) -> list[tuple[int, str]]:
+    """As `check_sums`, each message with its line in ``SHA256SUMS`` (1 where a line is missing).
+
+    Args:
+        models: as in `check_sums`.
+        names: as in `check_sums`.
+        must: patterns of the files that have to be listed, where ``names`` are not given.
+    """
     listed, problems = _read_sums(models / SUMS)
     for name, (line, hashes) in listed.items():
         if names is None or name in names:
@@ -123,7 +131,7 @@ def sum_problems(models: Path, names: Collection[str] | None = None) -> list[tup
                 problems.append((line, problem))
     for path in sorted(models.rglob("*")):
         name = path.relative_to(models).as_posix()
-        wanted = name in names if names is not None else path.is_file() and _must_be_listed(path.name)
+        wanted = name in names if names is not None else path.is_file() and _must_be_listed(path.name, must)
         if wanted and name not in listed:
             problems.append((1, f"{name} is not listed; {_remedy(name)}"))
     return problems
@@ -170,6 +178,6 @@ def _entry_problem(models: Path, name: str, hashes: Sequence[str]) -> str | None
     return None
 
 
-def _must_be_listed(name: str) -> bool:
-    wanted = any(fnmatchcase(name, pattern) for pattern in MUST_BE_LISTED)
+def _must_be_listed(name: str, must: Collection[str]) -> bool:
+    wanted = any(fnmatchcase(name, pattern) for pattern in must)
     return wanted and not any(fnmatchcase(name, pattern) for pattern in TRAINING_CHECKPOINTS)

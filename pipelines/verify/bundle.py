@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, closest, printable
-from ..weight_sums import SUMS, sum_problems
+from ..weight_sums import MUST_BE_LISTED, SUMS, sum_problems
 from .config import MISSING, SEPARATOR, Config, ConfigError, look_up, macro_id, read_config, walk
 from .expressions import expression_problem, is_expression, references
 from .files import check_files, check_logging
@@ -292,8 +292,8 @@ def _check_weights(folder: Path, entries: Sequence[Entry], shipping: bool) -> It
         return  # check_files says so
     models = folder / "models"
     if inside and models.is_dir():
-        loaded = {entry.name.removeprefix("models/") for entry in inside if entry.is_like("*.pt")} | {"model.pt"}
-        for line, problem in sum_problems(models, None if shipping else loaded):  # nothing here loads an export
+        must = MUST_BE_LISTED if shipping else ("*.pt",)  # nothing here loads an export
+        for line, problem in sum_problems(models, must=must):
             yield Finding(f"models/{SUMS}", line, "weights", problem)
 
 
