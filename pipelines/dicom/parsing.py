@@ -37,6 +37,7 @@ from pydicom.uid import (
 )
 
 from ..errors import InputError
+from ..files import refuse_irregular
 from ..filetypes import READABLE, name_of, sniff_bytes
 
 COPY_AGAIN = "copy or export it again"
@@ -216,16 +217,9 @@ def _begins_data_set(start: bytes) -> bool:
 
 
 def _refuse_missing(path: Path) -> None:
-    if path.is_dir():
-        raise InputError(path, "is a folder, not a DICOM file", "name a file in it")
-    if not path.exists():
-        raise InputError(path, "does not exist", "check the path")
-    if not path.is_file():
-        raise InputError(path, "is no regular file", "copy what it holds into a file")
-    size = path.stat().st_size
-    if not 0 < size <= MAX_BYTES:
-        reason = f"has {size} bytes, more than {MAX_BYTES}" if size else "is empty (0 bytes)"
-        raise InputError(path, reason, "export fewer frames" if size else COPY_AGAIN)
+    refuse_irregular(path)
+    if (size := path.stat().st_size) > MAX_BYTES:
+        raise InputError(path, f"has {size} bytes, more than {MAX_BYTES}", "export fewer frames")
 
 
 def _transfer_syntax(path: Path, file: BinaryIO) -> UID:

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, features
+from stored_pictures import MASK, palette_image, save, with_alpha
 
 from delineate.pipelines import images
 from delineate.pipelines.errors import InputError
@@ -24,24 +25,6 @@ from delineate.pipelines.masks import read_mask
 RNG = np.random.default_rng(0)
 COLOUR = RNG.integers(0, 256, (5, 7, 3), dtype=np.uint8)
 GREY = RNG.integers(0, 256, (5, 7), dtype=np.uint8)
-MASK = np.zeros((5, 7), dtype=np.uint8)
-MASK[1:3, 2:6] = 1
-
-
-def save(path: Path, picture: np.ndarray | Image.Image, **options: Any) -> Path:
-    image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
-    image.save(path, **options)
-    return path
-
-
-def with_alpha(pixels: np.ndarray, alpha: int) -> np.ndarray:
-    return np.dstack([pixels, np.full(pixels.shape[:2], alpha, np.uint8)])
-
-
-def palette_image(indices: np.ndarray, colours: dict[int, tuple[int, int, int]]) -> Image.Image:
-    image = Image.fromarray(indices)
-    image.putpalette([value for index in range(256) for value in colours.get(index, (9, 99, 199))])
-    return image
 
 
 def png_of_depth_16(pixels: np.ndarray) -> bytes:
