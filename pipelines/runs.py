@@ -18,11 +18,11 @@ import yaml
 from .bundles import change_bundle, copy_bundle, refuse_occupied
 from .errors import DelineateError, InputError
 from .files import hold, is_abandoned, let_go
+from .states import INITIAL, load_last
 from .versions import data_hash
 from .weight_sums import SUMS, check_sums, write_sums
 
 LOCK = "training.lock"
-INITIAL = "initial.pt"
 _DRAFT = ".delineate."
 
 
@@ -145,8 +145,6 @@ def extend_run(run: Path, max_epochs: Any) -> None:
     Raises:
         DelineateError: it has so many already, or was begun by a version whose schedule cannot begin anew.
     """
-    from .states import load_last
-
     begun = yaml.safe_load((run / "configs" / "train.yaml").read_text(encoding="utf-8"))
     if "extended_from" not in begun:
         raise DelineateError(

@@ -13,10 +13,9 @@ from torch import nn
 
 from .errors import DelineateError, InputError
 from .finite import not_finite
-from .runs import INITIAL
 from .weight_sums import check_sums, move_listed, replacing_listed, settle_sums, sha256, write_sums
 
-LAST, PREVIOUS = "last.pt", "previous.pt"
+LAST, PREVIOUS, INITIAL = "last.pt", "previous.pt", "initial.pt"
 
 logger = logging.getLogger(__name__)
 
