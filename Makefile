@@ -19,8 +19,8 @@ $(VENV)/installed-dev: $(VENV)/installed
 demo: $(VENV)/installed  ## phantoms (or DATA=folder) in; a trained bundle, masks, scores and a page out
 	$(BIN)/delineate demo --out "$(OUT)" $(if $(DATA),--data "$(DATA)")
 
-test: $(VENV)/installed-dev  ## all tests
-	$(BIN)/python -m pytest
+test: $(VENV)/installed-dev  ## all tests, two at a time
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
