@@ -9,16 +9,18 @@ from hashlib import sha256
 from pathlib import Path
 
 from .errors import InputError
+from .volumes.formats import volume_files
 from .weight_sums import sha256 as file_hash
 
 Stamp = tuple[str, int, int, int]
 
 
 def content_hash(path: Path) -> str:
-    """The sha256 of a file, in hex; of a folder that of its files' hashes, whatever their names."""
-    if path.is_file():
+    """The sha256 of a file, in hex; of a folder, or a header and its data, of their hashes, whatever their names."""
+    files = _files(path)
+    if files == [path]:
         return file_hash(path)
-    return sha256("".join(sorted(file_hash(file) for file in path.rglob("*") if file.is_file())).encode()).hexdigest()
+    return sha256("".join(sorted(map(file_hash, files))).encode()).hexdigest()
 
 
 def refuse_changed(paths: str | Path | Sequence[str | Path], hashes: str | Sequence[str] | None) -> None:
@@ -45,6 +47,12 @@ def _hash(path: Path, _: tuple[Stamp, ...]) -> str:
 
 
 def _stamps(path: Path) -> tuple[Stamp, ...]:
-    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
-    states = [(str(file), os.stat(file)) for file in files]
+    states = [(str(file), os.stat(file)) for file in _files(path)]
     return tuple((name, state.st_size, state.st_mtime_ns, state.st_ctime_ns) for name, state in states)
+
+
+def _files(path: Path) -> list[Path]:
+    """What a path of a data list stands for: a file, a volume's header and data, or all files of a series' folder."""
+    if path.is_file():
+        return list(volume_files(path))
+    return sorted(file for file in path.rglob("*") if file.is_file())

@@ -18,6 +18,7 @@ from ..errors import InputError
 from ..images import size_text
 from ..overlay import draw_outline
 from ..sources import read_label, read_picture
+from ..unchanged import refuse_changed
 from ..volumes.slicing import Slicing
 from .findings import Finding, Member, found
 from .images import ImageFacts, measure_image
@@ -78,11 +79,14 @@ def examine(member: Member, folder: Path, slicing: Slicing) -> Examined:
     entry = {**member.entry, **{key: _located(member.entry[key], folder) for key in _PATHS if key in member.entry}}
     try:
         pixels = read_picture(entry, slicing)
+        refuse_changed(entry["image"], entry.get("image_sha256"))
     except InputError as error:
         return Examined(member, (found("image", "unreadable", [member], f"{error.reason}; {error.remedy}"),))
     mask, refusals = None, []
     try:
         mask = read_label(entry, slicing) if "label" in entry else None
+        if mask is not None:
+            refuse_changed(entry["label"], entry.get("label_sha256"))
     except InputError as error:
         refusals = [found("mask", "unreadable", [member], f"{error.reason}; {error.remedy}")]
     if mask is not None and mask.shape != pixels.shape[:2]:

@@ -78,6 +78,20 @@ def read_volume(path: str | Path) -> Volume:
     return volume
 
 
+def volume_files(path: Path) -> tuple[Path, ...]:
+    """The file and, where it is the header of a MetaImage or NRRD that keeps its voxels elsewhere, theirs."""
+    from .itk import voxel_file
+
+    suffix = volume_suffix(path)
+    if suffix is None or suffix.startswith(".nii"):
+        return (path,)
+    try:
+        data = voxel_file(path)
+    except InputError:  # whoever reads it says why
+        return (path,)
+    return (path,) if data == path else (path, data)
+
+
 def _is_nifti(path: Path) -> bool:
     suffix = volume_suffix(path)
     if suffix is None:

@@ -47,14 +47,30 @@ def read_itk(path: Path) -> Volume:
     return Volume(path, values.reshape(grid.shape), grid.affine)
 
 
+def voxel_file(path: Path) -> Path:
+    """The file that holds the voxels, which may be the header's own.
+
+    Raises:
+        InputError: the header is broken, or the file is not there.
+    """
+    return _header(path).place.file
+
+
+def _header(path: Path) -> Header:
+    return read_meta_header(path) if _is_meta(path) else read_nrrd_header(path)
+
+
+def _is_meta(path: Path) -> bool:
+    return path.suffix.lower() in {".mha", ".mhd"}
+
+
 def _judged(path: Path) -> tuple[Header, Grid]:
     """What the header declares, and where that lies."""
-    is_meta = path.suffix.lower() in {".mha", ".mhd"}
-    header = read_meta_header(path) if is_meta else read_nrrd_header(path)
+    header = _header(path)
     shape = voxel_shape(path, header.spatial, header.values, header.kind.itemsize)
     refuse_other_size(path, header.place)
     return header, Grid(
-        shape, _affine(path, header, *(("MetaImageIO", ".mha") if is_meta else ("NrrdImageIO", ".nrrd")))
+        shape, _affine(path, header, *(("MetaImageIO", ".mha") if _is_meta(path) else ("NrrdImageIO", ".nrrd")))
     )
 
 

@@ -254,3 +254,16 @@ def test_out_takes_the_files_elsewhere(make: Make, tmp_path: Path) -> None:
 def test_a_folder_without_data_list_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="index the images first"):
         audit_dataset(tmp_path)
+
+
+# Files
+
+
+@pytest.mark.parametrize(("key", "kind"), [("image", "image"), ("label", "mask")])
+def test_a_file_that_changed_since_it_was_indexed_is_a_problem(make: Make, key: str, kind: str) -> None:
+    folder = make(a=item(1), b=item(2))
+    path = folder / f"b_{key}.png"
+    Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
+    (finding,) = audit_dataset(folder).problems
+    assert (finding.kind, finding.items) == (kind, ("b_image.png",))
+    assert "changed since it was indexed; index again" in finding.detail
