@@ -18,7 +18,6 @@ import yaml
 from .bundles import change_bundle, copy_bundle, refuse_occupied
 from .errors import DelineateError, InputError
 from .files import hold, is_abandoned, let_go
-from .states import INITIAL, load_last
 from .versions import data_hash
 from .weight_sums import SUMS, check_sums, write_sums
 
@@ -145,6 +144,8 @@ def extend_run(run: Path, max_epochs: Any) -> None:
     Raises:
         DelineateError: it has so many already, or was begun by a version whose schedule cannot begin anew.
     """
+    from .states import load_last
+
     begun = yaml.safe_load((run / "configs" / "train.yaml").read_text(encoding="utf-8"))
     if "extended_from" not in begun:
         raise DelineateError(
@@ -268,6 +269,7 @@ def _put_initial_weights(source: Path, run: Path) -> None:
     Raises:
         DelineateError: there are none, their hash is wrong, or the file could hold more than tensors.
     """
+    from .states import INITIAL
     from .verify.tensors import weights_problem
 
     path = source if source.is_file() else source / "models" / "model.pt"

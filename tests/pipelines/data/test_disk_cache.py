@@ -343,6 +343,7 @@ def largest_file(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
+@pytest.mark.usefixtures("capsys")  # keeps output in memory: a file of it would be cut off, too
 def test_a_write_that_the_system_cuts_off_leaves_nothing(
     counted: DiskDataset, cache_items: list[Item], caplog: pytest.LogCaptureFixture
 ) -> None:
