@@ -19,7 +19,7 @@ from .features import MIRROR, Features, features
 
 Array = NDArray[Any]
 
-_WORDS, _NEAREST = 2048, 2  # of the vocabulary; of a feature
+_WORDS, _NEAREST = 16384, 4  # of the vocabulary; of a feature
 _CANDIDATES = 8  # of a picture
 _FEWEST_AGREE, _LEAST_SHARED = 0.4, 0.25  # share of tiles; share of the first picture that the second shows
 _ROWS = 1024  # of a block, to keep memory flat
@@ -100,7 +100,11 @@ def _said(descriptors: Array, words: Array, owners: Array, count: int) -> csr_ar
 
 
 def _nearest(descriptors: Array, words: Array) -> Iterator[Array]:
-    for start in range(0, len(descriptors), 4 * _ROWS):
-        cosines = descriptors[start : start + 4 * _ROWS] @ words
-        number = min(_NEAREST, cosines.shape[1])
-        yield np.argpartition(-cosines, number - 1, axis=1)[:, :number]
+    number = min(_NEAREST, words.shape[1])
+    for start in range(0, len(descriptors), _ROWS):
+        cosines = descriptors[start : start + _ROWS] @ words
+        nearest = np.empty((len(cosines), number), np.intp)
+        for one in nearest.T:  # five times as fast as a partition
+            one[:] = cosines.argmax(axis=1)
+            cosines[np.arange(len(cosines)), one] = -np.inf
+        yield nearest
