@@ -7,23 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .networks import create_network as create_network
-    from .pipelines.errors import DelineateError as DelineateError
-    from .pipelines.errors import InputError as InputError
-    from .pipelines.outputs import Segmentation as Segmentation
-    from .pipelines.segmenter import Segmenter as Segmenter
-    from .pipelines.workflows import evaluate as evaluate
-    from .pipelines.workflows import train as train
+    from .pipelines.core.errors import DelineateError as DelineateError
+    from .pipelines.core.errors import InputError as InputError
+    from .pipelines.inference.outputs import Segmentation as Segmentation
+    from .pipelines.inference.segmenter import Segmenter as Segmenter
+    from .pipelines.training.workflows import evaluate as evaluate
+    from .pipelines.training.workflows import train as train
 
     __version__: str
 
 _HOMES = {
-    "DelineateError": ".pipelines.errors",
-    "InputError": ".pipelines.errors",
-    "Segmentation": ".pipelines.outputs",
-    "Segmenter": ".pipelines.segmenter",
+    "DelineateError": ".pipelines.core.errors",
+    "InputError": ".pipelines.core.errors",
+    "Segmentation": ".pipelines.inference.outputs",
+    "Segmenter": ".pipelines.inference.segmenter",
     "create_network": ".networks",
-    "evaluate": ".pipelines.workflows",
-    "train": ".pipelines.workflows",
+    "evaluate": ".pipelines.training.workflows",
+    "train": ".pipelines.training.workflows",
 }
 __all__ = [
     "DelineateError",

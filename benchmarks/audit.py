@@ -27,12 +27,12 @@ import numpy as np
 from numpy.typing import NDArray
 from planted import CHANGES  # beside this script
 
-from delineate.pipelines.data import likeness
-from delineate.pipelines.data.duplicates import Signature, find_duplicates, signature
-from delineate.pipelines.data.features import Features, features
-from delineate.pipelines.files import replacing
-from delineate.pipelines.images import read_image
-from delineate.pipelines.versions import commit
+from delineate.pipelines.core.files import replacing
+from delineate.pipelines.core.versions import commit
+from delineate.pipelines.duplicates import likeness
+from delineate.pipelines.duplicates.features import Features, features
+from delineate.pipelines.duplicates.search import Signature, find_duplicates, signature
+from delineate.pipelines.imaging.pictures import read_image
 
 Pixels = NDArray[np.uint8]
 COLUMNS = ["dataset", "change", "images", "pairs_before", "found", "recall", "false_pairs", "seconds", "commit"]

@@ -28,11 +28,11 @@ from typing import Any
 import torch
 from monai.bundle import ConfigParser
 
-from delineate.pipelines.bundles import shipped_bundles
-from delineate.pipelines.data.caches import cached_dataset
-from delineate.pipelines.data.datasets import Item, load_datalist
-from delineate.pipelines.files import replacing
-from delineate.pipelines.versions import commit, cpu_name, versions
+from delineate.pipelines.bundling.bundles import shipped_bundles
+from delineate.pipelines.core.files import replacing
+from delineate.pipelines.core.versions import commit, cpu_name, versions
+from delineate.pipelines.loading.caches import cached_dataset
+from delineate.pipelines.loading.datasets import Item, load_datalist
 
 SIZE, EPOCHS = 256, 4
 Way = Callable[[Item], Item]

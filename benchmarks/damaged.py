@@ -244,8 +244,8 @@ def make_bundles(folder: Path) -> None:
     import torch
     from monai.bundle import ConfigParser
 
-    from delineate.pipelines.bundles import change_bundle, new_bundle
-    from delineate.pipelines.weight_sums import write_sums
+    from delineate.pipelines.bundling.bundles import change_bundle, new_bundle
+    from delineate.pipelines.core.sums import write_sums
 
     torch.manual_seed(0)
     for name, task in (("pictures", "skin_lesion"), ("volumes", "ct_slice")):
@@ -306,7 +306,7 @@ def _size(path: Path) -> tuple[int, ...]:
         shape = nib.load(path).shape[:3]
         return (*shape, *[1] * (3 - len(shape)))
     if suffix in (".mha", ".mhd", ".nrrd", ".nhdr"):
-        from delineate.pipelines.volumes.formats import read_header_shape
+        from delineate.pipelines.imaging.volumes.formats import read_header_shape
 
         return read_header_shape(path)[:3]
     if path.read_bytes()[128:132] == b"DICM" or suffix == ".dcm":
@@ -452,7 +452,7 @@ def main() -> None:
 
 
 def _write(out: Path, counts: dict[tuple[str, str], Counter[str]], seed: int) -> None:
-    from delineate.pipelines.versions import commit, versions
+    from delineate.pipelines.core.versions import commit, versions
 
     found = versions()
     made_with = " ".join(f"{name}={found[name]}" for name in ("python", "pillow", "pydicom", "nibabel", "SimpleITK"))

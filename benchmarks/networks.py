@@ -45,10 +45,10 @@ from delineate.networks import create_network, list_networks
 from delineate.networks.facts import count_macs
 from delineate.networks.registry import network_class
 from delineate.networks.sizes import next_size
-from delineate.pipelines.files import replacing
-from delineate.pipelines.inferers import PrecisionInferer, fastest_precision
-from delineate.pipelines.memory import keep_freed_memory
-from delineate.pipelines.versions import commit, cpu_name, versions
+from delineate.pipelines.core.files import replacing
+from delineate.pipelines.core.memory import keep_freed_memory
+from delineate.pipelines.core.versions import commit, cpu_name, versions
+from delineate.pipelines.inference.inferer import PrecisionInferer, fastest_precision
 
 SIDE, TRAINING_SIDE, BATCH, THREADS = 256, 128, 4, min(2, os.cpu_count() or 1)
 SECONDS, FEWEST, WARM_UP = 3.0, 5, 2

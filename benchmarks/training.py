@@ -31,10 +31,10 @@ from monai.bundle import ConfigParser
 from monai.inferers import SimpleInferer
 
 from delineate.networks import create_network
-from delineate.pipelines.bundles import shipped_bundles
-from delineate.pipelines.inferers import fastest_precision
-from delineate.pipelines.memory import keep_freed_memory
-from delineate.pipelines.versions import commit, cpu_name, versions
+from delineate.pipelines.bundling.bundles import shipped_bundles
+from delineate.pipelines.core.memory import keep_freed_memory
+from delineate.pipelines.core.versions import commit, cpu_name, versions
+from delineate.pipelines.inference.inferer import fastest_precision
 
 BATCH, SIZE, THREADS = 4, 256, min(2, os.cpu_count() or 1)
 

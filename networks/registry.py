@@ -10,7 +10,7 @@ from torch import nn
 
 from .cmunext import CMUNeXt
 from .deeplabv3plus import DeepLabV3Plus
-from .monai_nets import UNETR, AttentionUnet, BasicUNet, DynUNet, FlexibleUNet, MedNeXt, SegResNet, SwinUNETR
+from .monai import UNETR, AttentionUnet, BasicUNet, DynUNet, FlexibleUNet, MedNeXt, SegResNet, SwinUNETR
 from .tiny_unet import TinyUNet
 from .unet import UNet
 from .variants import ClassicUNet, DepthwiseUNet, SEDepthwiseUNet, SEUNet, SpatialAttentionUNet, UltraLightUNet

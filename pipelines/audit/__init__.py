@@ -1,8 +1,5 @@
 """Data sets looked at before anybody trains on them: duplicates, contradictions, leaks, odd masks and images."""
 
-from .accept import accept, read_accepted
-from .dataset import Audit, audit_dataset
-from .findings import Finding
-from .pairs import quick_leaks
+from lazy_loader import attach
 
-__all__ = ["Audit", "Finding", "accept", "audit_dataset", "quick_leaks", "read_accepted"]
+__getattr__, __dir__, __all__ = attach(__name__, submod_attrs={"before_training": ["refuse_leaks"]})

@@ -11,8 +11,8 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from ..errors import InputError, UnknownNameError
-from ..files import write_atomically
+from ..core.errors import InputError, UnknownNameError
+from ..core.files import write_atomically
 
 FILE = "accepted.yaml"
 

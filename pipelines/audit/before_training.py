@@ -6,9 +6,9 @@ import json
 import logging
 from pathlib import Path
 
-from ..data.datalist import dataset_hash
-from ..data.splits import FRACTIONS
-from ..errors import DelineateError
+from ..core.errors import DelineateError
+from ..datasets.datalist import dataset_hash
+from ..datasets.splitting.splits import FRACTIONS
 from .pairs import quick_leaks
 
 logger = logging.getLogger(__name__)

@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..data.datalist import content as image_content
-from ..data.datalist import dataset_hash
-from ..data.duplicates import Duplicate, find_duplicates, find_equal
-from ..errors import InputError
-from ..files import write_atomically
-from ..volumes.slicing import Slicing
+from ..core.errors import InputError
+from ..core.files import write_atomically
+from ..datasets.datalist import content as image_content
+from ..datasets.datalist import dataset_hash
+from ..duplicates.search import Duplicate, find_duplicates, find_equal
+from ..imaging.volumes.slicing import Slicing
 from .accept import read_accepted
 from .examine import Examined, examine_all
 from .findings import KINDS, Finding, Member, read_members

@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..data.duplicates import Signature, signature
-from ..errors import InputError
-from ..images import size_text
-from ..overlay import draw_outline
-from ..sources import read_label, read_picture
-from ..unchanged import refuse_changed
-from ..volumes.slicing import Slicing
+from ..core.errors import InputError
+from ..duplicates.search import Signature, signature
+from ..imaging.overlay import draw_outline
+from ..imaging.pictures import size_text
+from ..imaging.reading import read_label, read_picture
+from ..imaging.unchanged import refuse_changed
+from ..imaging.volumes.slicing import Slicing
 from .findings import Finding, Member, found
 from .images import ImageFacts, measure_image
 from .masks import MaskFacts, measure_mask

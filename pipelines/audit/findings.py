@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Literal, get_args
 
-from ..data.datalist import content as image_content
-from ..data.splits import SPLITS
+from ..datasets.datalist import content as image_content
+from ..datasets.splitting.splits import SPLITS
 
 Kind = Literal["leak", "contradiction", "exact_duplicate", "near_duplicate", "similar_frame", "mask", "image"]
 Severity = Literal["problem", "note"]

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.datalist import as_list, dataset_hash
-from ..data.duplicates import Duplicate, carry
-from ..data.groups import audited_pairs
-from ..errors import InputError
+from ..core.errors import InputError
+from ..datasets.datalist import as_list, dataset_hash
+from ..datasets.groups import audited_pairs
+from ..duplicates.search import Duplicate, carry
 from .accept import read_accepted
 from .findings import Finding, Member, found, read_members
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from ..failures import Stopped, in_words, signals_stop
+from ..core.failures import Stopped, in_words, signals_stop
 from . import bundle, data, info
 from .console import NORMAL, set_verbosity
 from .demo import demo

@@ -27,9 +27,9 @@ def audit(
 
     Notes (empty masks, several parts, masks on the border and the like) may be as they should and do not count.
     """
-    from ..audit import accept as write_accepted
-    from ..audit import audit_dataset
-    from ..errors import DelineateError
+    from ..audit.accept import accept as write_accepted
+    from ..audit.dataset import audit_dataset
+    from ..core.errors import DelineateError
 
     if bool(accept) != bool(reason and reason.strip()):
         raise DelineateError("--accept goes with --reason: --accept ID --reason 'the same lesion, both in training'")

@@ -9,10 +9,10 @@ from typing import Annotated, Literal
 
 import typer
 
-from ..bundles import choices, find_bundle, new_bundle, shipped_bundles
-from ..errors import DelineateError, printable
-from ..own_tasks import write_own_task
-from ..runs import parse_settings
+from ..bundling.bundles import choices, find_bundle, new_bundle, shipped_bundles
+from ..bundling.own_tasks import write_own_task
+from ..core.errors import DelineateError, printable
+from ..training.runs import parse_settings
 from .console import show_table
 from .options import Settings
 
@@ -78,7 +78,7 @@ def verify(
     bundle: Annotated[str, typer.Argument(help="A bundle's or run's folder, or a shipped bundle's name.")],
 ) -> None:
     """Check a bundle without running it: no code, allowed targets, hashed weights."""
-    from ..verify import verify_bundle
+    from ..bundling.verify import verify_bundle
 
     folder = find_bundle(bundle) if not Path(bundle).is_dir() else Path(bundle)
     findings = verify_bundle(folder)

@@ -17,13 +17,23 @@ from typing import Any
 
 import typer
 
-from ..bundles import change_bundle, copy_bundle, part
-from ..compare import BUDGETED, TITLES, best_first, budget_text, bundle_hash, finished, settle_terms, shown, write_table
-from ..errors import DelineateError, known_cause
-from ..gate import admit
-from ..runs import begin_run
-from ..versions import data_hash
-from ..workflows import run_workflow
+from ..bundling.bundles import change_bundle, copy_bundle, part
+from ..bundling.gate import admit
+from ..comparison.table import (
+    BUDGETED,
+    TITLES,
+    best_first,
+    budget_text,
+    bundle_hash,
+    finished,
+    settle_terms,
+    shown,
+    write_table,
+)
+from ..core.errors import DelineateError, known_cause
+from ..datasets.datalist import data_hash
+from ..training.runs import begin_run
+from ..training.workflows import run_workflow
 from .console import QUIET, print_monai_line, say, set_verbosity, show_table, verbosity, warn
 
 _NO_END = {"patience": 0, "save_interval": 0}  # no early stop, no checkpoints but the best and the last
@@ -181,7 +191,7 @@ def _end_with_parent() -> None:
 
 def train_network(job: Job) -> None:
     """Begin the run, unless it was begun, then train, evaluate and measure it."""
-    from ..compare import measure
+    from ..comparison.table import measure
 
     admission = admit(job.source, job.trust)
     if (job.run / "configs" / "train.yaml").is_file():
@@ -196,7 +206,7 @@ def train_network(job: Job) -> None:
 
 
 def _begin(job: Job) -> None:
-    from ..budget import plan_epochs, time_training
+    from ..comparison.budget import plan_epochs, time_training
 
     shutil.rmtree(job.run, ignore_errors=True)  # of a beginning that was killed
     if job.minutes is None:

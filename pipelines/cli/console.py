@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from ..errors import InputError, SkippedError, printable
+from ..core.errors import InputError, SkippedError, printable
 
 QUIET, NORMAL, VERBOSE = -1, 0, 1
 _LIBRARIES = ("monai", "ignite")

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from ..errors import SkippedError
+from ..core.errors import SkippedError
 from .audit import audit
 from .console import progress, show_refused, show_table
 from .download import download
@@ -74,8 +74,8 @@ def slices(
     folds: Folds = None,
 ) -> None:
     """Cut CT and MR volumes into slices and index these; no split cuts through a volume or a patient."""
-    from ..data.slices import write_slices
-    from ..volumes.slicing import Slicing
+    from ..datasets.slices import write_slices
+    from ..imaging.volumes.slicing import Slicing
 
     slicing = Slicing(axis, window if window and len(window) > 1 else (window or ["auto"])[0], neighbours)
     complete = index_and_show(
@@ -103,9 +103,9 @@ def phantoms(
     seed: Annotated[int, typer.Option(min=0, help="Another seed, other images.")] = 0,
 ) -> None:
     """Draw images with their masks, to try things out on."""
-    from ..bundles import refuse_occupied
-    from ..data.phantom_volumes import write_phantom_volumes
-    from ..data.phantoms import write_phantoms
+    from ..bundling.bundles import refuse_occupied
+    from ..phantoms.images import write_phantoms
+    from ..phantoms.volumes import write_phantom_volumes
 
     refuse_occupied(out)
     write = {"skin": write_phantoms, "ct": write_phantom_volumes}[kind]
@@ -122,7 +122,7 @@ def _segment(source: Path) -> str:
 
 def index_and_show(source: Path, layout: str, out: Path, shares: str = SHARES, **options: Any) -> bool:
     """Index and print what was found; whether nothing was refused."""
-    from ..data.index import index_dataset
+    from ..datasets.index import index_dataset
 
     fractions = parse_numbers("--split", shares, float, "three shares, e.g. 0.7,0.15,0.15")
     with progress("reading") as moved:

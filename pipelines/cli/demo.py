@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import DelineateError
+from ..core.errors import DelineateError
 from . import data as data_commands
 from .evaluate import evaluate
 from .segment import segment
 from .train import train
 
 if TYPE_CHECKING:
-    from ..report import Picture
+    from ..evaluation.report import Picture
 
 _MARK = ".delineate-demo"
 _ITERATIONS = 1500  # about: what the training on a real data set gets
@@ -78,16 +78,16 @@ def _new_images(out: Path, dataset: Path, datalist: dict[str, Any], data: Path |
     """Three images that the training did not see: fresh phantoms, or held-out images of the data set."""
     if data is not None:
         return [dataset / item["image"] for item in datalist["test"][:3]]
-    from ..data.phantoms import write_phantoms
+    from ..phantoms.images import write_phantoms
 
     return sorted((write_phantoms(out / "new", 3, seed=1) / "images").iterdir())
 
 
 def _page(out: Path, commands: list[str], dataset: Path, datalist: dict[str, Any], new: list[Path]) -> Path:
-    from ..data.datalist import as_list
-    from ..images import read_image
-    from ..report import Picture, pick_examples, write_report
-    from ..sources import read_label
+    from ..datasets.datalist import as_list
+    from ..evaluation.report import Picture, pick_examples, write_report
+    from ..imaging.pictures import read_image
+    from ..imaging.reading import read_label
 
     with (out / "evaluation" / "per_image.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -113,6 +113,6 @@ def _page(out: Path, commands: list[str], dataset: Path, datalist: dict[str, Any
 
 
 def _masks(run: Path, paths: list[str]) -> dict[str, Any]:
-    from ..segmenter import Segmenter
+    from ..inference.segmenter import Segmenter
 
     return {result.source: result.mask for result in Segmenter(run).segment(paths)}

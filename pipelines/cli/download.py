@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import DelineateError, InputError, UnknownNameError
+from ..core.errors import DelineateError, InputError, UnknownNameError
 from .console import progress, show_refused
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from .. import workflows
-from ..runs import parse_settings
+from ..training import workflows
+from ..training.runs import parse_settings
 from .console import QUIET, print_monai_line, progress, show_table, verbosity, warn
 from .options import BundleOrRun, Dataset, Quiet, Settings, Trust, Verbose
 
@@ -42,7 +42,7 @@ def evaluate(
             announce=print_monai_line,
             on_progress=moved,
         )
-    from ..metrics import interval_text
+    from ..evaluation.metrics import interval_text
 
     scores: dict[str, Any] = {name: score for name, score in metrics.items() if isinstance(score, dict)}
     rows = [[n, f"{s['value']:.4f}", interval_text(s)] for n, s in scores.items() if "ci95" in s]

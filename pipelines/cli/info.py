@@ -42,9 +42,9 @@ def info(as_json: AsJson = False) -> None:
     import torch
 
     from ...networks import list_networks
-    from ..bundles import shipped_bundles
-    from ..inferers import fastest_precision
-    from ..versions import commit, versions
+    from ..bundling.bundles import shipped_bundles
+    from ..core.versions import commit, versions
+    from ..inference.inferer import fastest_precision
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     dtype, reason = fastest_precision(device)

@@ -11,7 +11,7 @@ from .console import QUIET, VERBOSE, set_verbosity
 
 
 def _bundle_names(incomplete: str) -> list[str]:
-    from ..bundles import shipped_bundles
+    from ..bundling.bundles import shipped_bundles
 
     return [name for name in shipped_bundles() if name.startswith(incomplete)]
 

@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from ..errors import InputError, SkippedError, printable
-from ..files import refuse_unwritable
-from ..gate import admit
-from ..runs import parse_settings
-from ..workflows import refuse_decided
+from ..bundling.gate import admit
+from ..core.errors import InputError, SkippedError, printable
+from ..core.files import refuse_unwritable
+from ..training.runs import parse_settings
+from ..training.workflows import refuse_decided
 from .console import print_monai_line, progress, say, show_refused
 from .options import BundleOrRun, Quiet, Settings, Trust, Verbose, VolumeFormat
 
@@ -55,9 +55,9 @@ def segment(
     settings |= {} if threshold is None else {"threshold": threshold}
     refuse_unwritable(out)
     print_monai_line(str(root / "configs" / "inference.yaml"), arguments | settings)
-    from ..memory import keep_freed_memory
-    from ..results import ResultFolder, facts_of
-    from ..segmenter import Segmenter
+    from ..core.memory import keep_freed_memory
+    from ..inference.results import ResultFolder, facts_of
+    from ..inference.segmenter import Segmenter
 
     keep_freed_memory()
     found: list[InputError] = []

@@ -8,7 +8,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from ..errors import DelineateError
+from ..core.errors import DelineateError
 from .console import show_refused, show_table
 
 Number = TypeVar("Number", int, float)
@@ -27,8 +27,8 @@ def split(
 
     What the data list or the last audit knows to show the same picture stays together.
     """
-    from ..data.resplit import split_dataset
-    from ..data.splits import Plan
+    from ..datasets.splitting.resplit import split_dataset
+    from ..datasets.splitting.splits import Plan
 
     fractions = tuple(parse_numbers("--split", shares, float, "three shares, e.g. 0.7,0.15,0.15"))
     chosen = parse_numbers("--seeds", seeds, int, "whole numbers, e.g. 0,1,2")

@@ -8,12 +8,12 @@ from typing import Annotated
 
 import typer
 
-from .. import workflows
-from ..bundles import find_bundle
-from ..errors import DelineateError
-from ..failures import advising
-from ..gate import admit
-from ..runs import parse_settings
+from ..bundling.bundles import find_bundle
+from ..bundling.gate import admit
+from ..core.errors import DelineateError
+from ..core.failures import advising
+from ..training import workflows
+from ..training.runs import parse_settings
 from .console import print_monai_line, say
 from .options import Dataset, Quiet, Settings, Trust, Verbose
 

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
-from ..errors import DelineateError, InputError
+from ..core.errors import DelineateError, InputError
 
 CHUNK = 1 << 20
 LARGE = 10 << 20  # bytes; below it a high ratio is common and harmless

@@ -16,9 +16,9 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, OpenerDirector, Request, build_opener
 
-from ..errors import DelineateError, InputError
-from ..files import write_atomically
-from ..weight_sums import SUMS, sha256
+from ..core.errors import DelineateError, InputError
+from ..core.files import write_atomically
+from ..core.sums import SUMS, sha256
 from .archives import kind_of, require_space, unpack
 from .catalogue import RemoteFile
 

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ...networks.graphs import GraphAxes, graph_axes
-from ..errors import DelineateError, UnknownNameError
-from ..files import replacing
-from ..segmenter import Segmenter
-from ..weight_sums import replacing_listed
+from ..core.errors import DelineateError, UnknownNameError
+from ..core.files import replacing
+from ..core.sums import replacing_listed
+from ..inference.segmenter import Segmenter
 from . import onnx
 
 TOLERANCE = 1e-3  # of a logit, as a share of the largest where that is above 1

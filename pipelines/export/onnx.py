@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ...networks.graphs import GraphAxes
-from ..errors import DelineateError
+from ..core.errors import DelineateError
 
 SUFFIX = ".onnx"
 

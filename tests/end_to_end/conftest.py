@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from processes import SMALL, Done, delineate, succeeded
 
-from delineate.pipelines.data.phantoms import write_phantoms
+from delineate.pipelines.phantoms.images import write_phantoms
 
 
 @dataclass(frozen=True)

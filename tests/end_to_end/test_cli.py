@@ -13,7 +13,7 @@ import torch
 import typer
 from processes import SMALL, call, delineate, printed_line, refusal, succeeded
 
-from delineate.pipelines.bundles import shipped_bundles
+from delineate.pipelines.bundling.bundles import shipped_bundles
 from delineate.pipelines.cli import app
 
 if TYPE_CHECKING:

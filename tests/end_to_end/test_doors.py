@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from processes import Done, delineate, stock, succeeded
 
-from delineate.pipelines.data.phantoms import phantom
-from delineate.pipelines.segmenter import Segmenter
+from delineate.pipelines.inference.segmenter import Segmenter
+from delineate.pipelines.phantoms.images import phantom
 
 if TYPE_CHECKING:
     from conftest import Place

@@ -11,7 +11,7 @@ import pytest
 import torch
 from monai.bundle import ConfigParser
 
-from delineate.pipelines.segmenter import Segmenter
+from delineate.pipelines.inference.segmenter import Segmenter
 
 if TYPE_CHECKING:
     from conftest import Place

@@ -123,7 +123,7 @@ def test_a_second_training_in_one_folder_is_refused_and_the_first_goes_on(killed
     folder = tmp_path / "place"
     shutil.copytree(killed.parent, folder)
     lock = folder / "run" / "checkpoints" / "training.lock"
-    code = "import sys; from delineate.pipelines.files import hold; print(hold(sys.argv[1]), flush=True); input()"
+    code = "import sys; from delineate.pipelines.core.files import hold; print(hold(sys.argv[1]), flush=True); input()"
     first = subprocess.Popen(
         [sys.executable, "-c", code, lock], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )

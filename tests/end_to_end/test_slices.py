@@ -14,8 +14,8 @@ import SimpleITK as sitk
 from dicom_files import write_series
 from processes import Done, call, delineate, printed_line, refusal, succeeded
 
-from delineate.pipelines.volumes.formats import read_volume
-from delineate.pipelines.volumes.volume import Volume
+from delineate.pipelines.imaging.volumes.formats import read_volume
+from delineate.pipelines.imaging.volumes.volume import Volume
 
 pytestmark = pytest.mark.slow
 

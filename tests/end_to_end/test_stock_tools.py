@@ -15,9 +15,9 @@ import torch
 from processes import call, stock, succeeded
 
 from delineate.networks import UltraLightUNet
-from delineate.pipelines.images import read_image
-from delineate.pipelines.masks import read_mask
-from delineate.pipelines.segmenter import Segmenter
+from delineate.pipelines.imaging.masks import read_mask
+from delineate.pipelines.imaging.pictures import read_image
+from delineate.pipelines.inference.segmenter import Segmenter
 
 if TYPE_CHECKING:
     from conftest import Place

@@ -24,7 +24,7 @@ from delineate.networks import create_network, list_networks
 from delineate.networks.graphs import graph_axes
 from delineate.networks.registry import network_class
 from delineate.networks.sizes import next_size
-from delineate.pipelines.data.phantoms import phantom
+from delineate.pipelines.phantoms.images import phantom
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 PARAMETERS = {  # of the default arguments, 3 channels in, 1 out

@@ -11,8 +11,9 @@ from monai.networks import nets
 from monai.utils import optional_import
 from torch import nn
 
-from delineate.networks import monai_nets, monai_transformers
-from delineate.networks.monai_nets import (
+from delineate.networks.monai import nets as monai_nets
+from delineate.networks.monai import transformers as monai_transformers
+from delineate.networks.monai.nets import (
     UNETR,
     AttentionUnet,
     BasicUNet,

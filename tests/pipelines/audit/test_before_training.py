@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 from PIL import Image, ImageOps
 
-from delineate.pipelines.audit import audit_dataset
 from delineate.pipelines.audit.accept import accept
 from delineate.pipelines.audit.before_training import refuse_leaks
+from delineate.pipelines.audit.dataset import audit_dataset
 from delineate.pipelines.audit.pairs import quick_leaks
-from delineate.pipelines.data.datalist import placed, read_datalist
-from delineate.pipelines.data.index import index_dataset
-from delineate.pipelines.data.phantoms import write_phantoms
-from delineate.pipelines.data.resplit import split_dataset
-from delineate.pipelines.data.splits import Plan
-from delineate.pipelines.errors import DelineateError, InputError
+from delineate.pipelines.core.errors import DelineateError, InputError
+from delineate.pipelines.datasets.datalist import placed, read_datalist
+from delineate.pipelines.datasets.index import index_dataset
+from delineate.pipelines.datasets.splitting.resplit import split_dataset
+from delineate.pipelines.datasets.splitting.splits import Plan
+from delineate.pipelines.phantoms.images import write_phantoms
 
 
 def entry(name: str, **fields: Any) -> dict[str, Any]:

@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from delineate.pipelines.audit import Finding, accept, audit_dataset, quick_leaks, read_accepted
-from delineate.pipelines.errors import InputError, UnknownNameError
+from delineate.pipelines.audit.accept import accept, read_accepted
+from delineate.pipelines.audit.dataset import audit_dataset
+from delineate.pipelines.audit.findings import Finding
+from delineate.pipelines.audit.pairs import quick_leaks
+from delineate.pipelines.core.errors import InputError, UnknownNameError
 
 from .conftest import Make, disc, picture
 

@@ -11,7 +11,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from delineate.pipelines.cli.audit import audit
-from delineate.pipelines.errors import DelineateError
+from delineate.pipelines.core.errors import DelineateError
 
 app = typer.Typer()
 app.command()(audit)

@@ -11,11 +11,11 @@ import typer
 import yaml
 from monai.bundle import ConfigParser
 
-from delineate.pipelines.bundles import shipped_bundles
+from delineate.pipelines.bundling.bundles import shipped_bundles
 from delineate.pipelines.cli import compare as module
 from delineate.pipelines.cli.compare import Job, compare_networks
 from delineate.pipelines.cli.train import train
-from delineate.pipelines.errors import DelineateError
+from delineate.pipelines.core.errors import DelineateError
 
 ROW = {
     "parameters": 1, "macs": 2, "dice": 0.5, "dice_low": 0.4, "dice_high": 0.6, "iou": 0.3, "latency_ms": 1.0,

@@ -11,9 +11,9 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from delineate.pipelines.cli.data import app
-from delineate.pipelines.errors import DelineateError
-from delineate.pipelines.images import read_image
-from delineate.pipelines.masks import read_mask
+from delineate.pipelines.core.errors import DelineateError
+from delineate.pipelines.imaging.masks import read_mask
+from delineate.pipelines.imaging.pictures import read_image
 
 CASES = ("a", "b", "c", "d")
 

@@ -11,8 +11,8 @@ import typer
 from typer.testing import CliRunner
 
 from delineate.pipelines.cli.download import download
+from delineate.pipelines.core.errors import DelineateError, InputError
 from delineate.pipelines.downloads.catalogue import DATASETS, RemoteFile
-from delineate.pipelines.errors import DelineateError, InputError
 
 app = typer.Typer()
 app.command()(download)

@@ -8,8 +8,8 @@ from typer import Typer
 from typer.testing import CliRunner
 
 from delineate.pipelines.cli.split import split
-from delineate.pipelines.data.datalist import straddling
-from delineate.pipelines.errors import DelineateError
+from delineate.pipelines.core.errors import DelineateError
+from delineate.pipelines.datasets.datalist import straddling
 
 app = Typer(pretty_exceptions_enable=False)
 app.command()(split)

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from delineate.pipelines.core.errors import DelineateError, InputError
 from delineate.pipelines.downloads.archives import LARGE, kind_of, require_space, unpack
-from delineate.pipelines.errors import DelineateError, InputError
 
 Maker = Callable[[Path, Mapping[str, bytes]], Path]
 FILES = {"set/a.png": b"a" * 3000, "set/inner/b b (1).png": b"", "LICENSE": b"free"}

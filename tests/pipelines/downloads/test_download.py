@@ -19,11 +19,11 @@ from urllib.error import URLError
 
 import pytest
 
-from delineate.pipelines.data.layouts import detect
+from delineate.pipelines.core.errors import DelineateError, InputError
+from delineate.pipelines.datasets.layouts import detect
 from delineate.pipelines.downloads import download
 from delineate.pipelines.downloads.catalogue import DATASETS, RemoteFile
 from delineate.pipelines.downloads.download import space_needed
-from delineate.pipelines.errors import DelineateError, InputError
 
 obtain = partial(download.obtain, scheme="http", pauses=(0.0, 0.0))
 

@@ -13,11 +13,11 @@ import torch
 
 from delineate.networks import create_network
 from delineate.pipelines import export
-from delineate.pipelines.bundles import change_bundle, new_bundle
-from delineate.pipelines.errors import DelineateError, UnknownNameError
+from delineate.pipelines.bundling.bundles import change_bundle, new_bundle
+from delineate.pipelines.bundling.verify import verify_bundle
+from delineate.pipelines.core.errors import DelineateError, UnknownNameError
+from delineate.pipelines.core.sums import write_sums
 from delineate.pipelines.export import export_bundle
-from delineate.pipelines.verify import verify_bundle
-from delineate.pipelines.weight_sums import write_sums
 
 onnxruntime = pytest.importorskip("onnxruntime")
 

@@ -1,0 +1,282 @@
+"""Bundles: found by name or folder, put together from ``delineate.configs``, changed without losing their comments."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Mapping
+from importlib.resources import as_file, files
+from io import StringIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+
+from ..core.errors import DelineateError, UnknownNameError
+from ..core.files import write_atomically
+from .verify.targets import target_problem
+
+WORKFLOWS = ("train", "evaluate", "inference")
+SCHEMA = "meta_schema_20240725.json"  # in docs/, so that `monai.bundle verify_metadata` works without a network
+
+
+def _configs() -> Path:
+    with as_file(files("delineate.configs")) as folder:
+        return Path(folder)
+
+
+def shipped_bundles() -> dict[str, Path]:
+    """Bundles that come with Delineate: name to folder."""
+    with as_file(files("delineate.bundles")) as folder:
+        return {p.name: p for p in sorted(Path(folder).iterdir()) if (p / "configs").is_dir()}
+
+
+def choices(kind: str) -> list[str]:
+    """Names of the ``"tasks"``, ``"networks"`` or ``"losses"`` that a bundle can be made of."""
+    return sorted(p.stem for p in (_configs() / kind).iterdir() if not p.name.startswith((".", "_")))
+
+
+def find_bundle(bundle: str | Path) -> Path:
+    """The folder of a bundle or run, given the folder or the name of a shipped bundle.
+
+    Raises:
+        UnknownNameError: when it is neither.
+    """
+    folder = Path(bundle)
+    if (folder / "configs" / "inference.yaml").is_file():
+        return folder
+    shipped = shipped_bundles()
+    if str(bundle) in shipped:
+        return shipped[str(bundle)]
+    if folder.is_dir():
+        raise DelineateError(
+            f"{folder} is no bundle: it has no configs/inference.yaml; name a bundle's or run's folder"
+        )
+    raise UnknownNameError("bundle (name or folder)", str(bundle), shipped)
+
+
+def part(kind: str, name: str) -> Path:
+    """The file (or folder, for tasks) of one part in ``delineate.configs``.
+
+    Raises:
+        UnknownNameError: when there is no such part.
+    """
+    known = choices(kind)
+    if name not in known:
+        raise UnknownNameError({"losses": "loss"}.get(kind, kind[:-1]), name, known)
+    return _configs() / kind / (name if kind == "tasks" else f"{name}.yaml")
+
+
+def new_bundle(
+    out: str | Path,
+    task: str | Path,
+    network: str = "ultra_light_unet",
+    loss: str = "dice_bce",
+    name: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> Path:
+    """Put a self-contained bundle together.
+
+    Args:
+        out: folder to make; must be new or empty.
+        task: one of ``choices("tasks")``, or a folder of the same files, as `write_own_task` makes it.
+        network: one of ``choices("networks")``.
+        loss: one of ``choices("losses")``.
+        name: the bundle's name in its documents; the folder's name where ``None``.
+        settings: ids of the bundle and their values, as for `change_bundle`.
+
+    Returns:
+        the folder.
+
+    Raises:
+        DelineateError: when the folder holds something, or the settings are refused; nothing is made then.
+        UnknownNameError: when a part or an id is unknown; nothing is made then.
+    """
+    out = Path(out)
+    refuse_occupied(out)
+    task_folder = task if isinstance(task, Path) else part("tasks", task)
+    with TemporaryDirectory() as temporary:
+        draft = Path(temporary) / "bundle"
+        _put_together(draft, task_folder, part("networks", network), part("losses", loss), name or out.name)
+        if settings:
+            change_bundle(draft, settings)
+        shutil.copytree(draft, out, dirs_exist_ok=True)
+    return out
+
+
+def _put_together(out: Path, task: Path, network: Path, loss: Path, name: str) -> None:
+    workflows = _configs() / "workflows"
+    parts = [task / "parameters.yaml", network, workflows / "common.yaml"]
+    (out / "configs").mkdir(parents=True)
+    (out / "docs").mkdir()
+    for workflow in WORKFLOWS:
+        chosen = [*parts, loss] if workflow == "train" else parts
+        texts = [p.read_text(encoding="utf-8") for p in [*chosen, workflows / f"{workflow}.yaml"]]
+        (out / "configs" / f"{workflow}.yaml").write_text("\n".join(texts), encoding="utf-8")
+    metadata = _metadata(workflows / "metadata.json", task / "metadata.json")
+    readme = (workflows / "README.md").read_text(encoding="utf-8")
+    (out / "docs" / "README.md").write_text(readme.format(id=name, **metadata), encoding="utf-8")
+    (out / "configs" / "metadata.json").write_text(json.dumps(metadata, indent=4) + "\n", encoding="utf-8")
+    shutil.copyfile(workflows / "logging.conf", out / "configs" / "logging.conf")
+    shutil.copyfile(workflows / "LICENSE", out / "LICENSE")
+    shutil.copyfile(task / "data_license.txt", out / "docs" / "data_license.txt")
+    shutil.copyfile(_configs() / SCHEMA, out / "docs" / SCHEMA)
+    sync_metadata(out)
+
+
+def refuse_occupied(folder: Path) -> None:
+    """Raise ``DelineateError`` when ``folder`` is there and not empty."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise DelineateError(f"{folder} is there already and not empty; name a new folder or remove it first")
+
+
+def copy_bundle(bundle: Path, run: Path) -> None:
+    """Copy a bundle's configuration and documents, not its weights or logs, into a new run."""
+    refuse_occupied(run)
+    run.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(bundle / "LICENSE", run / "LICENSE")
+    for folder in ("configs", "docs"):
+        shutil.copytree(bundle / folder, run / folder, ignore=shutil.ignore_patterns("__pycache__"))
+
+
+def change_bundle(bundle: Path, values: Mapping[str, Any], overlays: list[Path] | None = None) -> None:
+    """Set ids in every workflow of a bundle that has them; comments stay.
+
+    Args:
+        bundle: the folder.
+        values: MONAI ids (``max_epochs``, ``train::trainer::max_epochs``) to values.
+        overlays: YAML files whose top-level ids replace the bundle's, e.g. ``part("networks", "unet")``.
+
+    Raises:
+        UnknownNameError: when no workflow has an id; nothing is changed then.
+        DelineateError: when ``image_size`` is not rows and columns, or a ``_target_`` is not one that a bundle may
+            name; nothing is changed then.
+    """
+    changes: dict[str, Any] = {}
+    for overlay in overlays or []:
+        changes |= _yaml().load(overlay)
+    changes |= values
+    _refuse_targets(changes)
+    configs = {path: _yaml().load(path) for path in (bundle / "configs" / f"{w}.yaml" for w in WORKFLOWS)}
+    for id_, value in changes.items():
+        if not [_set(config, id_.split("::"), value) for config in configs.values() if _has(config, id_.split("::"))]:
+            raise UnknownNameError("id", id_, dict.fromkeys(n for config in configs.values() for n in _ids(config)))
+    for path, config in configs.items():
+        _refuse_odd_size(path, config.get("image_size"))
+    for path, config in configs.items():
+        text = StringIO()
+        _yaml().dump(config, text)
+        write_atomically(path, text.getvalue().encode())
+    sync_metadata(bundle)
+
+
+def refuse_unknown_ids(config: Mapping[str, Any], ids: Iterable[str]) -> None:
+    """See that a workflow has the ids that are to be set: MONAI would add others, and nothing would use them.
+
+    Raises:
+        UnknownNameError: it lacks one; the message names the closest.
+    """
+    for id_ in ids:
+        if not _has(config, id_.split("::")):
+            raise UnknownNameError("id", id_, _ids(config))
+
+
+def sync_metadata(bundle: Path) -> None:
+    """Write the true channels and shapes of the network into ``metadata.json``."""
+    config = _yaml().load(bundle / "configs" / "inference.yaml")
+    path = bundle / "configs" / "metadata.json"
+    metadata = json.loads(path.read_text(encoding="utf-8"))
+    for tensors, channels in (("inputs", "in_channels"), ("outputs", "out_channels")):
+        for tensor in metadata["network_data_format"][tensors].values():
+            tensor["num_channels"] = config[channels]
+            tensor["spatial_shape"] = list(config["image_size"])
+    write_atomically(path, (json.dumps(metadata, indent=4) + "\n").encode())
+
+
+def _refuse_targets(changes: Mapping[str, Any]) -> None:
+    for id_, value in changes.items():
+        if id_.rpartition("::")[2] == "_target_" and (problem := target_problem(value)):
+            raise DelineateError(
+                f"{id_}: {problem}; a bundle names no code of one's own: 'delineate bundle verify' would refuse it"
+            )
+
+
+def _refuse_odd_size(path: Path, size: Any) -> None:
+    good = isinstance(size, list) and len(size) == 2 and all(isinstance(n, int) and n > 0 for n in size)
+    if not good:
+        raise DelineateError(f"{path}: image_size is {size!r}; set rows and columns, e.g. image_size=[256, 256]")
+
+
+def _metadata(base: Path, task: Path) -> dict[str, Any]:
+    metadata = json.loads(base.read_text(encoding="utf-8")) | json.loads(task.read_text(encoding="utf-8"))
+    image, label, modality = (metadata.pop(key) for key in ("image", "label", "modality"))
+    tensor = {"num_channels": 1, "spatial_shape": [], "dtype": "float32", "is_patch_data": False}
+    metadata["network_data_format"] = {
+        "inputs": {"image": {"type": "image", "modality": modality, **tensor, "value_range": [0, 1], **image}},
+        "outputs": {
+            "pred": {
+                "type": "image",
+                "format": "segmentation",
+                **tensor,
+                "value_range": [],
+                "channel_def": label,
+            }
+        },
+    }
+    return dict(metadata)
+
+
+def _yaml() -> YAML:
+    yaml = YAML()
+    yaml.width, yaml.preserve_quotes = 4096, True
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    yaml.representer.add_representer(type(None), lambda to, _: to.represent_scalar("tag:yaml.org,2002:null", "null"))
+    yaml.representer.add_representer(float, _represent_float)
+    return yaml
+
+
+def _has(config: Any, keys: list[str]) -> bool:
+    for key in keys:
+        if isinstance(config, list) and key.isdigit() and int(key) < len(config):
+            config = config[int(key)]
+        elif isinstance(config, dict) and key in config:
+            config = config[key]
+        else:
+            return False
+    return True
+
+
+def _set(config: Any, keys: list[str], value: Any) -> bool:
+    for key in keys[:-1]:
+        config = config[int(key) if isinstance(config, list) else key]
+    config[int(keys[-1]) if isinstance(config, list) else keys[-1]] = _on_one_line(value)
+    return True
+
+
+def _on_one_line(value: Any) -> Any:
+    """Lists and mappings as ``[64, 64]``."""
+    if not isinstance(value, list | dict) or not value:
+        return value
+    whole: CommentedSeq | CommentedMap
+    if isinstance(value, list):
+        whole = CommentedSeq(map(_on_one_line, value))
+    else:
+        whole = CommentedMap((key, _on_one_line(part)) for key, part in value.items())
+    whole.fa.set_flow_style()
+    return whole
+
+
+def _represent_float(to: Any, value: float) -> Any:
+    """A float that YAML 1.1, as which MONAI reads it, takes for one: 1.0e-05, not 1e-05."""
+    text = repr(value)
+    if "e" in text and "." not in text:
+        return to.represent_scalar("tag:yaml.org,2002:float", text.replace("e", ".0e"))
+    return to.represent_float(value)
+
+
+def _ids(config: Any, prefix: str = "") -> list[str]:
+    if not isinstance(config, dict):
+        return []
+    return [id_ for key, value in config.items() for id_ in (f"{prefix}{key}", *_ids(value, f"{prefix}{key}::"))]

@@ -1,0 +1,104 @@
+"""A task of one's own, in the form of a folder of ``delineate.configs.tasks``."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+from ..core.errors import DelineateError
+
+_STRUCTURE = re.compile(r"[^\W\d_][\w -]{0,39}")
+_PARAMETERS = """\
+# --- the task: {structure} ------------------------------------------------------------------------------------------
+channels: {channels:<15}# images are read as rgb (3 channels) or grey (1 channel)
+in_channels: {in_channels}
+out_channels: 1          # one logit a pixel: {structure} against background
+slicing: {{axis: null, window: auto, neighbours: 0}}  # images, not volumes; "axis: axial" would cut CT or MR
+image_size: [256, 256]   # rows, columns: the grid that images are resized to, for training and inference alike
+window: "@image_size"    # of the sliding window; make it smaller than image_size to slide
+"""
+_DATA_LICENSE = """\
+This bundle carries no images and no weights trained on them.
+
+Name here the data that your weights were trained on, and its terms, before you pass them on.
+"""
+
+
+def write_own_task(
+    folder: Path,
+    structures: str,
+    channels: Literal["rgb", "grey"],
+    name: str | None = None,
+    description: str | None = None,
+    modality: str | None = None,
+) -> Path:
+    """Write the files of a task.
+
+    Args:
+        folder: to make.
+        structures: what is outlined, e.g. ``"wound"``.
+        channels: what the network takes.
+        name: of the task, for people to read; the structure's where ``None``.
+        description: one sentence; made of the structure where ``None``.
+        modality: how the images are made, e.g. ``"dermoscopy"``; said to be unknown where ``None``.
+
+    Returns:
+        ``folder``.
+
+    Raises:
+        DelineateError: there is not exactly one structure, or a text has line breaks or other control characters.
+    """
+    structure = _the_one(structures)
+    for option, text in (("--name", name), ("--description", description), ("--modality", modality)):
+        if text is not None and (not text.strip() or not text.isprintable()):
+            raise DelineateError(f"{option} is {text!r}; write one line of text")
+    folder.mkdir(parents=True)
+    parameters = _PARAMETERS.format(structure=structure, channels=channels, in_channels=3 if channels == "rgb" else 1)
+    metadata = _metadata(structure, channels, name or structure, description, modality)
+    (folder / "parameters.yaml").write_text(parameters, encoding="utf-8")
+    (folder / "metadata.json").write_text(json.dumps(metadata), encoding="utf-8")
+    (folder / "data_license.txt").write_text(_DATA_LICENSE, encoding="utf-8")
+    return folder
+
+
+def _the_one(structures: str) -> str:
+    names = [name.strip() for name in structures.split(",") if name.strip()]
+    if len(names) > 1:
+        raise DelineateError(
+            f"--structures names {len(names)} ({', '.join(names)}); a bundle outlines one as yet: make one for each"
+        )
+    if not names or not _STRUCTURE.fullmatch(names[0]) or names[0].lower() == "background":
+        raise DelineateError(
+            f"--structures is {structures!r}; write what is outlined, in letters, digits, spaces and dashes, e.g. wound"
+        )
+    return names[0]
+
+
+def _metadata(
+    structure: str, channels: str, name: str, description: str | None, modality: str | None
+) -> dict[str, Any]:
+    rgb = channels == "rgb"
+    kind = f"{'RGB' if rgb else 'grey'} image" + (f" ({modality})" if modality else "")
+    classes = f"single channel, 1 is {structure}, 0 is everything else"
+    return {
+        "name": name,
+        "task": f"Segmentation of {structure} in 2D images",
+        "description": description or f"A network, trained with MONAI, that outlines {structure} in a 2D image.",
+        "authors": "not stated; write who made the bundle",
+        "copyright": "of the configuration: The Delineate developers, Apache License 2.0",
+        "data_source": "your own data set",
+        "data_type": "JPEG, PNG, TIFF, BMP or DICOM, shown with 8 bits a channel",
+        "image_classes": f"{kind}, values 0-255",
+        "label_classes": classes,
+        "pred_classes": classes,
+        "intended_use": "Research only; not a medical device, not validated for clinical use",
+        "references": [],
+        "modality": modality or "not stated",
+        "image": {
+            "format": "RGB" if rgb else "magnitude",
+            "channel_def": {"0": "red", "1": "green", "2": "blue"} if rgb else {"0": "grey"},
+        },
+        "label": {"0": "background", "1": structure},
+    }

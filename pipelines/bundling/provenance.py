@@ -1,0 +1,16 @@
+"""What a run, and what a score was made with: versions, commit, data and bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ..core.versions import commit, versions
+from ..datasets.datalist import data_hash
+from .gate import bundle_in_use
+
+
+def provenance(dataset_dir: str | Path) -> dict[str, Any]:
+    """Versions, commit, data hash and the bundle that runs, as records and scores carry them."""
+    found = {"versions": versions(), "commit": commit(), "data_hash": data_hash(dataset_dir)}
+    return {**found, "bundle": bundle_in_use()}

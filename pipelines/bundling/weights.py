@@ -1,0 +1,75 @@
+"""Weights of a bundle: found, checked against their hash, loaded without running what they hold."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..core.errors import DelineateError
+from ..core.finite import not_finite
+from ..core.sums import SUMS, check_sums
+
+logger = logging.getLogger(__name__)
+
+
+def load_weights(network: nn.Module, bundle_root: str | Path, device: str | torch.device = "cpu") -> nn.Module:
+    """Load ``models/model.pt`` of a bundle into ``network``.
+
+    Args:
+        network: as the bundle defines it.
+        bundle_root: the bundle's folder.
+        device: where the network goes.
+
+    Returns:
+        the network on ``device``, in evaluation mode.
+
+    Raises:
+        DelineateError: when there are no weights, their hash is wrong, the file holds something else, or they are not
+            finite or of another network.
+    """
+    path = Path(bundle_root) / "models" / "model.pt"
+    if not path.is_file():
+        raise DelineateError(
+            f"{bundle_root} has no weights ({path} is missing); "
+            f"train it with 'delineate train {bundle_root} --data DATASET' and use the run, or put the weights there"
+        )
+    if (path.parent / SUMS).is_file():
+        wrong = check_sums(path.parent, [path.name])  # exports beside it, e.g. model.onnx, are not what is loaded
+        if wrong:
+            raise DelineateError(f"{path.parent}: {'; '.join(wrong)}; restore the weights or train again")
+    else:
+        logger.warning(f"{path} has no {SUMS} beside it: its origin can't be checked")
+    state = _state(path, device)
+    if names := not_finite(state):
+        raise DelineateError(
+            f"{path}: {len(names)} of {len(state)} tensors are not finite ({names[0]}, ...), so every mask would be "
+            "empty; train again with a lower learning_rate"
+        )
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise DelineateError(
+            f"{path} holds the weights of another network than network_def ({str(error).splitlines()[0]}); "
+            "use the configuration that it was trained with"
+        ) from error
+    return network.to(device).eval()
+
+
+def _state(path: Path, device: str | torch.device) -> dict[str, Any]:
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:  # of many kinds; torch's own text advises to trust the file
+        raise _no_state(path, f"broken, or more than tensors: {type(error).__name__}") from error
+    if not isinstance(state, dict):
+        raise _no_state(path, f"it is a {type(state).__name__}")
+    return state
+
+
+def _no_state(path: Path, reason: str) -> DelineateError:
+    return DelineateError(
+        f"{path} holds no state dict of tensors ({reason}); save network.state_dict() there, or train again"
+    )

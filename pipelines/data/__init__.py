@@ -1,1 +1,0 @@
-"""Data sets: layouts as downloaded, the datalist, splits, caches, phantoms."""

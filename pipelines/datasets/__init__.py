@@ -1,0 +1,1 @@
+"""Data sets: labelled images found, checked, split, and written down in a ``datalist.json``."""

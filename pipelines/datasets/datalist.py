@@ -1,0 +1,219 @@
+"""``datalist.json``: what it holds, where its items stand, what must never stand on two sides."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from ..core.errors import InputError
+from ..core.files import write_atomically
+from .splitting.splits import SPLITS, Place, Plan
+
+Entry = dict[str, Any]
+Trait = tuple[str, str]
+
+UNLABELLED = "unlabelled"
+_LABEL_FIELDS = ("label_is", "label_size", "label_values")
+_NOT_PATHS = {"image_sha256", "label_sha256", "pixels_sha256"}
+
+
+def placed(datalist: Mapping[str, Any]) -> Iterator[tuple[Place, Entry]]:
+    """The entries of a data list with their places; what is not labelled has none."""
+    for split in SPLITS:
+        for entry in datalist.get(split, []):
+            yield Place(split, entry.get("fold") if split == "training" else None), entry
+
+
+def traits(entry: Mapping[str, Any]) -> list[Trait]:
+    """What an entry may only share with entries of its own side: its group, its files' and its pixels' hashes.
+
+    Blank images have no ``pixels_sha256``: one black slice is like any other. A folder may hold several DICOM series,
+    so they are part of its hash.
+    """
+    series = f" {entry['series']}" if "series" in entry else ""
+    return [
+        *(("group", group) for group in as_list(entry.get("group", []))),
+        *(("image_sha256", f"{one}{series}") for one in as_list(entry.get("image_sha256", []))),
+        *(("pixels_sha256", one) for one in as_list(entry.get("pixels_sha256", []))),
+    ]
+
+
+def content(entry: Mapping[str, Any]) -> str:
+    """What names an image wherever it lies: the hash of its file, or files, and the slice."""
+    return json.dumps([entry.get(key) for key in ("image_sha256", "series", "slice")])
+
+
+def straddling(datalist: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+    """What stands on more than one side: training, validation, test, or the folds of training.
+
+    Args:
+        datalist: what ``datalist.json`` holds; entries without group and hashes pass.
+
+    Returns:
+        what leaks, e.g. ``"group 'a'"`` or ``"equal pixels of a.png, b.png"``, and its sides, e.g.
+        ``["fold 0", "test"]``.
+    """
+    sides: dict[Trait, dict[str, Entry]] = {}
+    for place, entry in placed(datalist):
+        for trait in traits(entry):
+            sides.setdefault(trait, {}).setdefault(str(place), entry)
+    return [(_describe(trait, found), list(found)) for trait, found in sides.items() if len(found) > 1]
+
+
+def dataset_hash(datalist: Mapping[str, Any]) -> str:
+    """The sha256, in hex, of the contents and splits of a data list: the same wherever its files lie.
+
+    How labels are read is part of it: the same files with other values as foreground are other labels.
+
+    Args:
+        datalist: what ``datalist.json`` holds.
+    """
+    lines = []
+    for place, entry in placed(datalist):
+        more = {key: entry[key] for key in ("series", "slice", "fold", *_LABEL_FIELDS) if key in entry}
+        facts = [place.split, entry["image_sha256"], entry.get("label_sha256"), *([more] if more else [])]
+        lines.append(json.dumps(facts, sort_keys=True))
+    return sha256("\n".join(sorted(lines)).encode()).hexdigest()
+
+
+def data_hash(dataset_dir: str | Path) -> str:
+    """The `dataset_hash` of the data list in a folder."""
+    return dataset_hash(json.loads((Path(dataset_dir) / "datalist.json").read_text(encoding="utf-8")))
+
+
+def in_splits(
+    entries: Sequence[Entry], joined: Mapping[str, str], places: Mapping[str, Place]
+) -> dict[str, list[Entry]]:
+    """The lists of a data list: entries under their splits, with their joined group and, if any, their fold."""
+    lists: dict[str, list[Entry]] = {split: [] for split in SPLITS}
+    for entry in entries:
+        split, fold = places[joined[entry["group"]]]
+        lists[split].append(regrouped(entry, joined) | ({} if fold is None else {"fold": fold}))
+    return lists
+
+
+def regrouped(entry: Entry, joined: Mapping[str, str]) -> Entry:
+    """An entry with the name of its joined group."""
+    return entry | {"group": joined[entry["group"]]}
+
+
+def counts(datalist: Mapping[str, Any], plan: Plan) -> dict[str, int]:
+    """Numbers of entries: of training, validation and test, or of each fold and test."""
+    found = Counter(place for place, _ in placed(datalist))
+    return {str(place): found[place] for place in plan.shares}
+
+
+def load_json(path: Path) -> dict[str, Any]:
+    """What a ``datalist.json`` holds, its paths as written.
+
+    Raises:
+        InputError: it cannot be read, or holds something else.
+    """
+    try:
+        datalist = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(path, f"is no data list ({error})", "index the images again into another folder") from error
+    if not isinstance(datalist, dict):
+        raise InputError(path, "holds no splits", "index the images again into another folder")
+    return datalist
+
+
+def read_datalist(folder: Path) -> dict[str, Any]:
+    """What ``folder/datalist.json`` holds, with absolute paths.
+
+    Raises:
+        InputError: it cannot be read, or was not written by `write_datalist`.
+    """
+    datalist, base = load_json(folder / "datalist.json"), os.path.abspath(folder)
+    if not all({"group", "image_sha256"} <= entry.keys() for _, entry in placed(datalist)):
+        raise InputError(folder, "has items without group or hash", "index the images: delineate data index")
+    return _with_paths(datalist, lambda path: os.path.normpath(os.path.join(base, path)))
+
+
+def older_datalist(out: Path, plan: Plan) -> dict[str, Any]:
+    """What ``out`` already holds, as written, if it was split by the same plan; else nothing.
+
+    Raises:
+        InputError: it cannot be read, so that its splits would be lost.
+    """
+    path = out / "datalist.json"
+    old = load_json(path) if path.exists() else {}
+    return old if all(old.get(key) == value for key, value in plan.as_dict().items()) else {}
+
+
+def write_datalist(datalist: Mapping[str, Any], out: Path) -> Path:
+    """Write ``out/datalist.json``, so that MONAI's `load_decathlon_datalist` reads it, and return its path.
+
+    Args:
+        datalist: with absolute paths; those below ``out`` are written relative.
+        out: an absolute folder, made if missing.
+
+    Raises:
+        InputError: ``out`` cannot hold the data list.
+    """
+    _refuse_fields_like_paths(datalist, out)
+    path = out / "datalist.json"
+    text = json.dumps(_with_paths(datalist, lambda name: _path_text(Path(name), out)), indent=2) + "\n"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, text.encode())
+    except OSError as error:
+        raise InputError(out, f"cannot be written ({error.strerror})", "choose another --out") from error
+    return path
+
+
+def as_list(value: Any) -> list[Any]:
+    """A list as it is, anything else as the only item of one."""
+    return value if isinstance(value, list) else [value]
+
+
+def _describe(trait: Trait, found: Mapping[str, Entry]) -> str:
+    kind, value = trait
+    images = ", ".join(dict.fromkeys(as_list(entry["image"])[0] for entry in found.values()))
+    return {
+        "group": f"group {value!r}",
+        "image_sha256": f"equal files {images}",
+        "pixels_sha256": f"equal pixels of {images}",
+    }[kind]
+
+
+def _path_text(path: Path, out: Path) -> str:
+    """Relative to the data list where the path lies below it, absolute elsewhere."""
+    return path.relative_to(out).as_posix() if path.is_relative_to(out) else str(path)
+
+
+def _with_paths(datalist: Mapping[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
+    """The data list with every path in it changed."""
+
+    def changed(paths: Any) -> Any:
+        return [change(path) for path in paths] if isinstance(paths, list) else change(paths)
+
+    def moved(records: list[Entry]) -> list[Entry]:
+        paths = ("image", "label", "volume", "file", "items")
+        return [{key: changed(value) if key in paths else value for key, value in one.items()} for one in records]
+
+    lists = {key: moved(datalist[key]) for key in (*SPLITS, UNLABELLED, "refused", "duplicates") if key in datalist}
+    source = {"source": change(datalist["source"])} if "source" in datalist else {}
+    return {**datalist, **source, **lists}
+
+
+def _refuse_fields_like_paths(datalist: Mapping[str, Any], out: Path) -> None:
+    """MONAI takes every text of an entry for a path where such a file is there."""
+    values = {
+        value
+        for split in (*SPLITS, UNLABELLED)
+        for entry in datalist.get(split, [])
+        for key, field in entry.items()
+        if key not in {"image", "label", "volume"} | _NOT_PATHS
+        for value in as_list(field)
+        if isinstance(value, str)
+    }
+    for value in sorted(values):
+        if os.path.exists(out / value):
+            reason = f"holds an entry {value!r}, as which MONAI would read the field {value!r}"
+            raise InputError(out, reason, "choose another --out")

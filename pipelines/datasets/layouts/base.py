@@ -1,0 +1,129 @@
+"""What all layouts share: an item, how it is found, and the pairing of names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ...core.errors import InputError
+from ...imaging.filetypes import IMAGE_SUFFIXES, refuse_foreign
+from ..splitting.splits import Split
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image or volume, the masks whose union is its label, and what is known of it.
+
+    Attributes:
+        image: the file; of a DICOM series the folder it lies in.
+        label: empty where it is unlabelled.
+        group: what must not be split.
+        fields: what the data list says of it: ``class``; ``spacing``, ``[row, column]`` in mm; ``label_is``,
+            ``"outline"`` where the label is a line to be filled; ``label_values``, the foreground of a label where that
+            is not all but 0; ``series``, a SeriesInstanceUID; ``slice``,
+            the frame of a multi-frame DICOM file, from 0.
+        official: the split its publishers put it in.
+        modalities: further volumes on the image's grid, read as further channels.
+        rule: how image and label were paired, where several ways are tried.
+    """
+
+    image: Path
+    label: tuple[Path, ...]
+    group: str
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    official: Split | None = None
+    modalities: tuple[Path, ...] = ()
+    rule: str = ""
+
+
+Found = tuple[list[Item], list[InputError]]
+
+
+class Layout(NamedTuple):
+    """How a layout is recognised (``matches`` says by what, or nothing), described and read."""
+
+    matches: Callable[[Path], str]
+    needs: str
+    read: Callable[[Path], Found]
+
+
+def is_hidden(file: Path) -> bool:
+    """Whether the system put it there, not a person."""
+    return file.name.startswith(".") or file.name.lower() in {"thumbs.db", "desktop.ini", "__macosx"}
+
+
+def is_picture(file: Path) -> bool:
+    """Whether it is named like a picture, and not hidden."""
+    return file.suffix.lower() in IMAGE_SUFFIXES and not is_hidden(file)
+
+
+def walk(source: Path) -> list[Path]:
+    """The files at any depth, sorted; hidden ones, and linked or hidden folders, are left out."""
+    found: list[Path] = []
+    for folder, folders, names in os.walk(source):
+        folders[:] = [name for name in folders if not is_hidden(Path(name))]
+        found += [Path(folder, name) for name in names if not is_hidden(Path(name))]
+    return sorted(found)
+
+
+def list_pictures(folder: Path) -> tuple[list[Path], list[InputError]]:
+    """The pictures of a folder, sorted, and what else is there and not hidden."""
+    if not folder.is_dir():
+        raise InputError(folder, "does not exist", "check the folder, or name its layout with --layout")
+    entries = [entry for entry in sorted(folder.iterdir()) if not is_hidden(entry)]
+    pictures = [entry for entry in entries if is_picture(entry) and entry.is_file()]
+    return pictures, [_not_an_image(entry) for entry in entries if entry not in set(pictures)]
+
+
+def by_key(keyed: Iterable[tuple[str, Path]]) -> dict[str, list[Path]]:
+    """Files by their keys."""
+    files: dict[str, list[Path]] = {}
+    for key, file in keyed:
+        files.setdefault(key, []).append(file)
+    return files
+
+
+def pair(images: Mapping[str, list[Path]], masks: Mapping[str, list[Path]], several: bool = False) -> Found:
+    """Pair images and masks of one key, which becomes the group.
+
+    Args:
+        images: by key.
+        masks: by key.
+        several: the masks of an image are its label together; else one is needed.
+    """
+    items: list[Item] = []
+    refused: list[InputError] = []
+    for key, files in images.items():
+        labels = masks.get(key, [])
+        if len(files) > 1:
+            refused += [ambiguous(file, "image", files) for file in files]
+        elif not labels:
+            refused.append(InputError(files[0], "image has no mask", "add the mask, or remove the image"))
+        elif len(labels) > 1 and not several:
+            refused += [ambiguous(label, "mask", labels) for label in labels]
+        else:
+            items.append(Item(files[0], tuple(labels), key))
+    refused += [orphan(file) for key in masks.keys() - images.keys() for file in masks[key]]
+    return items, sorted(refused, key=lambda error: error.source)
+
+
+def orphan(mask: Path) -> InputError:
+    """The refusal of a mask that has no image."""
+    return InputError(mask, "mask has no image", "add the image, or remove the mask")
+
+
+def ambiguous(file: Path, what: str, files: list[Path]) -> InputError:
+    """The refusal of one of several files between which nothing but their order could choose."""
+    others = ", ".join(other.name for other in files if other != file)
+    return InputError(file, f"is one of several {what}s of one name (also {others})", "keep one and remove the rest")
+
+
+def _not_an_image(entry: Path) -> InputError:
+    if entry.is_dir():
+        return InputError(entry, "is a folder in a folder of images; not searched", "move its files up, or remove it")
+    kinds = ", ".join(sorted(IMAGE_SUFFIXES))
+    other = InputError(entry, f"is not an image (needed is {kinds})", "convert it, or remove it")
+    return refuse_foreign(entry) or other

@@ -1,0 +1,91 @@
+"""Pictures and their masks, as most people keep them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from ...core.errors import InputError, SkippedError
+from .base import Found, Item, Layout, is_picture, list_pictures
+from .dicom import DICOM
+from .folders import Place, find_places, split_folders
+from .hc18 import HC18
+from .naming import match, part
+from .nerve import NERVE
+from .nifti import NIFTI
+from .ph2 import PH2
+from .stu import STU
+
+
+def paired(source: Path) -> Found:
+    """Images and masks in folders as `find_places` knows them, with names as `match` knows them.
+
+    The group is the image's name, in an official split with its folder's before it.
+
+    Raises:
+        InputError: several folders may be that of the images, or that of the masks; or there is none.
+    """
+    places = find_places(source)
+    if not places:
+        raise InputError(source, "holds no images with masks", f"needed is {PAIRED.needs}")
+    items: list[Item] = []
+    refused: list[InputError] = []
+    for place in places:
+        found, errors = read_place(place)
+        items += [_of_part(item, place) for item in found]
+        refused += errors
+    used = {folder for place in places for folder in (place.images, place.images.parent)}
+    left = [folder for folder, _ in split_folders(source) if folder not in used]
+    return items, refused + [SkippedError(folder, "has no masks; passed over", "nothing to do") for folder in left]
+
+
+def read_place(place: Place) -> Found:
+    """The pairs in one place."""
+    files, skipped = list_pictures(place.images)
+    if place.images == place.masks:
+        images, masks = part(files)
+    else:
+        images, (masks, also_skipped) = files, list_pictures(place.masks)
+        skipped = skipped + also_skipped
+    items, unpaired = match(images, masks)
+    return items, skipped + unpaired
+
+
+def _of_part(item: Item, place: Place) -> Item:
+    return replace(item, group=f"{place.part}/{item.group}", official=place.split) if place.part else item
+
+
+def _matches(source: Path) -> str:
+    """By what it is recognised, or nothing: also where another layout knows the names better."""
+    try:
+        places = find_places(source)
+    except InputError as error:
+        return error.reason
+    if not places or any(map(_is_known, places)):
+        return ""
+    return f"holds {', '.join(map(_describe, places))}"
+
+
+def _is_known(place: Place) -> bool:
+    """Whether its names are another layout's, or its files volumes or DICOM."""
+    if place.images == place.masks:
+        return any(layout.matches(place.images) for layout in (HC18, NERVE, PH2, STU))
+    if PH2.matches(place.masks):
+        return True
+    pictures = any(map(is_picture, place.images.iterdir()))
+    return not pictures and bool(NIFTI.matches(place.images) or DICOM.matches(place.images))
+
+
+def _describe(place: Place) -> str:
+    above = f"{place.part}: " if place.part else ""
+    if place.images == place.masks:
+        return f"{above}images and masks side by side"
+    return f"{above}{place.images.name}/ and {place.masks.name}/"
+
+
+PAIRED = Layout(
+    _matches,
+    "images/ and masks/, or both side by side, also in train/, val/ and test/; "
+    "with names that are equal or differ by a word (a, a_mask; image_1, mask_1)",
+    paired,
+)

@@ -1,0 +1,1 @@
+"""Splits and folds that never cut a group."""

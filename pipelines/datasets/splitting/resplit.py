@@ -1,0 +1,123 @@
+"""Other splits of a data set, without a look at its images."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...core.errors import InputError
+from ..datalist import (
+    UNLABELLED,
+    Entry,
+    counts,
+    in_splits,
+    older_datalist,
+    placed,
+    read_datalist,
+    regrouped,
+    write_datalist,
+)
+from ..groups import (
+    Move,
+    audited_pairs,
+    equal_pairs,
+    join_groups,
+    official_splits,
+    place_groups,
+    recorded_pairs,
+    records,
+)
+from .splits import Plan, Split
+
+
+@dataclass(frozen=True)
+class SplitReport:
+    """What `split_dataset` did.
+
+    Attributes:
+        splits: numbers of images by split, or by fold and test.
+        moved: groups that could not stay where an older data list had them.
+        joined: number of groups that are now one with others, because of what the data list or an audit knows.
+        refused: images that were left out, because a duplicate is of another official split.
+        path: of the new data list.
+    """
+
+    splits: dict[str, int]
+    moved: list[Move]
+    joined: int
+    refused: list[InputError]
+    path: Path
+
+
+def split_dataset(
+    dataset: str | Path, out: str | Path, plan: Plan, official: bool = False, audit: str | Path | None = None
+) -> SplitReport:
+    """Split the labelled images of a data set anew and write ``out/datalist.json``.
+
+    Images stay together that share a group, that the data list records as duplicates, or that the last audit found to
+    show the same picture. Groups that an older data list in ``out`` has, split by the same plan, keep their places.
+
+    Args:
+        dataset: a folder with ``datalist.json``.
+        out: the new data set's folder, made if missing.
+        plan: how to split.
+        official: whether official validation and test sets stay as they are; an image with a duplicate in an official
+            split that goes before its own (test, then validation) is left out, as in `index_dataset`.
+        audit: where ``audit.json`` is; in the data set's folder where ``None``.
+
+    Raises:
+        InputError: ``dataset`` has no data list, or no official split to keep; its audit cannot be read; ``out`` cannot
+            hold the new data list.
+        DelineateError: there are fewer groups than folds.
+    """
+    dataset, out = Path(os.path.abspath(dataset)), Path(os.path.abspath(out))
+    datalist, old = read_datalist(dataset), older_datalist(out, plan)
+    if official and not datalist.get("official"):
+        raise InputError(dataset, "has no official split", "leave --official out, or index the images again")
+    if audit and not (Path(audit) / "audit.json").is_file():
+        raise InputError(Path(audit) / "audit.json", "does not exist", "audit the data set: delineate data audit")
+    unplaced = [{key: value for key, value in entry.items() if key != "fold"} for _, entry in placed(datalist)]
+    entries = sorted(unplaced, key=lambda entry: str(entry["image"]))
+    every = [*entries, *datalist.get(UNLABELLED, [])]
+    known = [*recorded_pairs(every, datalist.get("duplicates", [])), *audited_pairs(every, Path(audit or dataset))]
+    joined = join_groups(every, [*equal_pairs(every), *known])
+    was: Mapping[str, Split] = dict(_there(datalist["official"], joined)) if official else {}
+    named = official_splits(was.items(), joined)
+    kept, refused = _of_official_splits(entries, was, named, joined, plan)
+    places, moved = place_groups(kept, joined, plan, old, named)
+    new = {**datalist, **plan.as_dict(), "official_split": official, **in_splits(kept, joined, places)}
+    new["duplicates"] = records(every, known)
+    new[UNLABELLED] = [regrouped(entry, joined) for entry in datalist.get(UNLABELLED, [])]
+    if "official" in datalist:
+        new["official"] = official_splits(_there(datalist["official"], joined), joined)
+    new["refused"] = [*datalist.get("refused", []), *map(_as_record, refused)]
+    merged = sum(name != group for name, group in joined.items())
+    return SplitReport(counts(new, plan), moved, merged, refused, write_datalist(new, out))
+
+
+def _of_official_splits(
+    entries: Sequence[Entry], was: Mapping[str, Split], now: Mapping[str, Split], joined: Mapping[str, str], plan: Plan
+) -> tuple[list[Entry], list[InputError]]:
+    """The entries whose official split is that of their joined group, and a refusal of each other; folds are one."""
+    kept: list[Entry] = []
+    refused: list[InputError] = []
+    for entry in entries:
+        mine, group = was.get(entry["group"]), joined[entry["group"]]
+        if mine in (None, now.get(group)) or (plan.folds and "test" not in (mine, now.get(group))):
+            kept.append(entry)
+        else:
+            reason = f"is of the official {mine} split, but a duplicate of it is of {now[group]}"
+            refused.append(InputError(str(entry["image"]), reason, "left out, because the official split is kept"))
+    return kept, refused
+
+
+def _there(official: Mapping[str, Split], joined: Mapping[str, str]) -> list[tuple[str, Split]]:
+    """The official splits of those groups that have an image."""
+    return [(group, split) for group, split in official.items() if group in joined]
+
+
+def _as_record(error: InputError) -> dict[str, Any]:
+    return {"file": error.source, "reason": error.reason, "remedy": error.remedy}

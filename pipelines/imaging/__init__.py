@@ -1,0 +1,1 @@
+"""Pixels from any file, and masks back into one: pictures, DICOM, volumes."""

@@ -1,0 +1,105 @@
+"""Handlers of an evaluator that makes masks: what stock ``monai.bundle run`` of ``inference.yaml`` leaves behind."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from ignite.engine import Engine, Events
+
+from ..core.errors import InputError, SkippedError, printable
+from .outputs import Assembler, VolumeFormat
+from .results import ResultFolder, facts_of
+
+logger = logging.getLogger(__name__)
+
+
+class MaskWriter:
+    """Writes the masks of an evaluator, a PNG an image, a file a volume, on its own grid, and ``results.csv``.
+
+    Args:
+        output_dir: folder of the masks.
+        overlay: whether to draw the outline into a copy of the image, too.
+        probability: whether to write the probabilities, too.
+        volume_format: of masks of volumes: ``nii.gz``, ``nii``, ``nrrd`` or ``mha``.
+        bundle_root: the bundle's folder, whose hash the table names.
+        threshold: of the probabilities, which the table names.
+        dataset: the streamed data set; what it refused is in the table, too.
+    """
+
+    def __init__(
+        self,
+        output_dir: str | Path,
+        overlay: bool = False,
+        probability: bool = False,
+        volume_format: VolumeFormat = "nii.gz",
+        bundle_root: str | Path | None = None,
+        threshold: Any = None,
+        dataset: Any = None,
+    ) -> None:
+        self.output_dir, self.dataset = output_dir, dataset
+        self._options: dict[str, Any] = {
+            "overlay": overlay,
+            "probability": probability,
+            "volume_format": volume_format,
+        }
+        self._bundle_root, self._threshold = bundle_root, threshold
+        self._assembler, self._refused = Assembler(), 0
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to the evaluator."""
+        engine.add_event_handler(Events.STARTED, self.started)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+        engine.add_event_handler(Events.COMPLETED, self.completed)
+        engine.add_event_handler(Events.EXCEPTION_RAISED, self.failed)
+
+    def started(self, _: Engine) -> None:
+        """Open the folder: one that cannot be written is refused before the work."""
+        self._folder = ResultFolder(self.output_dir, facts_of(self._bundle_root, self._threshold), **self._options)
+        self._assembler, self._refused = Assembler(), 0
+
+    def __call__(self, engine: Engine) -> None:
+        """Write what this iteration brought."""
+        self._write_refused()
+        for item, output in zip(engine.state.batch, engine.state.output, strict=True):
+            result = self._assembler.add({**item, **output})
+            if result is None:
+                continue
+            try:
+                path = self._folder.write(result)
+            except InputError as error:
+                logger.error(str(error))
+                self._folder.refuse(error)
+                if self.dataset is not None:
+                    self.dataset.refused.append(error)
+                    self._refused += 1
+                continue
+            logger.info(f"{result.label} -> {printable(path)} ({result.extent})")
+
+    def completed(self, _: Engine) -> None:
+        """Write what was refused last."""
+        self._write_refused()
+
+    def failed(self, engine: Engine, error: BaseException) -> None:
+        """Raise what ended the work, which ignite would else swallow; that all inputs are refused is no error here."""
+        self._write_refused()
+        if not isinstance(error, ValueError) or engine.state.iteration or not self.dataset or not self.dataset.refused:
+            raise error
+
+    def _write_refused(self) -> None:
+        refused = self.dataset.refused if self.dataset is not None else []
+        for error in refused[self._refused :]:
+            self._folder.refuse(error)
+        self._refused = len(refused)
+
+
+def end_with_refused(dataset: Any) -> None:
+    """End the process with exit code 1 when the data set refused inputs; as the last step of a workflow.
+
+    Raises:
+        SystemExit: the message counts them; they were named when they were refused.
+    """
+    refused = [error for error in dataset.refused if not isinstance(error, SkippedError)]
+    if refused:
+        raise SystemExit(f"{len(refused)} input(s) refused; see above")

@@ -1,0 +1,148 @@
+"""The inferer that gives the network what the machine is fastest at."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from threading import RLock
+from typing import Any
+
+import torch
+from monai.data import MetaTensor
+from monai.inferers import Inferer, SimpleInferer
+from monai.utils import look_up_option
+from torch import nn
+
+from ..core.errors import InputError
+from ..core.finite import REMEDY
+
+logger = logging.getLogger(__name__)
+_ONE_AT_A_TIME = RLock()  # while weights are cast, no other thread may see the network
+_CAST_BY_AUTOCAST = (nn.modules.conv._ConvNd, nn.Linear)
+PRECISIONS = ("auto", "float32", "bfloat16")
+
+
+def fastest_precision(device: torch.device) -> tuple[torch.dtype, str]:
+    """The faster of float32 and bfloat16 on ``device``, with the reason.
+
+    On a CPU without AVX512-BF16 or AMX bfloat16 is emulated and slower than float32.
+    """
+    if device.type == "cuda":
+        if torch.cuda.is_bf16_supported():
+            return torch.bfloat16, "a GPU that computes in bfloat16"
+        return torch.float32, "a GPU without bfloat16"
+    if device.type == "cpu":
+        able: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+        for unit, name in (("amx_bf16", "AMX"), ("avx512_bf16", "AVX512-BF16")):
+            if able.get(unit):
+                return torch.bfloat16, f"a CPU with {name}"
+        return torch.float32, "a CPU without AVX512-BF16 or AMX"
+    return torch.float32, f"device type {device.type}"
+
+
+class PrecisionInferer(Inferer):
+    """Hands the network a plain tensor in channels_last layout under autocast; gives float32 logits back.
+
+    MONAI's ``amp=True`` autocasts on CUDA only, and a ``MetaTensor`` inside the network costs more than a light network
+    does. The chosen precision is logged once.
+
+    Args:
+        inferer: how the network is applied, e.g. ``SlidingWindowInferer``; ``SimpleInferer`` where ``None``.
+        precision: ``"auto"`` (the faster on this device), ``"float32"`` or ``"bfloat16"``.
+
+    Raises:
+        ValueError: when ``precision`` is unknown.
+    """
+
+    def __init__(self, inferer: Inferer | None = None, precision: str = "auto") -> None:
+        super().__init__()
+        self.inferer = inferer or SimpleInferer()
+        self.precision = look_up_option(precision, PRECISIONS)
+        self._chosen: dict[torch.device, torch.dtype] = {}
+        self._laid_out: nn.Module | None = None
+        self._cast: list[tuple[nn.Module, nn.Parameter]] = []
+        self._cast_from: list[tuple[int, int, int]] = []
+
+    def __call__(self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """``inputs`` (B, C, H, W) to float32 logits (B, out_channels, H, W).
+
+        A deeply supervised network in training gives a sequence of logits, which comes back as a list.
+
+        Raises:
+            InputError: in inference, when logits are not finite: a mask of them would be empty.
+        """
+        plain = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
+        if plain.dim() == 4:
+            plain = plain.contiguous(memory_format=torch.channels_last)
+            self._lay_out(network)
+        with self.autocast(plain.device), self._weights_cast_once(network, plain.device):
+            logits: Any = self.inferer(plain, network, *args, **kwargs)
+        if isinstance(logits, list | tuple):
+            return [each.float().contiguous() for each in logits]
+        logits = logits.float().contiguous()
+        if not torch.is_grad_enabled():
+            _refuse_not_finite(logits, inputs)
+        return logits
+
+    def autocast(self, device: torch.device) -> AbstractContextManager[Any]:
+        """The context that the network runs in on ``device``."""
+        if device not in self._chosen:
+            self._chosen[device] = self._choose(device)
+        if self._chosen[device] == torch.float32:
+            return nullcontext()
+        return torch.autocast(device.type, self._chosen[device])
+
+    def _choose(self, device: torch.device) -> torch.dtype:
+        if self.precision == "auto":
+            dtype, reason = fastest_precision(device)
+        else:
+            dtype, reason = getattr(torch, self.precision), "as set"
+        logger.info(f"precision on {device}: {str(dtype).removeprefix('torch.')} ({reason}), channels_last")
+        return dtype
+
+    def _lay_out(self, network: Callable[..., Any]) -> None:
+        if isinstance(network, nn.Module) and network is not self._laid_out:
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self._laid_out = network
+
+    @contextmanager
+    def _weights_cast_once(self, network: Callable[..., Any], device: torch.device) -> Iterator[None]:
+        """In inference: what autocast would cast anew in each call, a sixth of the large U-Net's time."""
+        in_float32 = self._chosen[device] == torch.float32
+        if in_float32 or not isinstance(network, nn.Module) or network.training or torch.is_grad_enabled():
+            yield
+            return
+        with _ONE_AT_A_TIME:
+            cast = self._cast_weights(network, self._chosen[device])
+            before: list[nn.Parameter | None] = [module._parameters["weight"] for module, _ in cast]
+            try:
+                for module, weight in cast:
+                    module._parameters["weight"] = weight
+                yield
+            finally:
+                for (module, _), original in zip(cast, before, strict=True):
+                    module._parameters["weight"] = original
+
+    def _cast_weights(self, network: nn.Module, dtype: torch.dtype) -> list[tuple[nn.Module, nn.Parameter]]:
+        """Modules and their weights in ``dtype``, made anew where the weights have changed."""
+        castable = [m for m in network.modules() if isinstance(m, _CAST_BY_AUTOCAST)]
+        modules = [m for m in castable if "weight" in m._parameters]  # a parametrized weight is computed in each call
+        weights = [m.weight for m in modules]
+        if any(w.is_inference() for w in weights):  # these don't tell when they change
+            return []
+        now = [(id(w), w.data_ptr(), w._version) for w in weights]
+        if now != self._cast_from:
+            cast = [nn.Parameter(w.detach().to(dtype), requires_grad=False) for w in weights]
+            self._cast, self._cast_from = list(zip(modules, cast, strict=True)), now
+        return self._cast
+
+
+def _refuse_not_finite(logits: torch.Tensor, inputs: torch.Tensor) -> None:
+    if bool(torch.isfinite(logits).all()):
+        return
+    named = inputs.meta.get("filename_or_obj", "an image") if isinstance(inputs, MetaTensor) else "an image"
+    source = ", ".join(map(str, named)) if isinstance(named, list | tuple) else str(named)
+    raise InputError(
+        source, "the network answers with NaN or infinity", f"its weights are of no use: {REMEDY}, train again"
+    )

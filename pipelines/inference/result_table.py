@@ -1,0 +1,147 @@
+"""``results.csv``: what became of each input, in a table that stays true whenever its writer is stopped."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import io
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from ..core.errors import DelineateError
+from ..core.files import write_atomically
+
+TABLE = "results.csv"
+FILES = ("mask", "overlay", "probability")
+COLUMNS = (
+    *("input", "series", "frame", "status", "reason", *FILES, "grid", "foreground", "area_or_volume", "unit"),
+    *("threshold", "bundle", "bundle_verified", "delineate"),
+)
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
+
+Row = dict[str, str]
+Key = tuple[str, str, str, str]
+
+
+def key_of(row: Mapping[str, str]) -> Key:
+    """What a row is of: an image, by input, series and frame; or a refusal, by input and reason."""
+    if row["mask"]:
+        return row["input"], row["series"], row["frame"], ""
+    return row["input"], "", "", row["reason"] or row["status"]
+
+
+def safe_cell(value: object) -> object:
+    """A text that no spreadsheet takes for a formula: ``'`` goes before what begins like one, or with ``'``."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+
+
+def as_csv(rows: Iterable[Mapping[str, object]], columns: Sequence[str], header: bool = True) -> str:
+    """CSV text of `rows`, each cell a `safe_cell`."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns, lineterminator="\n", restval="")
+    if header:
+        writer.writeheader()
+    writer.writerows({name: safe_cell(value) for name, value in row.items()} for row in rows)
+    return text.getvalue()
+
+
+class ResultTable:
+    """The rows of a folder's ``results.csv``; UTF-8 with a byte order mark, by which spreadsheets know it.
+
+    A new row is appended; one that takes the place of another is written with all others, beside the table, which is
+    then replaced. So whoever reads the table finds each row whole, and one an image.
+
+    Args:
+        folder: the folder; it may be missing until the first `put`.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.path = Path(folder) / TABLE
+        self.rows: dict[Key, Row] = {}
+        self._columns: tuple[str, ...] = COLUMNS
+        self._stamp: tuple[int, ...] | None = None
+        self._intact = True
+
+    def refresh(self) -> bool:
+        """Read the table where another process wrote it since; whether that was so.
+
+        Raises:
+            DelineateError: the folder's ``results.csv`` is something else.
+        """
+        if (stamp := self._now()) == self._stamp:
+            return False
+        self._columns, rows, self._intact = _read(self.path) if stamp else (COLUMNS, [], True)
+        self.rows = {key_of(row): row for row in rows}
+        self._stamp = stamp
+        return True
+
+    def put(self, row: Row, instead_of: Iterable[Key] = ()) -> None:
+        """Add a row, which takes the place of that of the same key and of those in `instead_of`."""
+        key = key_of(row)
+        replaced = [old for old in {key, *instead_of} if old in self.rows]
+        for old in replaced:
+            del self.rows[old]
+        self.rows[key] = row
+        if replaced or self._stamp is None or not self._intact or not set(row) <= set(self._columns):
+            self._columns, self._intact = tuple(dict.fromkeys([*COLUMNS, *self._columns])), True
+            write_atomically(self.path, as_csv(self.rows.values(), self._columns).encode("utf-8-sig"))
+        else:
+            _append(self.path, as_csv([row], self._columns, header=False).encode())
+        self._stamp = self._now()
+
+    def _now(self) -> tuple[int, ...] | None:
+        try:
+            status = self.path.stat()
+        except FileNotFoundError:
+            return None
+        return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def own_files(folder: Path) -> set[Path]:
+    """The masks, overlays and probabilities that the table in `folder` names; none where there is no such table."""
+    table = ResultTable(folder)
+    try:
+        table.refresh()
+    except (DelineateError, OSError):
+        return set()
+    return {folder / row[kind] for row in table.rows.values() for kind in FILES if row[kind]}
+
+
+def _read(path: Path) -> tuple[tuple[str, ...], list[Row], bool]:
+    """Columns, whole rows, and whether that is all: of a row that was cut by a power failure, nothing is believed."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+        columns = tuple(reader.fieldnames or ())
+        lines = list(reader)
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise _foreign(path) from error
+    if not {"input", "series", "frame", "status", "reason", *FILES} <= set(columns):
+        raise _foreign(path)
+    if cut := not text.endswith("\n"):
+        lines = lines[:-1]
+    rows = [row for row in lines if None not in row and None not in row.values()]
+    decoded = [{name: cell.removeprefix("'") for name, cell in row.items()} for row in rows]
+    return columns, decoded, not cut and len(rows) == len(lines)
+
+
+def _foreign(path: Path) -> DelineateError:
+    return DelineateError(
+        f"{path} is no table of results as Delineate writes it (did a spreadsheet save it anew?); "
+        "move it away, or name another folder with --out"
+    )
+
+
+def _append(path: Path, line: bytes) -> None:
+    """Add the whole line or, on a full disk, nothing of it."""
+    with path.open("ab", buffering=0) as file:
+        before = file.seek(0, os.SEEK_END)
+        try:
+            if file.write(line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        except OSError:
+            with suppress(OSError):
+                file.truncate(before)
+            raise

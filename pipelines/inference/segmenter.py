@@ -1,0 +1,115 @@
+"""The one class inside: every interface that makes masks from images calls :class:`Segmenter`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.bundle import ConfigParser
+
+from ..bundling.bundles import refuse_unknown_ids
+from ..bundling.gate import admit
+from ..core.errors import DelineateError, InputError, plain_errors
+from ..loading.datasets import StreamDataset
+from .outputs import Assembler, Segmentation
+from .streams import Sources, stream_items
+
+logger = logging.getLogger(__name__)
+
+
+class Segmenter:
+    """Loads a bundle's ``inference.yaml`` once and outlines what it is trained for in any number of images.
+
+    Args:
+        bundle: folder of a bundle or run, or the name of a shipped bundle.
+        trust: use the bundle although verification has findings; it may then run any code.
+        settings: ids of ``inference.yaml`` and their values, e.g. ``threshold=0.3``, ``device="cpu"``.
+
+    Raises:
+        UnknownNameError: when there is no such bundle, or its ``inference.yaml`` has no such id.
+        UnverifiedError: when it is no part of the package, and verification has findings.
+        DelineateError: when it has no weights, or they do not fit.
+
+    Example::
+
+        for result in Segmenter("runs/skin").segment(["photos"]):
+            print(result.source, result.mask.sum(), "pixels")
+    """
+
+    def __init__(self, bundle: str | Path, *, trust: bool = False, **settings: Any) -> None:
+        self.admission = admit(bundle, trust)
+        self.bundle = self.admission.folder
+        parser = ConfigParser()
+        parser.read_config(str(self.bundle / "configs" / "inference.yaml"))
+        parser.read_meta(str(self.bundle / "configs" / "metadata.json"))
+        refuse_unknown_ids(parser.config, settings)
+        parser.update({"bundle_root": str(self.bundle), **settings})
+        with plain_errors():
+            self.device = torch.device(parser.get_parsed_content("device"))
+            self.network = parser.get_parsed_content("network")
+            self.preprocessing = parser.get_parsed_content("preprocessing")
+            self.threshold = parser.get_parsed_content("threshold") if "threshold" in parser else None
+            self.slicing = parser.get_parsed_content("slicing") if "slicing" in parser else None
+            self.inferer = parser.get_parsed_content("inferer")
+            self.in_channels = int(parser.get_parsed_content("in_channels"))
+            rows, columns = parser.get_parsed_content("window")
+            self.postprocessing = parser.get_parsed_content("postprocessing")
+        self.window: tuple[int, int] = (rows, columns)
+
+    def __repr__(self) -> str:
+        return f"<Segmenter of {self.bundle} on {self.device}>"
+
+    def segment(
+        self,
+        sources: Sources,
+        on_error: Callable[[InputError], None] | None = None,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> Iterator[Segmentation]:
+        """Outline each image, one after the other.
+
+        Args:
+            sources: files (pictures, DICOM, volumes), folders, globs; arrays (H, W) or (H, W, 3), uint8, 0-255;
+                Pillow's images. One, several in a list, or an iterator, asked for the next when the last is done.
+            on_error: called with each input that is refused. Without it they are logged, and the generator ends by
+                raising when all others are done.
+            on_progress: called with how many images and slices are done, and how many there are.
+
+        Yields:
+            one result an image, on the image's own grid; a volume's slices come together as one.
+
+        Raises:
+            DelineateError: ``sources`` is nothing of this kind; or at the end, naming the refused inputs, unless
+                ``on_error`` is given.
+        """
+        refused: list[InputError] = []
+
+        def refuse(error: InputError) -> None:
+            refused.append(error)
+            on_error(error) if on_error else logger.error(str(error))
+
+        assembler = Assembler()
+        stream = StreamDataset(stream_items(sources, refuse, self.slicing), self.preprocessing, refuse)
+        for item in stream:
+            if on_progress:
+                on_progress(stream.position, stream.total)
+            try:
+                output = self._segment_one(item)
+            except InputError as error:  # the network has no answer to it
+                if error.source not in {known.source for known in refused}:  # one refusal a volume is enough
+                    refuse(error)
+                continue
+            if (result := assembler.add(output)) is not None:
+                yield result
+        if refused and not on_error:
+            raise DelineateError(f"{len(refused)} input(s) refused: " + "; ".join(map(str, refused)))
+
+    @torch.no_grad()
+    def _segment_one(self, item: dict[str, Any]) -> dict[Any, Any]:
+        """As ``SupervisedEvaluator`` does it, for a batch of one image (1, C, H, W)."""
+        logits = self.inferer(item["image"][None].to(self.device), self.network)
+        known: dict[Any, Any] = {key: item[key] for key in ("image", "name", "held") if key in item}
+        output: dict[Any, Any] = self.postprocessing({**known, "pred": logits[0]})
+        return output

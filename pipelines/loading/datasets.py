@@ -1,0 +1,246 @@
+"""Data sets for training and judging: the datalist's items, streamed or augmented."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.data import Dataset, MetaTensor
+from monai.transforms import Compose
+from torch.utils.data import DistributedSampler, IterableDataset
+
+from ..core.errors import DelineateError, InputError, UnknownNameError
+from ..imaging.volumes.slicing import Slicing
+
+logger = logging.getLogger(__name__)
+SPLITS = ("training", "validation", "test")
+_PATHS = ("image", "label")
+_FIELDS = (
+    *(*_PATHS, "image_sha256", "label_sha256", "group", "class", "slice", "series"),
+    *("label_values", "label_is", "label_size", "spacing"),
+)
+
+Item = dict[str, Any]
+
+
+def load_datalist(
+    dataset_dir: str | Path,
+    split: str,
+    *,
+    skip_missing: bool = True,
+    fold: int | None = None,
+    slicing: Mapping[str, Any] | None = None,
+) -> list[Item]:
+    """Items of one split of a data set's ``datalist.json``, with absolute paths.
+
+    Args:
+        dataset_dir: folder that holds ``datalist.json``, as ``delineate data index`` writes it.
+        split: ``"training"``, ``"validation"`` or ``"test"``.
+        skip_missing: whether items whose files are missing are left out, and logged by name; an evaluation keeps
+            them, so that they are counted as refused.
+        fold: of a data set with folds, the one that is the validation; the others are the training.
+        slicing: how the items will be read; a data set that was cut otherwise is refused. Not compared where ``None``.
+
+    Returns:
+        items with ``image`` (path of a file or of a series' folder, or a list of paths), ``label`` (path or list of
+        paths), ``group`` and, where known, ``class``, ``slice``, ``series``, ``label_values``, ``label_is``,
+        ``label_size`` and ``spacing``; and ``image_sha256`` and ``label_sha256``, with which transforms compare
+        what they read.
+
+    Raises:
+        DelineateError: when there is no datalist, nothing is left in the split, ``fold`` is missing, unknown or without
+            use, or ``slicing`` differs.
+        UnknownNameError: when there is no such split.
+    """
+    path = Path(dataset_dir) / "datalist.json"
+    if split not in SPLITS:
+        raise UnknownNameError("split", split, SPLITS)
+    if not path.is_file():
+        raise DelineateError(
+            f"{dataset_dir} has no datalist.json; index images first: delineate data index SOURCE --out {dataset_dir}"
+        )
+    lists = _read_lists(path)
+    if slicing is not None and lists.get("slicing") is not None:
+        _compare_slicing(path, Slicing.of(lists["slicing"]).as_dict(), Slicing.of(slicing).as_dict())
+    found = [_chosen(item, path.parent) for item in _select(path, lists, split, fold)]
+    items = [item for item in found if not skip_missing or _is_there(item)]
+    if not items:
+        raise DelineateError(f"{path}: the split {split!r} has no usable item; index the images again")
+    return items
+
+
+def named_paths(item: Item) -> list[str]:
+    """The files and folders that an item names."""
+    named = [item.get(key, []) for key in _PATHS]
+    return [str(path) for value in named for path in ([value] if isinstance(value, str | Path) else value)]
+
+
+def _read_lists(path: Path) -> dict[str, Any]:
+    try:
+        lists = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(path, f"is no JSON ({error})", "index the images again") from error
+    return lists if isinstance(lists, dict) else {}
+
+
+def _compare_slicing(path: Path, cut: Mapping[str, Any], read: Mapping[str, Any]) -> None:
+    if names := [name for name in cut if cut[name] != read[name]]:
+        was, now = (", ".join(f"{name}={settings[name]}" for name in names) for settings in (cut, read))
+        raise DelineateError(
+            f"{path} was cut with {was}; this bundle reads {now}, and would show the network something else: "
+            "set slicing (delineate train does it by itself)"
+        )
+
+
+def _select(path: Path, lists: Mapping[str, Any], split: str, fold: int | None) -> list[Item]:
+    """The split's items; with folds, training and validation are both taken from ``training``."""
+    items: list[Item] = lists.get("training" if fold is not None and split != "test" else split) or []
+    folds = sorted({item["fold"] for item in lists.get("training") or [] if "fold" in item})
+    if split == "test" or (not folds and fold is None):
+        return items
+    if not folds:
+        raise DelineateError(f"{path} has no folds; leave fold out, or index again with --folds K")
+    known = ", ".join(map(str, folds))
+    if fold is None:
+        raise DelineateError(f"{path} has folds; set fold to the one that is to be the validation: {known}")
+    if fold not in folds:
+        raise DelineateError(f"{path} has no fold {fold}; there are: {known}")
+    return [item for item in items if (item.get("fold") == fold) == (split == "validation")]
+
+
+def _chosen(item: Item, folder: Path) -> Item:
+    """The fields that transforms know, paths made absolute."""
+
+    def absolute(path: str) -> str:
+        return os.path.normpath(folder / path)
+
+    paths = {
+        key: absolute(item[key]) if isinstance(item[key], str) else [absolute(path) for path in item[key]]
+        for key in _PATHS
+        if key in item
+    }
+    return {key: item[key] for key in _FIELDS if key in item} | paths
+
+
+def _is_there(item: Item) -> bool:
+    missing = [path for path in named_paths(item) if not Path(path).exists()]
+    for name in missing:
+        logger.error(str(InputError(name, "listed in the datalist but not there", "restore it or index again")))
+    return not missing
+
+
+class AugmentedDataset(torch.utils.data.Dataset[Any]):
+    """Random transforms over a data set, whose draws depend on seed, epoch and index alone.
+
+    So a training is the same whatever the number of workers, and when it is resumed.
+
+    Args:
+        data: the data set underneath, usually :func:`delineate.pipelines.loading.cached_dataset`.
+        transform: random transforms.
+        seed: non-negative integer.
+    """
+
+    def __init__(self, data: Dataset, transform: Compose, seed: int = 0) -> None:
+        self.data, self.transform, self.seed, self.epoch = data, transform, int(seed), 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the draws of this epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, index: int) -> Any:
+        self.transform.set_random_state(seed=hash((self.seed, self.epoch, int(index))) % 2**32)
+        # plain tensors: MONAI's random transforms note themselves in the metadata, which is the cache's own
+        item = {k: v.as_tensor() if isinstance(v, MetaTensor) else v for k, v in self.data[index].items()}
+        return self.transform(item)
+
+
+class EpochSampler(DistributedSampler[Any]):
+    """The order of the items in an epoch, from seed and epoch alone; the first ``length`` of it where that is given.
+
+    Ignite's ``epoch_length`` would go on with the order of the epoch before, which a resumed training does not know.
+    MONAI's trainer tells the epoch to any ``DistributedSampler``.
+
+    Args:
+        dataset: what is drawn from.
+        seed: non-negative integer.
+        length: items an epoch; all where ``None``, or where there are no more.
+
+    Raises:
+        DelineateError: when ``length`` is below 1.
+    """
+
+    def __init__(self, dataset: torch.utils.data.Dataset[Any], seed: int = 0, length: int | None = None) -> None:
+        super().__init__(dataset, num_replicas=1, rank=0, seed=seed)
+        if length is not None and length < 1:
+            raise DelineateError(f"an epoch of {length} items has no batch; set epoch_length to null, 1 or more")
+        self.length = length
+
+    def __iter__(self) -> Iterator[Any]:
+        return islice(super().__iter__(), self.length)
+
+    def __len__(self) -> int:
+        every = super().__len__()
+        return every if self.length is None else min(self.length, every)
+
+
+class StreamDataset(IterableDataset[Any]):
+    """Items read one after the other; a refused one is logged by name and the rest goes on.
+
+    ``refused`` lists what was refused so far, ``position`` counts the items so far, of ``total``, where that is known.
+
+    Args:
+        data: items; those of `find_images` bring along what was refused while they were looked for.
+        transform: reads and prepares an item.
+        on_error: called with each ``InputError``; logs it where ``None``.
+    """
+
+    def __init__(
+        self,
+        data: Iterable[Item],
+        transform: Callable[[Item], Any],
+        on_error: Callable[[InputError], None] | None = None,
+    ) -> None:
+        self.data, self.transform = data, transform
+        self.on_error = on_error or (lambda error: logger.error(str(error)))
+        self.refused: list[InputError] = []
+        self.position = 0
+
+    @property
+    def total(self) -> int:
+        """How many items there are; of an iterator as many as were seen."""
+        return len(self.data) if isinstance(self.data, Sized) else self.position
+
+    def __iter__(self) -> Iterator[Any]:
+        self.refused, self.position = list(getattr(self.data, "refused", [])), 0
+        refused_volumes: set[str] = set()
+        for self.position, item in enumerate(self.data, start=1):  # noqa: B020
+            volume = f"{item['image']} {item.get('series')}" if "slices" in item else ""
+            if volume in refused_volumes:
+                continue  # one refusal a volume is enough
+            try:
+                ready = self.transform(item)
+            except Exception as error:
+                cause = refusal(error)
+                if cause is None:
+                    raise
+                self.refused.append(cause)
+                self.on_error(cause)
+                refused_volumes |= {volume} - {""}
+                continue
+            yield ready
+
+
+def refusal(error: BaseException | None) -> InputError | None:
+    """The ``InputError`` that ``error`` is or was raised from: MONAI wraps what its transforms raise."""
+    while error is not None and not isinstance(error, InputError):
+        error = error.__cause__ or error.__context__
+    return error

@@ -1,0 +1,164 @@
+"""MONAI dictionary transforms: reading images and masks, and the way to the network's grid and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import InvertibleTransform, MapTransform
+from torch.nn.functional import interpolate
+
+from ..core.errors import InputError
+from ..imaging.held import HeldImage
+from ..imaging.reading import read_label, read_pixels, read_spacing, read_spacing_kind
+from ..imaging.unchanged import refuse_changed
+from ..imaging.volumes.slicing import Slicing
+
+Item = dict[Hashable, Any]
+
+
+class ReadImaged(MapTransform):
+    """Reads images: path to ``MetaTensor`` (C, H, W), uint8 0-255, rows first, EXIF orientation applied.
+
+    Its ``meta`` names the file (``filename_or_obj``; those of several modalities in ``files``), the size
+    (``spatial_shape``), the distances between rows and columns in mm where they are known (``spacing``) and, of a DICOM
+    image, where these hold (``spacing_kind``), how it was read (``slicing``) and, of a slice, where it belongs
+    (``slice``, ``slices``, ``series``).
+
+    Args:
+        keys: keys of the paths; which part of a file is meant stands beside them in the item (``slice``, ``series``).
+        channels: ``"rgb"`` or ``"grey"``; see :func:`delineate.pipelines.imaging.reading.read_pixels`.
+        slicing: how volumes become images: a mapping with the names of
+            :class:`delineate.pipelines.imaging.volumes.slicing.Slicing`.
+        in_channels: C that the network takes; other images are refused. Any where ``None``.
+
+    Raises:
+        InputError: when a file is refused, or is not the one that was indexed (``KEY_sha256`` of the item); it names
+            file, reason and remedy.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        channels: Literal["rgb", "grey"],
+        slicing: Mapping[str, Any] | None = None,
+        in_channels: int | None = None,
+    ) -> None:
+        super().__init__(keys)
+        self.channels, self.slicing, self.in_channels = channels, Slicing.of(slicing), in_channels
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> Item:
+        """Replace each path by the image's pixels."""
+        item = dict(data)
+        for key in self.key_iterator(item):
+            refuse_changed(item[key], item.pop(f"{key}_sha256", None))
+            named = {**item, "image": item[key]}
+            pixels = torch.from_numpy(read_pixels(named, self.channels, self.slicing)).permute(2, 0, 1).contiguous()
+            meta = self._meta(named, pixels)
+            if self.in_channels not in (None, len(pixels)):
+                raise InputError(
+                    meta["filename_or_obj"],
+                    f"gives {len(pixels)} channels; the network takes {self.in_channels}",
+                    "set in_channels (modalities x (1 + 2 x neighbours)) and train anew, or give it what it takes",
+                )
+            item[key] = MetaTensor(pixels, meta=meta)
+        return item
+
+    def _meta(self, item: Item, pixels: torch.Tensor) -> dict[str, Any]:
+        image = item["image"].source if isinstance(item["image"], HeldImage) else item["image"]
+        paths = [image] if isinstance(image, str | Path) else image
+        meta = {
+            "filename_or_obj": str(paths[0]),
+            "spatial_shape": list(pixels.shape[1:]),
+            "slicing": json.dumps(self.slicing.as_dict()),  # a batch of metas can't hold None
+        }
+        meta |= {key: item[key] for key in ("slice", "slices", "series") if key in item}
+        if len(paths) > 1:
+            meta["files"] = json.dumps([str(path) for path in paths])
+        if spacing := read_spacing(item, self.slicing):
+            meta["spacing"] = json.dumps(spacing)
+        if kind := read_spacing_kind(item):
+            meta["spacing_kind"] = kind
+        return meta
+
+
+class ReadMaskd(MapTransform):
+    """Reads masks to a tensor (1, H, W), uint8 0/1, on the image's own grid.
+
+    Args:
+        keys: keys of the masks' paths (one, or a list to be united); what is foreground stands beside them in the item
+            (``label_values``, ``label_is``, ``label_size``, ``slice``).
+        slicing: how volumes become images, as for :class:`ReadImaged`.
+
+    Raises:
+        InputError: when a file is no mask, or is not the one that was indexed (``KEY_sha256`` of the item); it names
+            file, reason and remedy.
+    """
+
+    def __init__(self, keys: KeysCollection, slicing: Mapping[str, Any] | None = None) -> None:
+        super().__init__(keys)
+        self.slicing = Slicing.of(slicing)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> Item:
+        """Replace each path by the mask."""
+        item = dict(data)
+        for key in self.key_iterator(item):
+            refuse_changed(item[key], item.pop(f"{key}_sha256", None))
+            image = item.get("image")  # its file, which may have been read by now
+            named = {**item, "image": image.meta["filename_or_obj"]} if isinstance(image, MetaTensor) else item
+            item[key] = torch.from_numpy(read_label({**named, "label": item[key]}, self.slicing))[None]
+        return item
+
+
+class ResizeToGridd(MapTransform, InvertibleTransform):
+    """Resizes to the network's grid: (C, H, W) to (C, \\*spatial_size), keeping the type.
+
+    Bilinear with antialiasing: uint8 stays uint8 and 0/1 masks are cut at one half. ``Invertd`` takes a prediction back
+    to the image's own grid, bilinearly in float32.
+
+    Args:
+        keys: keys of the images.
+        spatial_size: rows and columns of the network's grid, pixels.
+        is_mask: whether the values are 0/1 masks.
+    """
+
+    def __init__(self, keys: KeysCollection, spatial_size: Sequence[int], is_mask: bool = False) -> None:
+        super().__init__(keys)
+        self.spatial_size = [int(n) for n in spatial_size]
+        self.is_mask = is_mask
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> Item:
+        """Resize each image."""
+        item = dict(data)
+        for key in self.key_iterator(item):
+            image = item[key]
+            plain = image.as_tensor() if isinstance(image, MetaTensor) else image
+            grid = (
+                (_resize(plain.float(), self.spatial_size) >= 0.5).to(plain.dtype)
+                if self.is_mask
+                else _resize(plain, self.spatial_size)
+            )
+            if isinstance(image, MetaTensor):
+                grid = MetaTensor(grid, meta=dict(image.meta), applied_operations=list(image.applied_operations))
+                self.push_transform(grid, orig_size=plain.shape[1:])
+            item[key] = grid
+        return item
+
+    def inverse(self, data: Mapping[Hashable, Any]) -> Item:
+        """Take each image, usually a prediction, back to the size it had before."""
+        item = dict(data)
+        for key in self.key_iterator(item):
+            size = self.pop_transform(item[key])["orig_size"]
+            item[key] = MetaTensor(_resize(item[key].as_tensor().float(), list(size)), meta=dict(item[key].meta))
+        return item
+
+
+def _resize(image: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+    if list(image.shape[1:]) == list(size):
+        return image
+    return interpolate(image[None], size=tuple(size), mode="bilinear", antialias=True, align_corners=False)[0]

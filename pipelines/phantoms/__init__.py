@@ -1,0 +1,1 @@
+"""Labelled images and volumes that are drawn."""

@@ -1,0 +1,13 @@
+"""Runs: begun, trained, resumed, recorded."""
+
+from lazy_loader import attach
+
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    submod_attrs={
+        "checkpoint": ["CheckpointSaver", "EarlyStop"],
+        "finite": ["StopWhenNotFinite"],
+        "history": ["EpochSeed", "HistoryLogger"],
+        "record": ["RunRecord"],
+    },
+)

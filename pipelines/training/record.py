@@ -1,0 +1,99 @@
+"""The record of a run."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+
+from ..bundling.provenance import provenance
+from ..core.files import remove_leftovers, write_atomically
+from .runs import count_items, refuse_other_data, sessions_of
+
+
+class RunRecord:
+    """Writes ``record.json`` (what was trained, on what, with what) and a log file.
+
+    Args:
+        output_dir: folder of ``record.json`` and ``train.log``.
+        dataset_dir: the data set's folder.
+        validator: evaluator with the best metric.
+        settings: seed and the like, kept as they are.
+    """
+
+    def __init__(
+        self, output_dir: str | Path, dataset_dir: str | Path, validator: Engine, settings: dict[str, Any]
+    ) -> None:
+        self.output_dir, self.dataset_dir, self.validator = Path(output_dir), Path(dataset_dir), validator
+        self.settings = settings
+        self._session: dict[str, Any] = {}
+        self._log: logging.FileHandler | None = None
+        self._start = 0.0
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to the trainer, before the other handlers."""
+        engine.add_event_handler(Events.STARTED, self.started)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self.write)
+        for last in (Events.COMPLETED, Events.TERMINATE):
+            engine.add_event_handler(last, self.completed)
+
+    def started(self, engine: Engine) -> None:
+        """Note what is about to happen.
+
+        Raises:
+            DelineateError: when a run is resumed on other data, or its record is damaged.
+        """
+        record = self.output_dir / "record.json"
+        if self.settings.get("resume"):
+            refuse_other_data(record, self.dataset_dir, bool(self.settings.get("allow_other_data")))
+        self.output_dir.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(self.output_dir)
+        self._log = logging.FileHandler(self.output_dir / "train.log", encoding="utf-8")
+        self._log.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        logging.getLogger("delineate").addHandler(self._log)
+        self._start = time.perf_counter()
+        self._earlier = sessions_of(record) if self.settings.get("resume") else []
+        self._session = {
+            "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "command": sys.argv,
+            "dataset_dir": str(self.dataset_dir),
+            "settings": self.settings,
+            "items": count_items(self.dataset_dir),
+            "device": str(engine.state.device),
+            "threads": torch.get_num_threads(),
+            **provenance(self.dataset_dir),
+        }
+        self.write(engine)
+
+    def write(self, engine: Engine) -> None:
+        """Bring the record up to date."""
+        best = self.validator.state
+        self._session |= {
+            "epochs": engine.state.epoch,
+            "seconds": round(time.perf_counter() - self._start, 1),
+            "best": {
+                "epoch": best.best_metric_epoch,
+                "metric": best.key_metric_name,
+                "value": float(best.best_metric),
+            },
+        }
+        if initial := getattr(engine.state, "initial_weights", None):
+            self._session["initial_weights"] = initial
+        record = {"sessions": [*self._earlier, self._session]}
+        write_atomically(self.output_dir / "record.json", (json.dumps(record, indent=2) + "\n").encode())
+
+    def completed(self, engine: Engine) -> None:
+        """Close the record and the log."""
+        self._session["completed"] = True
+        self.write(engine)
+        if self._log:
+            logging.getLogger("delineate").removeHandler(self._log)
+            self._log.close()
+            self._log = None

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from delineate.pipelines.core.files import hold, let_go, remove_leftovers, replacing, write_atomically
+
+
+def test_an_existing_file_is_replaced(tmp_path: Path) -> None:
+    file = tmp_path / "a"
+    file.write_bytes(b"old")
+    write_atomically(file, b"new")
+    assert file.read_bytes() == b"new"
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(source: Path, target: Path) -> None:
+        raise OSError("disk on fire")
+
+    file = tmp_path / "a"
+    file.write_bytes(b"old")
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match="on fire"):
+        write_atomically(file, b"new")
+    assert file.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+# --- what killed processes leave -----------------------------------------------------------------------------
+
+
+def killed_while(code: str, folder: Path) -> None:
+    """Run ``code`` in ``folder`` in a process that is then killed."""
+    die = "\nimport os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    done = subprocess.run([sys.executable, "-c", code + die], cwd=folder, capture_output=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+WRITING = """
+from delineate.pipelines.core.files import *
+writing = replacing('a.png')
+writing.__enter__().write_bytes(b'half')
+"""
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    killed_while(WRITING, tmp_path)
+    assert len(list(tmp_path.iterdir())) == 1
+    remove_leftovers(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_living_process_writes_stays(tmp_path: Path) -> None:
+    with replacing(tmp_path / "a.png") as temporary:
+        temporary.write_bytes(b"whole")
+        code = "from delineate.pipelines.core.files import remove_leftovers; remove_leftovers('.')"
+        subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
+    killed_while("from delineate.pipelines.core.files import *\nassert hold('lock')", tmp_path)
+    assert hold(tmp_path / "lock")
+    code = "from delineate.pipelines.core.files import hold; print(hold('lock'))"
+    ask = [sys.executable, "-c", code]
+    assert subprocess.run(ask, cwd=tmp_path, capture_output=True, text=True, check=True).stdout == "False\n"
+    assert hold(tmp_path / "lock"), "its own process may take it again"
+    let_go(tmp_path / "lock")
+    assert subprocess.run(ask, cwd=tmp_path, capture_output=True, text=True, check=True).stdout == "True\n"
