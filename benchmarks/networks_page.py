@@ -2,7 +2,7 @@
 
     python benchmarks/networks_page.py
 
-``compare_isic.csv`` and ``compare_busi.csv`` are ``compare.csv`` of ``delineate train --compare``, and
+``compare_isic.csv`` and ``compare_busi.csv`` are ``compare.csv`` of ``delineate compare``, and
 ``compare_isic.json`` and ``compare_busi.json`` the ``compare.json`` beside it, which the printed command is made from.
 """
 
@@ -190,7 +190,7 @@ def one_thread(rows: Sequence[Row]) -> str:
 
 def compare_command(bundle: str, data: str, networks: list[str], terms: dict[str, Any]) -> str:
     names, minutes = terms.get("networks", networks), terms.get("minutes", "MINUTES")
-    words = ["delineate", "train", bundle, "--data", f"data/{data}", "--compare", ",".join(names)]
+    words = ["delineate", "compare", bundle, "--data", f"data/{data}", "--networks", ",".join(names)]
     words += ["--minutes", f"{minutes:g}" if terms else minutes]
     words += ["--loss", terms["loss"]] if terms.get("loss") else []
     for name, value in terms.get("settings", {}).items():

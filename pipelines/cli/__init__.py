@@ -11,6 +11,7 @@ import typer
 
 from ..core.failures import Stopped, in_words, signals_stop
 from . import bundle, data, info
+from .compare import compare
 from .console import NORMAL, set_verbosity
 from .demo import demo
 from .evaluate import evaluate
@@ -47,7 +48,7 @@ def _settings(
 
 app.add_typer(data.app, name="data")
 app.add_typer(bundle.app, name="bundle")
-for command in (train, evaluate, segment, export, demo, info.networks, info.info):
+for command in (train, compare, evaluate, segment, export, demo, info.networks, info.info):
     app.command()(command)
 
 

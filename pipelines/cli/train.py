@@ -9,8 +9,6 @@ from typing import Annotated
 import typer
 
 from ..bundling.bundles import find_bundle
-from ..bundling.gate import admit
-from ..core.errors import DelineateError
 from ..core.failures import advising
 from ..training import workflows
 from ..training.runs import parse_settings
@@ -39,36 +37,11 @@ def train(
     allow_other_data: Annotated[
         bool, typer.Option("--allow-other-data", help="Resume on other data; the run's record says so.")
     ] = False,
-    compare: Annotated[
-        str | None, typer.Option(metavar="NETWORK,...", help="Train these networks alike; OUT gets one table.")
-    ] = None,
-    minutes: Annotated[float | None, typer.Option(help="With --compare: each network's time to train.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="With --compare: each network's epochs, not minutes.")] = None,
     trust: Trust = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
     """Train a bundle; the run is a bundle, too."""
-    budgets = sum(budget is not None for budget in (minutes, epochs))
-    if budgets != (compare is not None) or (compare and network):
-        raise DelineateError(
-            "--compare goes with either --minutes or --epochs, and without --network: "
-            "--compare unet,se_unet --minutes 10; the epochs of one network are --set max_epochs=20"
-        )
-    if compare and init_from:
-        raise DelineateError("--compare trains all networks from scratch; leave out --init-from")
-    settings = parse_settings(set_ or [])
-    if compare is not None:
-        from .compare import compare_networks
-
-        source = admit(bundle, trust).folder
-        run = out or Path("runs") / f"{source.resolve().name}_compare"
-        values = workflows.training_settings(source, data, settings, fold, allow_leaks)
-        if not resume:
-            workflows.refuse_leaks(data, values)
-        with advising("go on with the same command and --resume", run / "compare.json"):
-            compare_networks(source, data, run, compare, minutes, loss, values, resume, trust, epochs)
-        return
     run = out or Path("runs") / find_bundle(bundle).resolve().name
     again = shlex.join(["delineate", "train", bundle, "--data", str(data), "--out", str(run), "--resume"])
     with advising(f"go on with: {again}", run / "configs" / "train.yaml"):
@@ -78,7 +51,7 @@ def train(
             run,
             network=network,
             loss=loss,
-            settings=settings,
+            settings=parse_settings(set_ or []),
             fold=fold,
             allow_leaks=allow_leaks,
             resume=resume,

@@ -126,7 +126,7 @@ def test_the_command_of_a_comparison_is_made_from_its_terms(tmp_path: Path) -> N
     terms = {"networks": ["a", "b"], "minutes": 7.5, "loss": "dice", "settings": {"image_size": [128, 128], "seed": 3}}
     (tmp_path / "compare_busi.json").write_text(json.dumps(terms), encoding="utf-8")
     command = (
-        "delineate train breast_lesion --data data/busi --compare a,b --minutes 7.5 --loss dice "
+        "delineate compare breast_lesion --data data/busi --networks a,b --minutes 7.5 --loss dice "
         "--set 'image_size=[128,128]' --set seed=3"
     )
     assert command in networks_page.page(tmp_path)

@@ -17,7 +17,7 @@ import torch
 from processes import DELINEATE, Done, delineate, environment, refusal, succeeded
 
 pytestmark = pytest.mark.slow
-SMALL = ("train", "skin_lesion", "--compare", "unet,ultra_light_unet", "--set", "image_size=[64,64]",
+SMALL = ("compare", "skin_lesion", "--networks", "unet,ultra_light_unet", "--set", "image_size=[64,64]",
          "--set", "network_def::features=[8,16,32]", "--minutes", "0.05", "--out", "out")  # fmt: skip
 
 

@@ -199,7 +199,7 @@ def test_what_a_run_gathers_does_not_make_it_fail(bundle: Path) -> None:
 COMMANDS = {
     "train": ["train", "BUNDLE", "--data", "DATA", "--out", "OUT"],
     "train --resume": ["train", "skin_lesion", "--data", "DATA", "--out", "BUNDLE", "--resume"],
-    "train --compare": ["train", "BUNDLE", "--data", "DATA", "--out", "OUT", "--compare", "unet", "--minutes", "1"],
+    "compare": ["compare", "BUNDLE", "--data", "DATA", "--out", "OUT", "--networks", "unet", "--minutes", "1"],
     "evaluate": ["evaluate", "BUNDLE", "--data", "DATA", "--out", "OUT"],
     "segment": ["segment", "BUNDLE", "image.png", "--out", "OUT"],
     "export": ["export", "BUNDLE", "--out", "OUT"],

@@ -364,7 +364,7 @@ def test_what_is_said_of_them_is_short_and_plain(verified: dict[Path, list[gate.
 COMMANDS = {
     "train": ["train", "BUNDLE", "--data", "data", "--out", "out"],
     "train --resume": ["train", "skin_lesion", "--data", "data", "--out", "BUNDLE", "--resume"],
-    "train --compare": ["train", "BUNDLE", "--data", "data", "--out", "out", "--compare", "unet", "--minutes", "1"],
+    "compare": ["compare", "BUNDLE", "--data", "data", "--out", "out", "--networks", "unet", "--minutes", "1"],
     "evaluate": ["evaluate", "BUNDLE", "--data", "data", "--out", "out"],
     "segment": ["segment", "BUNDLE", "image.png", "--out", "out"],
     "export": ["export", "BUNDLE", "--out", "out"],

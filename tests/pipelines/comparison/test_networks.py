@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 import yaml
 from monai.bundle import ConfigParser
 
 from delineate.pipelines.bundling.bundles import shipped_bundles
-from delineate.pipelines.cli import compare as module
-from delineate.pipelines.cli.compare import Job, compare_networks
-from delineate.pipelines.cli.train import train
+from delineate.pipelines.comparison import networks as module
+from delineate.pipelines.comparison.networks import Comparison, Job, compare_networks
 from delineate.pipelines.core.errors import DelineateError
 
 ROW = {
@@ -24,67 +22,40 @@ ROW = {
 }  # fmt: skip
 
 
-def compare(out: Path, networks: str = "unet,se_unet", minutes: float = 1, **values: Any) -> None:
-    compare_networks(shipped_bundles()["skin_lesion"], out.parent, out, networks, minutes, None, values, resume=False)
+def compare(out: Path, networks: str = "unet,se_unet", **options: Any) -> Comparison:
+    if not {"minutes", "epochs"} & options.keys():
+        options["minutes"] = 1
+    return compare_networks("skin_lesion", out.parent, out, networks.split(",") if networks else [], **options)
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Path:
+    """A folder with a data list of no images."""
+    (tmp_path / "datalist.json").write_text('{"training": [], "validation": [], "test": []}')
+    return tmp_path
 
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
         ({"networks": "unet,unett"}, "did you mean 'unet'"),
-        ({"networks": "unet,unet"}, "name each network once"),
-        ({"networks": " ,"}, "got nothing"),
+        ({"networks": "unet,unet"}, "name each once"),
+        ({"networks": ""}, "the networks are none"),
         ({"minutes": 0}, "give each network some time"),
         ({"minutes": float("nan")}, "give each network some time"),
-        ({"max_epochs": 3}, "decides on max_epochs"),
-        ({"learning_rat": 3}, "did you mean 'learning_rate'"),
+        ({"epochs": 0}, "give each network some"),
+        ({"epochs": 3, "minutes": 3.0}, "either --minutes or --epochs"),
+        ({"epochs": None}, "either --minutes or --epochs"),
+        ({"settings": {"max_epochs": 3}}, "--minutes decides on max_epochs"),
+        ({"epochs": 3, "settings": {"max_epochs": 5}}, "--epochs decides on max_epochs"),
+        ({"settings": {"learning_rat": 3}}, "did you mean 'learning_rate'"),
     ],
     ids=str,
 )
-def test_what_would_fail_later_is_refused_at_once(wrong: dict[str, Any], message: str, tmp_path: Path) -> None:
+def test_what_would_fail_later_is_refused_at_once(wrong: dict[str, Any], message: str, empty: Path) -> None:
     with pytest.raises(DelineateError, match=message):
-        compare(tmp_path / "out", **wrong)
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"compare": "unet"},
-        {"minutes": 3.0},
-        {"epochs": 3},
-        {"compare": "unet", "minutes": 3.0, "epochs": 3},
-        {"compare": "unet", "minutes": 3.0, "network": "unet"},
-        {"compare": "", "network": "unet"},
-    ],
-    ids=str,
-)
-def test_options_that_do_not_go_together_are_refused(options: dict[str, Any], tmp_path: Path) -> None:
-    with pytest.raises(DelineateError, match="--compare goes with either --minutes or --epochs, and without --network"):
-        train("skin_lesion", tmp_path, tmp_path / "out", **options)
-
-
-@pytest.mark.parametrize(
-    ("epochs", "values", "message"),
-    [(0, {}, "give each network some"), (3, {"max_epochs": 5}, "--epochs decides on max_epochs")],
-    ids=["none", "said twice"],
-)
-def test_a_budget_of_epochs_is_checked_at_once(
-    epochs: int, values: dict[str, Any], message: str, tmp_path: Path
-) -> None:
-    with pytest.raises(DelineateError, match=message):
-        compare_networks(
-            shipped_bundles()["skin_lesion"],
-            tmp_path,
-            tmp_path / "out",
-            "unet",
-            minutes=None,
-            loss=None,
-            values=values,
-            resume=False,
-            epochs=epochs,
-        )
-    assert not (tmp_path / "out").exists()
+        compare(empty / "out", **wrong)
+    assert not (empty / "out").exists()
 
 
 def test_a_budget_of_epochs_is_kept_without_a_trial(tmp_path: Path) -> None:
@@ -128,7 +99,7 @@ def test_what_a_component_raised_is_told_not_what_monai_made_of_it(capsys: pytes
     assert "Traceback" in capsys.readouterr().err
 
 
-def test_one_network_that_fails_is_named_and_the_rest_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_network_that_fails_is_named_and_the_rest_goes_on(empty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def in_its_process(job: Job) -> str | None:
         if job.network == "unet":
             return "out of memory"
@@ -137,11 +108,9 @@ def test_one_network_that_fails_is_named_and_the_rest_goes_on(tmp_path: Path, mo
         return None
 
     monkeypatch.setattr(module, "_in_its_process", in_its_process)
-    (tmp_path / "datalist.json").write_text('{"training": [], "validation": [], "test": []}')
-    with pytest.raises(typer.Exit) as ended:
-        compare(tmp_path / "out")
-    assert ended.value.exit_code == 1
-    assert (tmp_path / "out/compare.csv").read_text().splitlines()[-1].endswith(",out of memory")
-    page = (tmp_path / "out/compare.md").read_text()
+    found = compare(empty / "out")
+    assert ([row["network"] for row in found.rows], found.errors) == (["se_unet"], {"unet": "out of memory"})
+    assert (empty / "out/compare.csv").read_text().splitlines()[-1].endswith(",out of memory")
+    page = (empty / "out/compare.md").read_text()
     assert "| se_unet |" in page
     assert "- unet: out of memory" in page

@@ -1,0 +1,274 @@
+"""Networks trained alike, one after the other, each in a process of its own."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import Connection
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from ..bundling.bundles import change_bundle, copy_bundle, part
+from ..bundling.gate import admit
+from ..core.errors import DelineateError, known_cause
+from ..datasets.datalist import data_hash
+from ..training.runs import begin_run
+from ..training.workflows import Announce, refuse_leaks, run_workflow, training_settings
+from .table import BUDGETED, Row, best_first, bundle_hash, finished, settle_terms, write_table
+
+logger = logging.getLogger(__name__)
+_NO_END = {"patience": 0, "save_interval": 0}  # no early stop, no checkpoints but the best and the last
+
+_TRIAL_S, _TRIAL_SHARE = 10.0, 0.05  # a quick network's trial takes so long, on top of its budget
+
+
+@dataclass(frozen=True)
+class Job:
+    """One network's training, as its process is told.
+
+    Attributes:
+        prepare: called first in that process, e.g. to say what is printed there.
+        announce: called with each workflow's file and its arguments before it starts.
+    """
+
+    source: Path
+    data: Path
+    run: Path
+    network: str
+    minutes: float | None
+    values: Mapping[str, Any]
+    overlays: tuple[Path, ...]
+    trust: bool = False
+    epochs: int | None = None
+    prepare: Callable[[], None] | None = None
+    announce: Announce | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What became of a comparison.
+
+    Attributes:
+        folder: with ``compare.md``, ``compare.csv`` and a run a network.
+        rows: of the networks that were trained, the best Dice first.
+        errors: why the others were not.
+        terms: what all had in common.
+    """
+
+    folder: Path
+    rows: Sequence[Row]
+    errors: Mapping[str, str]
+    terms: Mapping[str, Any]
+
+
+def compare_networks(
+    bundle: str | Path,
+    data: str | Path,
+    out: str | Path,
+    networks: Sequence[str],
+    *,
+    minutes: float | None = None,
+    epochs: int | None = None,
+    loss: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    fold: int | None = None,
+    allow_leaks: bool = False,
+    resume: bool = False,
+    trust: bool = False,
+    prepare: Callable[[], None] | None = None,
+    announce: Announce | None = None,
+) -> Comparison:
+    """Train networks for so many minutes or epochs each, all else alike; evaluate and time them, and write one table.
+
+    Args:
+        bundle: folder of a bundle, or the name of a shipped one.
+        data: folder with ``datalist.json``.
+        out: the comparison's folder, new or empty; each network's run is a folder in it.
+        networks: names, see ``delineate.networks.list_networks()``.
+        minutes: of training for each; either these or ``epochs``.
+        epochs: of training for each.
+        loss: another loss: ``bce``, ``dice`` or ``dice_bce``.
+        settings: ids of the bundle and their values.
+        fold: of a data set with folds, the one to validate on.
+        allow_leaks: train although the splits leak.
+        resume: go on with a comparison that was broken off.
+        trust: use the bundle although verification has findings.
+        prepare: called first in each network's process; it can be pickled.
+        announce: as of :func:`~.workflows.train`; it can be pickled.
+
+    Raises:
+        DelineateError: when the terms are refused, before anything is trained.
+    """
+    _refuse_terms(networks, minutes, epochs, settings or {})
+    source, data, out = admit(bundle, trust).folder, Path(data), Path(out)
+    values = training_settings(source, data, settings, fold, allow_leaks)
+    jobs = [
+        Job(
+            source,
+            data,
+            out / name,
+            name,
+            minutes,
+            values,
+            tuple(_overlays(name, loss)),
+            trust=trust,
+            epochs=epochs,
+            prepare=prepare,
+            announce=announce,
+        )
+        for name in networks
+    ]
+    _try_out(jobs)
+    if not resume:
+        refuse_leaks(data, values)
+    terms = {
+        "bundle": source.resolve().name,
+        "bundle_hash": bundle_hash(source),
+        "networks": list(networks),
+        "minutes": minutes,
+        "epochs": epochs,
+        "loss": loss,
+        "settings": dict(values),
+        "data_hash": data_hash(data),
+    }
+    settle_terms(out, terms, resume)
+    rows: list[Row] = []
+    errors: dict[str, str] = {}
+    for job in jobs:
+        error = None if finished(job.run) else _in_its_process(job)
+        row = finished(job.run)
+        if row and not error:
+            rows.append(row)
+        else:
+            errors[job.network] = error or "left no result"
+            logger.error(f"failed: {job.network}: {errors[job.network]}")
+        write_table(out, rows, errors, terms)
+    return Comparison(out, best_first(rows), errors, terms)
+
+
+def _overlays(network: str, loss: str | None) -> list[Path]:
+    return [part("networks", network), *([part("losses", loss)] if loss else [])]
+
+
+def _refuse_terms(
+    networks: Sequence[str], minutes: float | None, epochs: int | None, settings: Mapping[str, Any]
+) -> None:
+    """Refuse no network, one named twice, a budget that is none, and settings that the budget decides on."""
+    if not networks or len(set(networks)) < len(networks):
+        raise DelineateError(f"the networks are {', '.join(networks) or 'none'}; name each once: unet,se_unet")
+    if (minutes is None) == (epochs is None):
+        raise DelineateError("a comparison has one budget; give either --minutes or --epochs")
+    if minutes is not None and not 0 < minutes < float("inf"):
+        raise DelineateError(f"--minutes is {minutes:g}; give each network some time, e.g. --minutes 10")
+    if epochs is not None and epochs < 1:
+        raise DelineateError(f"--epochs is {epochs}; give each network some, e.g. --epochs 20")
+    decided = BUDGETED if epochs is None else ("max_epochs", *_NO_END)
+    if set_ := sorted(set(settings) & set(decided)):
+        option = "--minutes" if epochs is None else "--epochs"
+        raise DelineateError(f"{option} decides on {', '.join(set_)}; leave out that --set")
+
+
+def _try_out(jobs: Sequence[Job]) -> None:
+    """Put each bundle together and away again: an unknown network, loss or setting is refused before hours of work."""
+    for job in jobs:
+        with TemporaryDirectory() as draft:
+            copy_bundle(job.source, Path(draft) / "bundle")
+            change_bundle(Path(draft) / "bundle", job.values, list(job.overlays))
+
+
+def _in_its_process(job: Job) -> str | None:
+    """Train one network; return why it failed, or ``None``. Its memory is given back when its process ends."""
+    logger.info(f"\n--- {job.network} ---")
+    spawn = get_context("spawn")
+    reasons, reason = spawn.Pipe(duplex=False)
+    process = spawn.Process(target=_child, args=(job, reason))
+    process.start()
+    reason.close()
+    try:
+        process.join()
+    except BaseException:
+        process.terminate()
+        process.join(10)
+        process.kill()
+        process.join()
+        raise
+    if process.exitcode == 0:
+        return None
+    try:
+        return str(reasons.recv())
+    except EOFError:
+        code = process.exitcode or 0
+        return f"its process was killed by signal {-code}; memory?" if code < 0 else f"its process ended with {code}"
+
+
+def _child(job: Job, reason: Connection) -> None:
+    if job.prepare:
+        job.prepare()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        train_network(job)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        reason.send(_told(error))
+        sys.exit(1)
+
+
+def _told(error: BaseException) -> str:
+    """One line about what went wrong; where no user can put it right, standard error gets the traceback."""
+    if known := known_cause(error):
+        return " ".join(str(known).split())
+    traceback.print_exception(error)
+    while error.__cause__ is not None:  # MONAI wraps what its components raise
+        error = error.__cause__
+    return " ".join(f"{type(error).__name__}: {error}".split())[:500]
+
+
+def _end_with_parent() -> None:
+    """Two processes must never train in one folder: one whose parent was killed ends, too."""
+    if (parent := parent_process()) is not None:
+        parent.join()
+        os._exit(1)
+
+
+def train_network(job: Job) -> None:
+    """Begin the run, unless it was begun, then train, evaluate and measure it."""
+    from .table import measure
+
+    admission = admit(job.source, job.trust)
+    if (job.run / "configs" / "train.yaml").is_file():
+        admission = admit(job.run, job.trust)
+    else:
+        _begin(job)
+    where: dict[str, object] = {"bundle_root": str(job.run), "dataset_dir": str(job.data)}
+    run_workflow(admission, job.run / "configs" / "train.yaml", {**where, "resume": True}, job.announce)
+    scores = {"split": "test", "output_dir": str(job.run / "evaluation")}
+    run_workflow(admission, job.run / "configs" / "evaluate.yaml", {**where, **scores}, job.announce)
+    measure(job.run, job.network, job.data, job.trust)
+
+
+def _begin(job: Job) -> None:
+    from .budget import plan_epochs, time_training
+
+    shutil.rmtree(job.run, ignore_errors=True)  # of a beginning that was killed
+    if job.minutes is None:
+        values = {**job.values, "max_epochs": job.epochs, **_NO_END}
+        begin_run(job.source, job.run, values, list(job.overlays))
+        return
+    seconds = min(_TRIAL_S, _TRIAL_SHARE * 60 * job.minutes)
+    trial = time_training(job.source, job.data, job.values, list(job.overlays), seconds)
+    plan = plan_epochs(*trial, job.minutes)
+    logger.info(
+        f"{job.network}: a step takes {trial.step_s:.3g} s, a validation {trial.validation_s:.3g} s: "
+        f"{plan.max_epochs} epochs of {plan.epoch_length} of {trial.batches} batches, "
+        f"validation every {plan.val_interval}"
+    )
+    begin_run(job.source, job.run, {**job.values, **plan._asdict(), **_NO_END}, list(job.overlays))
