@@ -25,6 +25,7 @@ from ..core.sums import sha256
 from .bundles import find_bundle, shipped_bundles
 from .verify import Finding, verify_bundle
 from .verify.listing import HEAD, Entry, TooMuchError, list_entries, too_large
+from .verify.targets import own_packages
 
 logger = logging.getLogger(__name__)
 _SHOWN = 10  # findings in the error; 'delineate bundle verify' lists them all
@@ -167,7 +168,7 @@ def _content(entry: Entry) -> str:
 @lru_cache(maxsize=1)
 def _rules() -> str:
     """Names the rules: with others a bundle is verified anew."""
-    files = sorted([*Path(__file__).parent.glob("verify/*.py"), Path(__file__)])
+    files = sorted([*Path(__file__).parent.glob("verify/*.py"), Path(__file__), *own_packages().values()])
     return "\n".join([*map(_version, _DEPENDENCIES), *map(sha256, files)])
 
 

@@ -181,17 +181,22 @@ def allowed_targets() -> frozenset[str]:
     for package, exporter in _PACKAGES.items():
         names.update(f"{package}.{name}" for name in _exports(_source(exporter or package)) if name[0].isupper())
     names = {name for name in names if not any(fnmatchcase(name, pattern) for pattern in _DENIED)}
-    return frozenset(names | set(_own_targets()))
+    return frozenset(names | set(own_targets()))
 
 
-def _own_targets() -> Iterator[str]:
-    """Yield what our own packages export: their public names, which outlive a module that is moved."""
+def own_packages() -> dict[str, Path]:
+    """The files that export what bundles may name of ours, by package."""
     root = Path(__file__).parents[3]
-    for package in _OWN:
-        tree = ast.parse(root.joinpath(*package.split("."), "__init__.py").read_text(encoding="utf-8"))
+    return {f"delineate.{name}": root.joinpath(*name.split("."), "__init__.py") for name in _OWN}
+
+
+def own_targets() -> Iterator[str]:
+    """Yield what our own packages export: their public names, which outlive a module that is moved."""
+    for package, path in own_packages().items():
+        tree = ast.parse(path.read_text(encoding="utf-8"))
         lists = (node for node in ast.walk(tree) if isinstance(node, ast.List))  # __all__, or what attach() is given
         names = (each.value for one in lists for each in one.elts if isinstance(each, ast.Constant))
-        yield from (f"delineate.{package}.{name!s}" for name in names)
+        yield from (f"{package}.{name!s}" for name in names)
 
 
 def _source(package: str) -> Path | None:

@@ -241,7 +241,7 @@ def test_every_command_that_takes_a_bundle_is_in_this_table() -> None:
 
 
 def test_a_run_is_named_in_its_records(bundle: Path, tmp_path: Path) -> None:
-    from delineate.pipelines.core.versions import provenance
+    from delineate.pipelines.bundling.provenance import provenance
 
     (tmp_path / "datalist.json").write_text(json.dumps({"training": [], "validation": [], "test": []}))
     admission = admit(bundle)

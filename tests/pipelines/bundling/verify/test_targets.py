@@ -5,7 +5,7 @@ from types import ModuleType
 
 import pytest
 
-from delineate.pipelines.bundling.verify.targets import allowed_targets, arguments_problem, target_problem
+from delineate.pipelines.bundling.verify.targets import allowed_targets, arguments_problem, own_targets, target_problem
 
 HOSTILE = [
     "os.system",
@@ -80,6 +80,23 @@ NEEDED = [
     "torch.optim.lr_scheduler.OneCycleLR",
     "torch.utils.data.DistributedSampler",
 ]
+
+
+PUBLIC = {
+    "delineate.networks": """CMUNeXt ClassicUNet DeepLabV3Plus DepthwiseUNet NetworkFacts SEDepthwiseUNet SEUNet
+        SpatialAttentionUNet TinyUNet UNet UltraLightUNet create_network describe_network list_networks load_in_order
+        network_facts""",
+    "delineate.networks.monai": "AttentionUnet BasicUNet DynUNet FlexibleUNet MedNeXt SegResNet SwinUNETR UNETR",
+    "delineate.pipelines.audit": "refuse_leaks",
+    "delineate.pipelines.bundling": "load_weights",
+    "delineate.pipelines.core": "keep_freed_memory",
+    "delineate.pipelines.evaluation": "PixelAccuracy ScoreWriter",
+    "delineate.pipelines.inference": "MaskWriter PrecisionInferer end_with_refused find_images",
+    "delineate.pipelines.loading": """AugmentedDataset EpochSampler ReadImaged ReadMaskd ResizeToGridd StreamDataset
+        cached_dataset load_datalist""",
+    "delineate.pipelines.training": "CheckpointSaver EarlyStop EpochSeed HistoryLogger RunRecord StopWhenNotFinite",
+}
+"""Bundles in the field name these: one that goes, or moves, breaks them."""
 
 
 def problems(**component: object) -> list[str]:
@@ -172,3 +189,17 @@ def test_a_network_that_downloads_by_default_has_to_be_told_not_to() -> None:
     target = "monai.networks.nets.EfficientNetBN"
     assert "add pretrained: false" in problems(_target_=target)[0]
     assert problems(_target_=target, pretrained=False) == []
+
+
+def test_our_public_names_are_these() -> None:
+    assert set(own_targets()) == {f"{package}.{name}" for package, names in PUBLIC.items() for name in names.split()}
+
+
+def test_each_of_our_public_names_is_found_as_monai_looks_for_it() -> None:
+    assert not [name for name in own_targets() if locate(name) is None]
+
+
+def test_a_module_of_ours_is_no_public_name() -> None:
+    assert "did you mean 'delineate.pipelines.loading.ReadImaged'" in str(
+        target_problem("delineate.pipelines.loading.transforms.ReadImaged")
+    )
