@@ -91,7 +91,7 @@ def test_sums_are_lost_to_nobody_when_a_file_is_missing(models: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from delineate.pipelines import weight_sums
+from delineate.pipelines.core import sums
 folder, step = Path(sys.argv[1]), int(sys.argv[2])
 replace, done = os.replace, 0
 
@@ -106,9 +106,9 @@ def replace_and_die(old, new):
             old = None
 
 os.replace = replace_and_die
-with weight_sums.replacing_listed(folder / "model.pt") as path:
+with sums.replacing_listed(folder / "model.pt") as path:
     path.write_bytes(b"new weights")
-    weight_sums.move_listed(folder / "model.pt", folder / "previous.pt")
+    sums.move_listed(folder / "model.pt", folder / "previous.pt")
 print(done)
 """
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 from importlib.metadata import PackageNotFoundError
@@ -10,22 +9,12 @@ import pytest
 import torch
 
 from delineate.pipelines.core import versions as module
-from delineate.pipelines.core.versions import commit, data_hash, provenance, versions
-from delineate.pipelines.datasets.index import dataset_hash
-
-ITEM = {"image": "a.png", "label": "a_mask.png", "group": "a", "image_sha256": "0" * 64, "label_sha256": "1" * 64}
-
-
-@pytest.fixture
-def dataset(tmp_path: Path) -> Path:
-    datalist = {"training": [ITEM], "validation": [], "test": []}
-    (tmp_path / "datalist.json").write_text(json.dumps(datalist))
-    return tmp_path
+from delineate.pipelines.core.versions import commit, versions
 
 
 def checkout(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Pretend that Delineate runs from a git checkout at ``root``."""
-    (root / "pipelines").mkdir()
+    (root / "pipelines/core").mkdir(parents=True)
     (root / "pipelines/core/versions.py").write_text("")
     git = ["git", "-C", str(root), "-c", "user.name=a", "-c", "user.email=a@b.c"]
     for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "first"]):
@@ -72,11 +61,3 @@ def test_without_git_there_is_no_commit(tmp_path: Path, monkeypatch: pytest.Monk
     checkout(tmp_path, monkeypatch)
     monkeypatch.setenv("PATH", "")
     assert commit() is None
-
-
-def test_the_data_hash_is_that_of_the_index(dataset: Path) -> None:
-    assert data_hash(dataset) == dataset_hash({"training": [ITEM], "validation": [], "test": []})
-
-
-def test_provenance_can_be_written_as_json(dataset: Path) -> None:
-    assert json.loads(json.dumps(provenance(dataset))).keys() == {"versions", "commit", "data_hash", "bundle"}

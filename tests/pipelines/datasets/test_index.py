@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from paired_pictures import MASK, entries, index_with, load, make_paired, picture, save, split_of
 from PIL import Image
+from shared_data import SHARED
 
 from delineate.pipelines.audit.dataset import audit_dataset
 from delineate.pipelines.core.errors import DelineateError, InputError, SkippedError, UnknownNameError
@@ -17,8 +18,6 @@ from delineate.pipelines.datasets.index import index_dataset
 from delineate.pipelines.datasets.splitting.splits import SPLITS
 from delineate.pipelines.loading.datasets import load_datalist
 from delineate.pipelines.loading.transforms import ReadMaskd
-
-SHARED = Path(__file__).parents[3] / "../shared/data"
 
 # What is written
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from io import BytesIO
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from scipy.ndimage import gaussian_filter
+from shared_data import SHARED
 
 from delineate.pipelines.duplicates.search import (
     _ORIENTATIONS,
@@ -21,8 +21,6 @@ from delineate.pipelines.duplicates.search import (
     turn,
 )
 from delineate.pipelines.imaging.pictures import read_image
-
-SHARED = Path(__file__).parents[3] / "../shared/data"
 
 
 def picture(seed: int, size: tuple[int, int] = (200, 240)) -> np.ndarray:

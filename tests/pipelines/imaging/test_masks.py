@@ -9,13 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from scipy.ndimage import binary_erosion
+from shared_data import SHARED
 from stored_pictures import MASK, palette_image, save, with_alpha
 
 from delineate.pipelines.core.errors import InputError
 from delineate.pipelines.imaging.masks import fill_outline, is_jpeg, read_mask, same_shape
-
-SHARED = Path(__file__).parents[2] / "../shared/data"
-
 
 # masks
 

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from scipy.spatial.transform import Rotation
+from shared_data import SHARED
 
 from delineate.pipelines.core.errors import InputError
 from delineate.pipelines.datasets.layouts import Item
@@ -23,7 +24,6 @@ from delineate.pipelines.imaging.volumes.planes import put_plane, take_plane
 from delineate.pipelines.imaging.volumes.slicing import Axis, Slicing
 from delineate.pipelines.imaging.volumes.windows import Window, show
 
-SHARED = Path(__file__).parents[2] / "../shared/data"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="needs shared/data")
 
 RNG = np.random.default_rng(0)

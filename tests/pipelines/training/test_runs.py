@@ -71,7 +71,7 @@ def test_small_numbers_are_written_as_monai_reads_them(tmp_path: Path) -> None:
 BEGIN = """
 import os, signal, sys
 from pathlib import Path
-from delineate.pipelines import runs
+from delineate.pipelines.training import runs
 if sys.argv[2] == "die":
     runs._put_in_place = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 runs.begin_run(Path(sys.argv[1]), Path("run"), {}, [])

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from shared_data import SHARED
 
 from delineate.pipelines.core.errors import InputError
 from delineate.pipelines.datasets.layouts import LAYOUTS, detect, explain
 
-SHARED = Path(__file__).parents[4] / "../shared/data"
 DICOM = b"\0" * 128 + b"DICM"
 FORMS: dict[str, list[tuple[str, ...]]] = {
     "isic": [

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, SegmentationStorage, UltrasoundMultiFrameImageStorage
+from shared_data import SHARED
 
 from delineate.pipelines.core.errors import SkippedError
 from delineate.pipelines.datasets.layouts import dicom, dicom_series
 
-SHARED = Path(__file__).parents[4] / "../shared/data"
 SIDE = 8
 
 Write = Callable[..., Path]

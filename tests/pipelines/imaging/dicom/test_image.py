@@ -21,6 +21,7 @@ from pydicom.uid import (
     JPEGLSNearLossless,
     RLELossless,
 )
+from shared_data import SHARED
 
 from delineate.pipelines.core.errors import InputError, SkippedError
 from delineate.pipelines.imaging.dicom import is_dicom, read_dicom
@@ -31,14 +32,14 @@ STORED = RNG.integers(-2000, 2000, (5, 7), dtype=np.int16)
 GREY = RNG.integers(0, 256, (5, 7), dtype=np.uint8)
 RGB = RNG.integers(0, 256, (5, 7, 3), dtype=np.uint8)
 SMOOTH = np.arange(12 * 20, dtype=np.int16).reshape(12, 20)
-SHARED = Path(__file__).parents[3] / "../shared/data/dicom"
+DICOM = SHARED / "dicom"
 IMAGES = ["ct", "mr", "photo", "rtstruct_ct", "secondary_capture", "series_ct_head_ge", "ultrasound", "xray"]
 OTHERWISE = {
     "GH364.dcm": "GDCM refuses it",
     "SC_rgb_rle_16bit_2frame.dcm": "GDCM mixes up the planes of 16-bit colours in RLE",
     "rt.dcm": "is no image",
 }
-needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="needs shared/data")
+needs_shared = pytest.mark.skipif(not DICOM.is_dir(), reason="needs shared/data")
 
 Build = Callable[..., Dataset]
 Write = Callable[..., Path]
@@ -46,7 +47,7 @@ Save = Callable[[Dataset, Path], Path]
 
 
 def files(folder: str) -> list[Path]:
-    return sorted((SHARED / folder).glob("*.dcm"))
+    return sorted((DICOM / folder).glob("*.dcm"))
 
 
 def sequence(**attributes: Any) -> list[Dataset]:
@@ -92,14 +93,14 @@ def test_other_files_are_named_with_their_reason() -> None:
 
 @needs_shared
 def test_what_gdcm_cannot_tell_is_right_none_the_less() -> None:
-    deep = read_dicom(SHARED / "secondary_capture/SC_rgb_rle_16bit_2frame.dcm").values
+    deep = read_dicom(DICOM / "secondary_capture/SC_rgb_rle_16bit_2frame.dcm").values
     np.testing.assert_array_equal(deep[:, 5, 50], [[255, 0, 0], [0, 255, 255]])
-    assert read_dicom(SHARED / "ultrasound/GH364.dcm").values.shape == (1, 768, 1024)
+    assert read_dicom(DICOM / "ultrasound/GH364.dcm").values.shape == (1, 768, 1024)
 
 
 @needs_shared
 def test_a_film_has_its_axes_in_numpy_order() -> None:
-    assert read_dicom(SHARED / "ultrasound/examples_ybr_color.dcm").values.shape == (30, 240, 320, 3)
+    assert read_dicom(DICOM / "ultrasound/examples_ybr_color.dcm").values.shape == (30, 240, 320, 3)
 
 
 # transfer syntaxes
@@ -147,8 +148,8 @@ def test_jpeg_ls_of_8_bits_in_16_is_read(write: Write) -> None:
 def test_real_jpeg_ls_needs_no_other_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "jpeg_ls", None)
     name = "CTImage.dcm_{}.dcm"
-    packed = read_dicom(SHARED / "ct" / name.format("JPEGLSLosslessTransferSyntax_1.2.840.10008.1.2.4.80")).values
-    plain = read_dicom(SHARED / "ct" / name.format("RLELosslessTransferSyntax_1.2.840.10008.1.2.5")).values
+    packed = read_dicom(DICOM / "ct" / name.format("JPEGLSLosslessTransferSyntax_1.2.840.10008.1.2.4.80")).values
+    plain = read_dicom(DICOM / "ct" / name.format("RLELosslessTransferSyntax_1.2.840.10008.1.2.5")).values
     np.testing.assert_array_equal(packed, plain)
 
 

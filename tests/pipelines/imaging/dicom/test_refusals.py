@@ -39,6 +39,7 @@ from pydicom.uid import (
     RLELossless,
     TwelveLeadECGWaveformStorage,
 )
+from shared_data import SHARED
 
 from delineate.pipelines.core.errors import InputError, SkippedError
 from delineate.pipelines.imaging.dicom import is_dicom, jpeg_lossless, parsing, read_dicom, read_header
@@ -46,9 +47,9 @@ from delineate.pipelines.imaging.dicom.codestreams import Size, codestream_sizes
 from delineate.pipelines.imaging.dicom.header import malformed_uids
 
 VALUES = np.arange(12 * 16, dtype=np.uint16).reshape(12, 16)
-SHARED = Path(__file__).parents[3] / "../shared/data/dicom"
-LOSSLESS = SHARED / "ct/CTImage.dcm_JPEGProcess14SV1TransferSyntax_1.2.840.10008.1.2.4.70.dcm"
-needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="needs shared/data")
+DICOM = SHARED / "dicom"
+LOSSLESS = DICOM / "ct/CTImage.dcm_JPEGProcess14SV1TransferSyntax_1.2.840.10008.1.2.4.70.dcm"
+needs_shared = pytest.mark.skipif(not DICOM.is_dir(), reason="needs shared/data")
 
 Build = Callable[..., Dataset]
 Write = Callable[..., Path]

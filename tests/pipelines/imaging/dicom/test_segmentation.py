@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import SegmentationStorage
+from shared_data import SHARED
 
 from delineate.pipelines.core.errors import InputError
 from delineate.pipelines.imaging.dicom import is_seg, read_dicom, read_seg_mask, seg_references
 
 RNG = np.random.default_rng(0)
 MASKS = RNG.integers(0, 2, (3, 5, 7), dtype=np.uint8)  # 35 bits a frame: frames begin within a byte
-SHARED = Path(__file__).parents[3] / "../shared/data/dicom"
-needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="needs shared/data")
+DICOM = SHARED / "dicom"
+needs_shared = pytest.mark.skipif(not DICOM.is_dir(), reason="needs shared/data")
 
 Write = Callable[..., Path]
 
@@ -57,7 +58,7 @@ def seg(write: Write) -> Path:
 @needs_shared
 @pytest.mark.parametrize("name", ["seg_image_ct_binary", "seg_image_ct_binary_overlap", "liver"])
 def test_masks_are_those_of_highdicom(name: str) -> None:
-    path = SHARED / f"seg/{name}.dcm"
+    path = DICOM / f"seg/{name}.dcm"
     theirs = highdicom.seg.segread(path)
     shape = (theirs.Rows, theirs.Columns)
     for uid in seg_references(path):
@@ -70,13 +71,13 @@ def test_masks_are_those_of_highdicom(name: str) -> None:
 @needs_shared
 def test_a_liver_is_there() -> None:
     uid = "1.2.392.200103.20080913.113635.2.2009.6.22.21.43.10.23432.1"
-    assert read_seg_mask(SHARED / "seg/liver.dcm", uid, 1, (512, 512)).sum() > 1000
+    assert read_seg_mask(DICOM / "seg/liver.dcm", uid, 1, (512, 512)).sum() > 1000
 
 
 @needs_shared
 def test_an_image_that_a_seg_does_not_name_has_an_empty_mask() -> None:
-    ct = read_dicom(SHARED / "seg/ct_image.dcm")
-    path = SHARED / "seg/seg_image_ct_binary.dcm"
+    ct = read_dicom(DICOM / "seg/ct_image.dcm")
+    path = DICOM / "seg/seg_image_ct_binary.dcm"
     assert ct.sop_uid not in seg_references(path)
     assert not read_seg_mask(path, ct.sop_uid, None, (16, 16)).any()
 

