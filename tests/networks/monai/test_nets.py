@@ -11,9 +11,8 @@ from monai.networks import nets
 from monai.utils import optional_import
 from torch import nn
 
-from delineate.networks.monai import nets as monai_nets
-from delineate.networks.monai import transformers as monai_transformers
-from delineate.networks.monai.nets import (
+from delineate.networks import monai as monai_networks
+from delineate.networks.monai import (
     UNETR,
     AttentionUnet,
     BasicUNet,
@@ -23,6 +22,7 @@ from delineate.networks.monai.nets import (
     SegResNet,
     SwinUNETR,
 )
+from delineate.networks.monai import transformers as monai_transformers
 
 LOSSES = [nn.BCEWithLogitsLoss(), DiceLoss(sigmoid=True), DiceCELoss(sigmoid=True)]
 NO_EINOPS = pytest.mark.skipif(not optional_import("einops")[1], reason="MONAI's transformers need einops")
@@ -230,4 +230,4 @@ def test_without_einops_a_transformer_says_what_to_install(network: Any, monkeyp
 
 
 def test_every_class_is_tested() -> None:
-    assert set(monai_nets.__all__) == CLASSES.keys()
+    assert set(monai_networks.__all__) == CLASSES.keys()
