@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.ndimage import affine_transform, gaussian_filter
+from scipy.ndimage import affine_transform, gaussian_filter, maximum_filter, minimum_filter
 
 from .likeness import Alike, find_alike
 
@@ -36,6 +36,7 @@ _CUTS = (
 )  # start and length of what may be left of a side
 _LEVELS = ((48, (1.5, 1.5, 1.0), 0.8), (96, (2.0, 1.0), LARGEST_DIFFERENCE))  # side, blurs, largest difference
 _NOISE = 0.1  # variance of detail, in squared greys, below which there is nothing to see
+_DARK, _WHITE, _EDGE = 12, 252, 1 / 16  # greys beyond which nothing is shown; how far its edge reaches, in sides
 _FAINT = 0.02  # least variance of normalised detail in a tile that counts
 _TILES, _FEWEST_TILES = 6, 6
 _ROWS, _PAIRS = 512, 128  # of a block, to keep memory flat
@@ -355,7 +356,8 @@ def _differences(fixed: Array, moving: Array, windows: Array) -> Array:
     """1 less the lower quartile of the tiles' correlations, (P,); 1 where there is too little to see."""
     side = fixed.shape[1]
     first, second = _detail(fixed), _warp(_detail(moving), windows)
-    inside = _inside(windows, side, margin=0.03)
+    shown = _shown(fixed) * (_warp(_shown(moving), windows) > 0.5)  # a frame that two pictures have is no likeness
+    inside = _inside(windows, side, margin=0.03) * shown
     seen = _tiles(inside)
     first_power, second_power, product_ = (
         _tiles(values * inside) / np.maximum(seen, 1e-6) for values in (first**2, second**2, first * second)
@@ -377,6 +379,13 @@ def _detail(pictures: Array) -> Array:
     """What is finer than about 4 pixels, at equal contrast: a strong edge counts no more than a faint one."""
     fine = _smooth(pictures, 1) - _smooth(pictures, 4)
     return np.asarray(fine / np.sqrt(_smooth(fine**2, 4) + _NOISE))
+
+
+def _shown(pictures: Array) -> Array:
+    """1 where pictures (P, S, S) show something, 0 in black and white areas and on their edges."""
+    blank = (maximum_filter(pictures, 5, axes=(1, 2)) <= _DARK) | (minimum_filter(pictures, 5, axes=(1, 2)) >= _WHITE)
+    reach = 5 + 2 * round(_EDGE * pictures.shape[1])
+    return np.asarray(~maximum_filter(blank, reach, axes=(1, 2)), np.float32)
 
 
 def _smooth(pictures: Array, sigma: float) -> Array:

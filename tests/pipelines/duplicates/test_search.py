@@ -153,6 +153,17 @@ def test_different_pictures_with_the_same_frame_are_no_duplicates() -> None:
     assert find_duplicates([signature(pixels) for pixels in pictures]) == []
 
 
+def test_a_broad_black_frame_around_smooth_pictures_is_no_likeness() -> None:
+    """A copy in a smaller size, centred in black: of skin, its four edges are all the detail there is."""
+
+    def framed(seed: int) -> np.ndarray:
+        canvas = np.zeros((256, 256, 3), np.uint8)
+        canvas[38:218, 38:218] = gaussian_filter(picture(seed, (180, 180)), (12, 12, 0)) // 2 + 110
+        return canvas
+
+    assert find_duplicates([signature(framed(seed)) for seed in range(12)]) == []
+
+
 def test_pictures_without_detail_are_duplicates_only_when_equal() -> None:
     flat = [signature(np.full((50, 60, 3), value, np.uint8)) for value in (0, 128, 129, 128)]
     assert [(pair.first, pair.second) for pair in find_duplicates(flat)] == [(1, 3)]
