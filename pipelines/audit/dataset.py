@@ -85,10 +85,15 @@ def audit_dataset(
         out: where the two files go, in place of the data set's folder; made if missing.
 
     Raises:
-        InputError: there is no data list, ``accepted.yaml`` is not as it should be, or ``out`` cannot be written.
+        InputError: there is no data list, ``accepted.yaml`` is not as it should be, or ``out`` is the folder of another
+            data set or cannot be written.
     """
     folder = Path(dataset_dir)
     datalist = _read_datalist(folder / "datalist.json")
+    if out and Path(out).resolve() != folder.resolve() and (Path(out) / "datalist.json").exists():
+        raise InputError(
+            out, "is the folder of another data set, which has an audit of its own", "choose another --out"
+        )
     accepted = read_accepted(folder)
     slicing = Slicing.of(datalist.get("slicing"))
     examined = list(examine_all(read_members(datalist), folder, slicing, progress or (lambda done, total: None)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations, product
+from math import floor
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +156,8 @@ def _disagreement(both: Sequence[Member], pair: Duplicate, masks: Sequence[NDArr
     if first is not None and second is not None:
         both_show = carry(np.ones_like(second), pair.transform) > 0.5
         iou = _iou((first > 0) & both_show, (carry(second, pair.transform) > 0.5) & both_show)
-        told += [f"masks with an IoU of {iou:.2f}"] if iou < AGREEMENT else []
+        below = floor(iou * 1000) / 1000  # rounded, it could read as AGREEMENT itself
+        told += [f"masks with an IoU of {below:.3f}"] if iou < AGREEMENT else []
     return ", ".join(told)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .console import progress, show_table
+from .console import progress, say, show_table
 
 _FIRST = 10
 
@@ -37,10 +38,7 @@ def audit(
         write_accepted(dataset, accept, reason, out)
     with progress("looking") as moved:
         result = audit_dataset(dataset, moved, out)
-    rows = [
-        [kind.replace("_", " "), *(f"{number} {what}" for what, number in counts.items())]
-        for kind, counts in result.counts().items()
-    ]
+    rows = [[kind.replace("_", " "), *counts.values()] for kind, counts in result.counts().items()]
     show_table(f"{result.images} images", ["finding", "problems", "accepted", "notes"], rows)
     for one in result.problems[:_FIRST]:
         print(f"{one.id}: {' | '.join(one.items)}: {one.detail}")
@@ -50,4 +48,10 @@ def audit(
         print(f"accepted, but no longer found: {id_}")
     print(f"written: {result.folder / 'audit.json'}, {result.folder / 'audit.html'}")
     if result.problems:
+        number, page = len(result.problems), result.folder / "audit.html"
+        again = shlex.join(["delineate", "data", "audit", str(dataset), *(["--out", str(out)] if out else [])])
+        say(
+            f"{number} problem{' is' if number == 1 else 's are'} open: look at them in {page}; "
+            f"correct the data, or accept what may stay: {again} --accept ID --reason TEXT"
+        )
         raise typer.Exit(1)

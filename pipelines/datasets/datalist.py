@@ -146,6 +146,23 @@ def older_datalist(out: Path, plan: Plan) -> dict[str, Any]:
     return old if all(old.get(key) == value for key, value in plan.as_dict().items()) else {}
 
 
+def refuse_other_source(out: Path, source: str | None) -> None:
+    """See that no data set of another source would be lost by writing into ``out``.
+
+    Args:
+        out: the folder that a data list is to be written into.
+        source: the folder whose images the new data list names; ``None`` where it is not known.
+
+    Raises:
+        InputError: ``out`` holds the data list of another source, which is still there, or what is no data list.
+    """
+    path = out / "datalist.json"
+    known = load_json(path).get("source") if path.exists() else None
+    old = os.path.realpath(out / known) if known else None
+    if old and source and old != os.path.realpath(source) and os.path.exists(old):
+        raise InputError(out, f"already holds the data set of {old}", f"choose another --out, or remove {path}")
+
+
 def write_datalist(datalist: Mapping[str, Any], out: Path) -> Path:
     """Write ``out/datalist.json``, so that MONAI's `load_decathlon_datalist` reads it, and return its path.
 

@@ -24,6 +24,7 @@ from .datalist import (
     in_splits,
     older_datalist,
     placed,
+    refuse_other_source,
     regrouped,
     write_datalist,
 )
@@ -117,12 +118,13 @@ def index_dataset(
         progress: called with the numbers of items done and of all items.
 
     Raises:
-        InputError: ``source`` does not have the layout, or ``out`` cannot hold the data list.
+        InputError: ``source`` does not have the layout, or ``out`` cannot hold the data list or has another source's.
         DelineateError: nothing usable is left, or has the foreground asked for; the fractions or folds are wrong.
         UnknownNameError: no such layout or class.
     """
     plan = Plan(tuple(fractions), seed, folds)
     source, out = Path(os.path.abspath(source)), Path(os.path.abspath(out))
+    refuse_other_source(out, str(source))
     old = older_datalist(out, plan)
     layout, reason = _choose_layout(source, layout)
     slicing = slicing or (Slicing("axial") if layout == "nifti" else None)

@@ -17,6 +17,7 @@ from ..datalist import (
     older_datalist,
     placed,
     read_datalist,
+    refuse_other_source,
     regrouped,
     write_datalist,
 )
@@ -69,12 +70,16 @@ def split_dataset(
         audit: where ``audit.json`` is; in the data set's folder where ``None``.
 
     Raises:
-        InputError: ``dataset`` has no data list, or no official split to keep; its audit cannot be read; ``out`` cannot
-            hold the new data list.
+        InputError: ``dataset`` has no data list, or no official split to keep; its audit cannot be read; ``out`` is
+            ``dataset``, has the data list of another source, or cannot hold the new one.
         DelineateError: there are fewer groups than folds.
     """
     dataset, out = Path(os.path.abspath(dataset)), Path(os.path.abspath(out))
-    datalist, old = read_datalist(dataset), older_datalist(out, plan)
+    datalist = read_datalist(dataset)
+    if os.path.realpath(dataset) == os.path.realpath(out):
+        raise InputError(out, "is the data set itself, whose split would be lost", "choose another --out")
+    refuse_other_source(out, datalist.get("source"))
+    old = older_datalist(out, plan)
     if official and not datalist.get("official"):
         raise InputError(dataset, "has no official split", "leave --official out, or index the images again")
     if audit and not (Path(audit) / "audit.json").is_file():

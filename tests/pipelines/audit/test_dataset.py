@@ -46,7 +46,7 @@ def test_a_mirrored_copy_with_a_mask_left_as_it_was_is_a_contradiction(make: Mak
     folder = make(a=item(1), b=("training", picture(1)[:, ::-1], disc(), {}))
     (finding,) = found(folder, "contradiction")
     overlap = (disc() & disc()[:, ::-1]).astype(bool).sum() / (disc() | disc()[:, ::-1]).astype(bool).sum()
-    assert float(re.findall(r"IoU of ([\d.]+)", finding.detail)[0]) == pytest.approx(overlap, abs=0.03)
+    assert float(re.findall(r"IoU of (0\.\d{3})\b", finding.detail)[0]) == pytest.approx(overlap, abs=0.03)
 
 
 def test_equal_images_of_two_classes_contradict_each_other(make: Make) -> None:
@@ -270,3 +270,16 @@ def test_a_file_that_changed_since_it_was_indexed_is_a_problem(make: Make, key: 
     (finding,) = audit_dataset(folder).problems
     assert (finding.kind, finding.items) == (kind, ("b_image.png",))
     assert "changed since it was indexed; index again" in finding.detail
+
+
+def test_the_audit_of_another_data_set_is_not_replaced(make: Make) -> None:
+    other, folder = make("other", a=item(1)), make(a=item(1))
+    with pytest.raises(InputError, match="is the folder of another data set"):
+        audit_dataset(folder, out=other)
+    assert not (other / "audit.json").exists()
+
+
+def test_the_page_names_the_command_that_accepts_a_finding(make: Make) -> None:
+    folder = make(a=item(1), b=item(1))
+    audit_dataset(folder)
+    assert "delineate data audit DATASET --accept ID --reason" in (folder / "audit.html").read_text()

@@ -33,9 +33,16 @@ def dataset(tmp_path: Path) -> Path:
 def test_problems_are_counted_and_told_and_the_exit_code_is_1(dataset: Path) -> None:
     result = CliRunner().invoke(app, [str(dataset)])
     assert result.exit_code == 1
-    assert "leak\t1 problems\t0 accepted\t0 notes" in result.output
+    assert "leak\t1\t0\t0" in result.output
     assert "a.png | b.png: the same picture in training and test" in result.output
     assert str(dataset / "audit.html") in result.output
+
+
+def test_what_to_do_about_open_problems_is_the_last_line(dataset: Path) -> None:
+    last = CliRunner().invoke(app, [str(dataset)]).output.splitlines()[-1]
+    accepting = f"delineate data audit {dataset} --accept ID --reason TEXT"
+    assert last.startswith("3 problems are open: look at them in ")
+    assert last.endswith(accepting)
 
 
 def test_once_all_are_accepted_the_exit_code_is_0(dataset: Path) -> None:
@@ -44,7 +51,7 @@ def test_once_all_are_accepted_the_exit_code_is_0(dataset: Path) -> None:
     words = [word for id_ in ids for word in ("--accept", id_)]
     result = CliRunner().invoke(app, [str(dataset), *words, "--reason", "a test"])
     assert result.exit_code == 0
-    assert "leak\t0 problems\t1 accepted\t0 notes" in result.output
+    assert "leak\t0\t1\t0" in result.output
 
 
 def test_accepting_without_a_reason_is_refused(dataset: Path) -> None:

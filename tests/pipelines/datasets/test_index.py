@@ -372,3 +372,16 @@ def test_real_areas_are_those_that_were_counted_independently(
     for image, entry in found.items():
         assert entry["area"] == pytest.approx(float(counted[image]), abs=1e-3), image
     assert len(found) == sum(image.startswith(f"{name}/") for image in counted)
+
+
+def test_the_data_list_of_another_source_is_not_replaced(paired_source: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(paired_source, tmp_path / "other")
+    index_dataset(other, out=tmp_path / "out")
+    with pytest.raises(InputError, match=r"already holds the data set of .*other; choose another --out"):
+        index_dataset(paired_source, out=tmp_path / "out")
+
+
+def test_a_source_that_was_moved_is_indexed_into_the_same_folder(paired_source: Path, tmp_path: Path) -> None:
+    index_dataset(paired_source, out=tmp_path / "out")
+    moved = paired_source.rename(tmp_path / "moved")
+    assert not index_dataset(moved, out=tmp_path / "out").moved

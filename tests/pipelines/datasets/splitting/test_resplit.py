@@ -161,3 +161,23 @@ def test_an_official_split_that_is_not_there_is_refused(dataset: Path, tmp_path:
 def test_a_folder_without_data_list_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is no data list"):
         split_dataset(tmp_path, tmp_path / "out", Plan())
+
+
+@pytest.mark.parametrize("way", ["itself", "relative", "link"])
+def test_a_data_set_is_not_split_into_its_own_folder(
+    dataset: Path, tmp_path: Path, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(dataset)
+    (tmp_path / "link").symlink_to(dataset)
+    before = (dataset / "datalist.json").read_bytes()
+    with pytest.raises(InputError, match="is the data set itself"):
+        split_dataset(dataset, {"itself": dataset, "relative": Path("."), "link": tmp_path / "link"}[way], Plan())
+    assert (dataset / "datalist.json").read_bytes() == before
+
+
+def test_a_split_does_not_replace_the_data_list_of_another_source(dataset: Path, tmp_path: Path) -> None:
+    (tmp_path / "other_source").mkdir()
+    lists = {"training": [], "validation": [], "test": [], "unlabelled": []}
+    write_datalist({"source": str(tmp_path / "other_source"), **lists}, tmp_path / "other")
+    with pytest.raises(InputError, match=r"already holds the data set of .*other_source"):
+        split_dataset(dataset, tmp_path / "other", Plan())
