@@ -1,4 +1,4 @@
-"""``delineate bundle``: list, make and verify bundles."""
+"""``delineate bundle``: list, make, verify and update bundles."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from ..bundling.bundles import choices, find_bundle, new_bundle, shipped_bundles
 from ..bundling.own_tasks import write_own_task
 from ..core.errors import DelineateError, printable
 from ..training.runs import parse_settings
-from .console import show_table
+from .console import say, show_table
 from .options import Settings
 
-app = typer.Typer(help="List, make and verify bundles.", no_args_is_help=True)
+app = typer.Typer(help="List, make, verify and update bundles.", no_args_is_help=True)
 
 
 @app.command("list")
@@ -87,3 +87,15 @@ def verify(
     print(f"{printable(folder)}: {f'{len(findings)} finding(s)' if findings else 'passes'}")
     if findings:
         raise typer.Exit(1)
+
+
+@app.command()
+def update(
+    bundle: Annotated[Path, typer.Argument(help="The folder of a bundle or run of an earlier version.")],
+) -> None:
+    """Rename what a bundle names of Delineate and has moved since it was made; nothing else changes."""
+    from ..bundling.update import update_bundle
+
+    for old, new in update_bundle(bundle).items():
+        say(f"{old} -> {new}")
+    say(f"updated: {printable(bundle)}; 'delineate bundle verify' checks it")

@@ -241,6 +241,8 @@ def _package(target: str) -> str:
 def _suggestion(target: str) -> str:
     name = target.rpartition(".")[2]
     same = sorted(known for known in allowed_targets() if known.endswith(f".{name}"))
+    if target.startswith("delineate.") and same and same[0].startswith("delineate."):
+        return f"it is called {same[0]!r} now; delineate bundle update FOLDER renames all that have moved"
     if same:
         return f"did you mean {same[0]!r}"
     if target.partition(".")[0] not in ("delineate", "ignite", "monai", "torch"):
