@@ -14,12 +14,13 @@ from .pairs import quick_leaks
 logger = logging.getLogger(__name__)
 
 
-def refuse_leaks(dataset_dir: str | Path, allow_leaks: bool = False) -> None:
+def refuse_leaks(dataset_dir: str | Path, allow_leaks: bool = False, mention_audit: bool = True) -> None:
     """Log what the last audit found, and raise where a group or a duplicate stands on both sides of a split.
 
     Args:
         dataset_dir: the data set's folder.
         allow_leaks: log leaks instead of raising.
+        mention_audit: log what the last audit found, or that there was none.
 
     Raises:
         DelineateError: there is a leak that is neither accepted nor allowed.
@@ -28,7 +29,8 @@ def refuse_leaks(dataset_dir: str | Path, allow_leaks: bool = False) -> None:
     folder = Path(dataset_dir)
     if not (folder / "datalist.json").is_file():
         return  # load_datalist says so
-    logger.info(_last_audit(folder))
+    if mention_audit:
+        logger.info(_last_audit(folder))
     leaks = quick_leaks(folder)
     for leak in leaks:
         logger.warning(f"leak: {leak.detail}: {', '.join(leak.items)}")

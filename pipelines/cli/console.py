@@ -16,9 +16,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ..core.errors import InputError, SkippedError, printable
+from ..core.logs import library_loggers
 
 QUIET, NORMAL, VERBOSE = -1, 0, 1
-_LIBRARIES = ("monai", "ignite")
 _state: dict[str, Any] = {"verbosity": NORMAL, "bar": None}
 
 
@@ -51,14 +51,11 @@ def verbosity() -> int:
 
 def _tame_libraries() -> None:
     """MONAI's loggers print by themselves, in a format of their own: let them say what they say through ours."""
-    level = logging.NOTSET if verbosity() >= VERBOSE else logging.ERROR
-    for package in _LIBRARIES:
-        logging.getLogger(package)
-    for name, logger in logging.root.manager.loggerDict.items():
-        if isinstance(logger, logging.Logger) and name.partition(".")[0] in _LIBRARIES:
-            logger.handlers.clear()
-            logger.propagate = True
-            logger.setLevel(level)
+    level = logging.NOTSET if verbosity() >= VERBOSE else logging.CRITICAL  # their errors are in our own line
+    for logger in library_loggers():
+        logger.handlers.clear()
+        logger.propagate = True
+        logger.setLevel(level)
 
 
 def say(line: str) -> None:

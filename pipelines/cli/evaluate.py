@@ -9,7 +9,7 @@ import typer
 
 from ..training import workflows
 from ..training.runs import parse_settings
-from .console import QUIET, print_monai_line, progress, show_table, verbosity, warn
+from .console import QUIET, print_monai_line, progress, say, show_table, verbosity, warn
 from .options import BundleOrRun, Dataset, Quiet, Settings, Trust, Verbose
 
 
@@ -50,6 +50,7 @@ def evaluate(
         show_table(
             f"{metrics['count']} images of the split {metrics['split']}", ["score", "mean", "95 % interval"], rows
         )
+    say(f"written: {out / 'metrics.json'}, {out / 'per_image.csv'}")
     if metrics["refused"]:
         warn(f"{len(metrics['refused'])} image(s) could not be scored; they are named in {out / 'metrics.json'}")
         raise typer.Exit(1)

@@ -63,4 +63,11 @@ def info(as_json: AsJson = False) -> None:
     if as_json:
         print(json.dumps(facts, indent=2))
         return
-    show_table("delineate", ["fact", "value"], [[name, value] for name, value in facts.items()])
+    show_table("delineate", ["fact", "value"], [row for fact in facts.items() for row in _rows(*fact)])
+
+
+def _rows(name: str, value: object) -> list[list[object]]:
+    """One row, or one for each entry of a dictionary: ``version: torch``."""
+    if isinstance(value, dict):
+        return [[f"{name.removesuffix('s')}: {key}", each] for key, each in value.items()]
+    return [[name, ", ".join(value) if isinstance(value, list) else value]]

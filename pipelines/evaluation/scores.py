@@ -86,7 +86,14 @@ class ScoreWriter:
         write_atomically(self.output_dir / "metrics.json", (json.dumps(report, indent=2) + "\n").encode())
         write_atomically(self.output_dir / "per_image.csv", as_csv(self._rows, _names(self._rows)).encode())
         shown = ", ".join(f"{n} {s['value']:.4f} [{interval_text(s)}]" for n, s in scores.items())
-        logger.info(f"{len(self._rows)} images of {self.split}: {shown}; written to {self.output_dir}")
+        logger.info(f"{len(self._rows)} images of {self.split}: {shown}")
+        if not any(row["predicted_pixels"] for row in self._rows) and any(
+            row["reference_pixels"] for row in self._rows
+        ):
+            logger.warning(
+                "no foreground was predicted in any image: train longer (delineate train ... --resume --set "
+                "max_epochs=N), or look at the labels and the threshold"
+            )
 
     def failed(self, engine: Engine, error: BaseException) -> None:
         """Raise what ended the evaluation, which ignite would else swallow.

@@ -13,6 +13,7 @@ from torch import nn
 
 from ...networks.graphs import GraphAxes
 from ..core.errors import DelineateError
+from ..core.logs import quiet_libraries
 
 SUFFIX = ".onnx"
 
@@ -25,7 +26,7 @@ def write(network: nn.Module, channels: int, axes: GraphAxes, path: Path) -> Non
     """
     _runtime()
     example = torch.rand(2, channels, *axes.drawn, generator=torch.Generator().manual_seed(0))
-    with warnings.catch_warnings(), torch.no_grad():
+    with warnings.catch_warnings(), quiet_libraries(("torch",)), torch.no_grad():  # it logs that it has no torchvision
         warnings.simplefilter("ignore", FutureWarning)  # torch's exporter calls torch so
         program = torch.export.export(network, (example,), dynamic_shapes=(axes.dynamic,))
         model = torch.onnx.export(program, dynamo=True, verbose=False, input_names=["image"], output_names=["pred"])
@@ -45,6 +46,6 @@ def _runtime() -> Any:
         import onnxruntime
     except ImportError as error:
         raise DelineateError(
-            "an exported network is compared in ONNX Runtime, which is not installed; pip install 'delineate[onnx]'"
+            "an exported network is compared in ONNX Runtime, which is not installed; pip install onnxruntime"
         ) from error
     return onnxruntime

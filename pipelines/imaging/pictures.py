@@ -147,7 +147,7 @@ def _kind(path: Path) -> str:
             from pillow_heif import register_heif_opener
         except ImportError as error:
             reason = "is a HEIC image, and pillow-heif, which reads these, is not installed"
-            raise InputError(path, reason, 'pip install pillow-heif (or "delineate[heif]")') from error
+            raise InputError(path, reason, "pip install pillow-heif") from error
         register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
     return kind
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from threading import RLock
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from monai.data import MetaTensor
@@ -19,6 +20,7 @@ from ..core.finite import REMEDY
 
 logger = logging.getLogger(__name__)
 _ONE_AT_A_TIME = RLock()  # while weights are cast, no other thread may see the network
+_LOGGED: WeakSet[Callable[..., Any]] = WeakSet()  # networks whose precision was logged
 _CAST_BY_AUTOCAST = (nn.modules.conv._ConvNd, nn.Linear)
 PRECISIONS = ("auto", "float32", "bfloat16")
 
@@ -45,7 +47,7 @@ class PrecisionInferer(Inferer):
     """Hands the network a plain tensor in channels_last layout under autocast; gives float32 logits back.
 
     MONAI's ``amp=True`` autocasts on CUDA only, and a ``MetaTensor`` inside the network costs more than a light network
-    does. The chosen precision is logged once.
+    does. The chosen precision is logged once a network, though training and validation have an inferer each.
 
     Args:
         inferer: how the network is applied, e.g. ``SlidingWindowInferer``; ``SimpleInferer`` where ``None``.
@@ -76,7 +78,9 @@ class PrecisionInferer(Inferer):
         if plain.dim() == 4:
             plain = plain.contiguous(memory_format=torch.channels_last)
             self._lay_out(network)
-        with self.autocast(plain.device), self._weights_cast_once(network, plain.device):
+        if plain.device not in self._chosen:
+            self._chosen[plain.device] = self._choose(plain.device, network)
+        with self._autocast(plain.device), self._weights_cast_once(network, plain.device):
             logits: Any = self.inferer(plain, network, *args, **kwargs)
         if isinstance(logits, list | tuple):
             return [each.float().contiguous() for each in logits]
@@ -85,20 +89,19 @@ class PrecisionInferer(Inferer):
             _refuse_not_finite(logits, inputs)
         return logits
 
-    def autocast(self, device: torch.device) -> AbstractContextManager[Any]:
-        """The context that the network runs in on ``device``."""
-        if device not in self._chosen:
-            self._chosen[device] = self._choose(device)
+    def _autocast(self, device: torch.device) -> AbstractContextManager[Any]:
         if self._chosen[device] == torch.float32:
             return nullcontext()
         return torch.autocast(device.type, self._chosen[device])
 
-    def _choose(self, device: torch.device) -> torch.dtype:
+    def _choose(self, device: torch.device, network: Callable[..., Any]) -> torch.dtype:
         if self.precision == "auto":
             dtype, reason = fastest_precision(device)
         else:
             dtype, reason = getattr(torch, self.precision), "as set"
-        logger.info(f"precision on {device}: {str(dtype).removeprefix('torch.')} ({reason}), channels_last")
+        if network not in _LOGGED:
+            logger.info(f"precision on {device}: {str(dtype).removeprefix('torch.')} ({reason}), channels_last")
+            _LOGGED.add(network)
         return dtype
 
     def _lay_out(self, network: Callable[..., Any]) -> None:

@@ -87,9 +87,12 @@ class CheckpointSaver:
         adopt_earlier(self.save_dir, self.state_dir)
         state = load_last(self.state_dir, self.device) if self.resume else None
         if state is None:
-            nothing_yet = f"no {self.state_dir / LAST} yet: training starts"
-            logger.info(nothing_yet if self.resume else "training starts from scratch")
-            engine.state.initial_weights = load_initial(self.save_dict["network"], self.state_dir)
+            initial = load_initial(self.save_dict["network"], self.state_dir)
+            if self.resume:
+                logger.info(f"no {self.state_dir / LAST} yet: training starts")
+            elif initial is None:
+                logger.info("training starts from scratch")
+            engine.state.initial_weights = initial
             return
         try:
             self._load(state)
@@ -103,6 +106,10 @@ class CheckpointSaver:
         self.validator.state.best_metric = state["best_metric"]
         self.validator.state.best_metric_epoch = state["best_metric_epoch"]
         logger.info(f"resumed from {self.state_dir / LAST} after epoch {state['epoch']}")
+        if state["epoch"] >= (engine.state.max_epochs or 0):
+            logger.info(
+                f"nothing is left to train: all {state['epoch']} epochs are done; --set max_epochs=N adds epochs"
+            )
 
     def _load(self, state: Mapping[str, Any]) -> None:
         """Load each part; where a run was extended, the schedule begins anew and the optimizer follows it."""

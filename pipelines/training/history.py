@@ -79,6 +79,7 @@ class HistoryLogger:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.epoch_completed)
         for last in (Events.COMPLETED, Events.TERMINATE, Events.EXCEPTION_RAISED):
             engine.add_event_handler(last, self.stop)
+        engine.add_event_handler(Events.COMPLETED, self.warn_of_nothing)
 
     def epoch_started(self, engine: Engine) -> None:
         """Start the clock and, on a terminal, the bar."""
@@ -128,6 +129,14 @@ class HistoryLogger:
             self._bar = None
         if error is not None:
             raise error
+
+    def warn_of_nothing(self, _: Engine) -> None:
+        """Say so where no validation has found anything of the reference."""
+        if self.validator.state.best_metric == 0:
+            logger.warning(
+                "the best validation Dice is 0: the network finds nothing yet; train longer (--resume --set "
+                "max_epochs=N), or look at the labels and the threshold"
+            )
 
     def _write_curves(self, row: dict[str, Any]) -> None:
         if self.writer is not None:

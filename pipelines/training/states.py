@@ -107,7 +107,7 @@ def load_initial(network: nn.Module, folder: Path) -> dict[str, Any] | None:
     unused = [name for name in given if name not in taken]
     logger.info(
         f"training begins with {len(taken)} of {len(own)} tensors of {path}; "
-        f"as initialised: {', '.join(left) or 'none'}; not used: {', '.join(unused) or 'none'}"
+        f"as initialised: {_in_brief(left)}; not used: {_in_brief(unused)}"
     )
     return {"sha256": sha256(path), "taken": len(taken), "as_initialised": left, "not_used": unused}
 
@@ -121,6 +121,12 @@ def adopt_earlier(models: Path, folder: Path) -> None:
             names = {entry.name for entry in folder.glob("*.pt")}
             write_sums(folder, sorted(names))
             logger.warning(f"{path} is no weights of a bundle; moved to {folder}")
+
+
+def _in_brief(names: list[str]) -> str:
+    """The first three names, and how many more there are."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more or "none"
 
 
 def _write(state: Mapping[str, Any], path: Path) -> None:

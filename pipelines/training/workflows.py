@@ -17,6 +17,7 @@ from ..bundling.bundles import part, refuse_unknown_ids
 from ..bundling.gate import Admission, admit, in_use
 from ..core.errors import DelineateError, plain_errors
 from ..core.files import let_go, refuse_unwritable
+from ..core.logs import quiet_libraries
 from .runs import (
     LOCK,
     begin_run,
@@ -162,7 +163,8 @@ def refuse_leaks(data: Path, values: Mapping[str, Any]) -> None:
     """Refuse to begin on splits that leak, unless the settings allow it; the workflow itself looks once more."""
     from ..audit import before_training
 
-    before_training.refuse_leaks(data, values.get("allow_leaks", False))
+    if not values.get("allow_leaks"):
+        before_training.refuse_leaks(data, mention_audit=False)
 
 
 def evaluate(
@@ -250,7 +252,7 @@ def run_workflow(
     from monai.bundle import ConfigWorkflow
 
     configured = logging.getLogger(__name__).hasHandlers()
-    with plain_errors(), in_use(admission):
+    with plain_errors(), in_use(admission), quiet_libraries():
         workflow = ConfigWorkflow(str(config_file), logging_file=False if configured else None, **arguments)
         workflow.initialize()
         if prepare:

@@ -61,6 +61,13 @@ def test_a_library_that_prints_by_itself_does_so_no_longer(capsys: pytest.Captur
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize("library", ["monai", "ignite"])
+def test_an_error_that_a_library_logs_is_left_to_our_own_line(library: str, capsys: pytest.CaptureFixture[str]) -> None:
+    set_verbosity(NORMAL)
+    logging.getLogger(f"{library}.engine").error("Engine run is terminating due to exception")
+    assert capsys.readouterr() == ("", "")
+
+
 def test_a_table_in_a_pipe_names_its_columns(capsys: pytest.CaptureFixture[str]) -> None:
     show_table("title", ["name", "dice"], [["unet", 0.9]])
     assert capsys.readouterr().out == "name\tdice\nunet\t0.9\n"

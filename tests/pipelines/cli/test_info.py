@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -47,6 +48,13 @@ def test_a_network_that_does_not_take_256_pixels_names_the_image_it_was_counted_
 @pytest.mark.parametrize("name", list_networks())
 def test_every_reference_is_a_doi(name: str, rows: dict[str, list[str]]) -> None:
     assert rows[name][-1].startswith("10.")
+
+
+def test_info_is_lines_that_people_read() -> None:
+    lines = dict(line.split("\t") for line in printed("info").splitlines())
+    assert lines["version: monai"] == version("monai")
+    assert lines["networks"].startswith("unet, ")
+    assert not any(sign in text for text in lines.values() for sign in "{}[]'")
 
 
 def test_json_holds_all_facts(facts: dict[str, Any]) -> None:

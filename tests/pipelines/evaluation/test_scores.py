@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny_evaluation import ALL, GHOST, HALF, Item, evaluator, item
+from tiny_evaluation import ALL, GHOST, HALF, NORMAL, Item, evaluator, item
 
 from delineate.pipelines.core.errors import DelineateError, InputError
 from delineate.pipelines.evaluation.scores import ScoreWriter
@@ -48,6 +48,22 @@ def test_each_image_is_a_row_in_the_order_scored(dataset_dir: Path) -> None:
         ("0", "0", "p2"),
         ("0", "1", "p3"),
     ]
+
+
+def test_an_evaluation_in_which_all_predictions_are_empty_warns(
+    dataset_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    nothing = [item(f"{name}.png", [[0, 0]], [[1, 0]]) for name in "ab"]
+    score([*nothing, NORMAL], dataset_dir)
+    assert caplog.messages[-1].startswith("no foreground was predicted in any image: train longer ")
+
+
+@pytest.mark.parametrize("data", [[NORMAL], [HALF, NORMAL]], ids=["nothing to find", "one image with foreground"])
+def test_an_evaluation_with_empty_predictions_where_they_belong_does_not_warn(
+    dataset_dir: Path, caplog: pytest.LogCaptureFixture, data: list[Item]
+) -> None:
+    score(data, dataset_dir)
+    assert not [record for record in caplog.records if "no foreground" in record.message]
 
 
 def test_the_mean_is_that_of_the_rows(dataset_dir: Path) -> None:

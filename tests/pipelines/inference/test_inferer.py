@@ -101,10 +101,11 @@ def test_the_choice_is_logged_once_with_its_reason(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     with_capabilities(monkeypatch)
-    inferer, spy = PrecisionInferer(), Spy()
+    spy = Spy()
     with caplog.at_level(logging.INFO, "delineate"):
-        for _ in range(3):
-            inferer(image(), spy)
+        for inferer in (PrecisionInferer(), PrecisionInferer()):  # of training and of validation
+            for _ in range(3):
+                inferer(image(), spy)
     assert caplog.messages == ["precision on cpu: float32 (a CPU without AVX512-BF16 or AMX), channels_last"]
 
 

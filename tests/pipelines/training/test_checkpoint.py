@@ -137,6 +137,13 @@ def test_a_finished_training_has_nothing_left_to_do(build: Build, models: Path, 
     assert {p: p.read_bytes() for p in (*models.iterdir(), *states.iterdir())} == before
 
 
+def test_resuming_a_finished_training_says_that_nothing_is_left(build: Build, caplog: pytest.LogCaptureFixture) -> None:
+    build([0.5, 0.6], 2).run()
+    with caplog.at_level(logging.INFO, "delineate"):
+        build([], 2, resume=True).run()
+    assert "nothing is left to train: all 2 epochs are done; --set max_epochs=N adds epochs" in caplog.messages
+
+
 def test_resuming_without_a_state_starts_from_scratch(build: Build, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "delineate"):
         assert build([0.5], 1, resume=True).run() == 1
@@ -414,3 +421,14 @@ def test_weights_of_no_use_to_begin_with_are_refused(
     give(states, weights)
     with pytest.raises(DelineateError, match=reason):
         build([0.5], 1).run()
+
+
+def test_of_many_tensors_that_do_not_fit_three_are_named(
+    build: Build, states: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    give(states, {"weight": torch.zeros(1, 1, 3, 3)} | {f"other{number}": torch.zeros(1) for number in range(5)})
+    with caplog.at_level(logging.INFO, "delineate"):
+        build([0.5], 1).run()
+    begin = next(message for message in caplog.messages if message.startswith("training begins"))
+    assert begin.endswith("as initialised: bias; not used: other0, other1, other2 and 2 more")
+    assert "training starts from scratch" not in caplog.messages

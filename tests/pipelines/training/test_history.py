@@ -77,6 +77,15 @@ def test_each_epoch_is_a_line(build: Build, caplog: pytest.LogCaptureFixture) ->
     assert "val_mean_dice 0.2500" in lines[0]
 
 
+@pytest.mark.parametrize(("scores", "warned"), [([0.0, 0.0], 1), ([0.0, 0.1], 0)])
+def test_a_training_that_found_nothing_ends_with_a_warning(
+    build: Build, caplog: pytest.LogCaptureFixture, scores: list[float], warned: int
+) -> None:
+    build(scores, 2).run()
+    warnings = [record.message for record in caplog.records if record.levelno == logging.WARNING]
+    assert [line.startswith("the best validation Dice is 0: ") for line in warnings] == [True] * warned
+
+
 def test_the_writer_gets_the_same_figures(build: Build, tmp_path: Path) -> None:
     training = build([0.25, 0.5], 2)
     training.history.writer = curves = Curves()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,15 @@ def test_what_is_no_data_set_is_refused_before_anything_is_made(tmp_path: Path) 
     with pytest.raises(DelineateError, match=r"no datalist\.json"):
         train("skin_lesion", tmp_path, tmp_path / "run")
     assert not any(tmp_path.iterdir())
+
+
+def test_a_training_from_python_says_each_thing_once_and_nothing_of_libraries(
+    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with caplog.at_level(logging.INFO, "delineate"):
+        train("skin_lesion", data, tmp_path / "run", settings=SMALL)
+    assert "logging" not in capsys.readouterr().out.lower()
+    assert len(caplog.messages) == len(set(caplog.messages))
 
 
 def test_a_workflow_is_announced_before_it_starts(data: Path) -> None:
