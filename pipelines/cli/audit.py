@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from .console import progress, say, show_table
+from .options import Quiet
 
 _FIRST = 10
 
@@ -23,6 +24,7 @@ def audit(
         typer.Option(metavar="ID|KIND", help="Accept a finding, or all of a kind, of the last audit; repeatable."),
     ] = None,
     reason: Annotated[str | None, typer.Option(help="With --accept: why it may stay.")] = None,
+    quiet: Quiet = False,
 ) -> None:
     """Find duplicates, contradictions, leaks, odd masks and images; exit code 1 while a problem is not accepted.
 
@@ -46,7 +48,7 @@ def audit(
         print(f"... and {len(result.problems) - _FIRST} more")
     for id_ in result.stale:
         print(f"accepted, but no longer found: {id_}")
-    print(f"written: {result.folder / 'audit.json'}, {result.folder / 'audit.html'}")
+    say(f"written: {result.folder / 'audit.json'}, {result.folder / 'audit.html'}")
     if result.problems:
         number, page = len(result.problems), result.folder / "audit.html"
         again = shlex.join(["delineate", "data", "audit", str(dataset), *(["--out", str(out)] if out else [])])

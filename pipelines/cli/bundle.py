@@ -11,16 +11,16 @@ import typer
 
 from ..bundling.bundles import choices, find_bundle, new_bundle, shipped_bundles
 from ..bundling.own_tasks import write_own_task
-from ..core.errors import DelineateError, printable
+from ..core.errors import DelineateError, counted, printable
 from ..training.runs import parse_settings
 from .console import say, show_table
-from .options import Settings
+from .options import Quiet, Settings
 
 app = typer.Typer(help="List, make, verify and update bundles.", no_args_is_help=True)
 
 
 @app.command("list")
-def list_() -> None:
+def list_(quiet: Quiet = False) -> None:
     """Shipped bundles, and what bundles can be made of."""
     rows = []
     for name, folder in shipped_bundles().items():
@@ -55,6 +55,7 @@ def new(
     network: Annotated[str, typer.Option(help="See 'delineate networks'.")] = "ultra_light_unet",
     loss: Annotated[str, typer.Option(help="bce, dice or dice_bce.")] = "dice_bce",
     set_: Settings = None,
+    quiet: Quiet = False,
 ) -> None:
     """Make a self-contained bundle, without weights, for your own data: of a task, or for a structure of your own."""
     settings = parse_settings(set_ or [])
@@ -64,18 +65,19 @@ def new(
     if task is not None:
         if given := [option for option, value in own.items() if value is not None]:
             raise DelineateError(f"{', '.join(given)} go with --structures, not with --task")
-        print(f"written: {new_bundle(out, task, network, loss, settings=settings)}")
+        say(f"written: {new_bundle(out, task, network, loss, settings=settings)}")
         return
     if structures is None or channels is None:
         raise DelineateError("--structures goes with --channels: rgb for colour images, grey for others")
     with TemporaryDirectory() as draft:
         own_task = write_own_task(Path(draft) / "task", structures, channels, name, description, modality)
-        print(f"written: {new_bundle(out, own_task, network, loss, settings=settings)}")
+        say(f"written: {new_bundle(out, own_task, network, loss, settings=settings)}")
 
 
 @app.command()
 def verify(
     bundle: Annotated[str, typer.Argument(help="A bundle's or run's folder, or a shipped bundle's name.")],
+    quiet: Quiet = False,
 ) -> None:
     """Check a bundle without running it: no code, allowed targets, hashed weights."""
     from ..bundling.verify import verify_bundle
@@ -84,7 +86,7 @@ def verify(
     findings = verify_bundle(folder)
     for finding in findings:
         print(finding)
-    print(f"{printable(folder)}: {f'{len(findings)} finding(s)' if findings else 'passes'}")
+    say(f"{printable(folder)}: {counted(len(findings), 'finding') if findings else 'passes'}")
     if findings:
         raise typer.Exit(1)
 
@@ -92,6 +94,7 @@ def verify(
 @app.command()
 def update(
     bundle: Annotated[Path, typer.Argument(help="The folder of a bundle or run of an earlier version.")],
+    quiet: Quiet = False,
 ) -> None:
     """Rename what a bundle names of Delineate and has moved since it was made; nothing else changes."""
     from ..bundling.update import update_bundle

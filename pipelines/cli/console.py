@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from ..core.errors import InputError, SkippedError, printable
+from ..core.errors import InputError, fate, printable
 from ..core.logs import library_loggers
 
 QUIET, NORMAL, VERBOSE = -1, 0, 1
@@ -94,9 +94,9 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[objec
 
 
 def show_refused(refused: Sequence[InputError]) -> None:
-    """One line a refused or skipped file, on standard error."""
+    """One line a refused, skipped or noted file, on standard error."""
     for error in refused:
-        warn(f"{'skipped' if isinstance(error, SkippedError) else 'refused'}: {error}")
+        warn(f"{fate(error)}: {error}")
 
 
 @contextmanager

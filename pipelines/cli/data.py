@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from ..core.errors import SkippedError
+from ..core.errors import counted, fate
 from .audit import audit
-from .console import progress, show_refused, show_table
+from .console import QUIET, progress, say, show_refused, show_table, verbosity
 from .download import download
+from .options import Quiet
 from .split import parse_numbers, split
 
 app = typer.Typer(help="Download, index, cut, split and audit labelled images; make phantoms.", no_args_is_help=True)
@@ -45,6 +47,7 @@ def index(
     resize_masks: Annotated[
         bool, typer.Option("--resize-masks", help="Resize masks of another size to their image's, by nearest pixel.")
     ] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Find images and masks, check each, split them, and write datalist.json; no image is copied or changed."""
     chosen = classes.split(",") if classes else None
@@ -72,6 +75,7 @@ def slices(
     shares: Shares = SHARES,
     seed: Seed = 0,
     folds: Folds = None,
+    quiet: Quiet = False,
 ) -> None:
     """Cut CT and MR volumes into slices and index these; no split cuts through a volume or a patient."""
     from ..datasets.slices import write_slices
@@ -90,7 +94,7 @@ def slices(
         labels=_values(labels),
     )
     if write:
-        print(f"{write_slices(out)} slices written to {out / 'images'}")
+        say(f"{write_slices(out)} slices written to {out / 'images'}")
     if not complete:
         raise typer.Exit(1)
 
@@ -101,6 +105,7 @@ def phantoms(
     kind: Annotated[Literal["skin", "ct"], typer.Option(help="Dermoscopy pictures, or CT volumes as NIfTI.")] = "skin",
     count: Annotated[int, typer.Option(min=1, help="Number of images or volumes.")] = 100,
     seed: Annotated[int, typer.Option(min=0, help="Another seed, other images.")] = 0,
+    quiet: Quiet = False,
 ) -> None:
     """Draw images with their masks, to try things out on."""
     from ..bundling.bundles import refuse_occupied
@@ -109,7 +114,7 @@ def phantoms(
 
     refuse_occupied(out)
     write = {"skin": write_phantoms, "ct": write_phantom_volumes}[kind]
-    print(f"written: {write(out, count, seed)}")
+    say(f"written: {write(out, count, seed)}")
 
 
 def _values(labels: str | None) -> list[int] | None:
@@ -120,6 +125,12 @@ def _segment(source: Path) -> str:
     return f"delineate segment RUN {shlex.quote(str(source))} --out MASKS"
 
 
+def _duplicates(equal: int, alike: int) -> str:
+    exact = counted(equal, "exact duplicate")
+    near = counted(alike, "pair of similar images", "pairs of similar images")
+    return f"{exact}, {near}; each stays in one split with its original (see 'delineate data audit')"
+
+
 def index_and_show(source: Path, layout: str, out: Path, shares: str = SHARES, **options: Any) -> bool:
     """Index and print what was found; whether nothing was refused."""
     from ..datasets.index import index_dataset
@@ -128,20 +139,21 @@ def index_and_show(source: Path, layout: str, out: Path, shares: str = SHARES, *
     with progress("reading") as moved:
         report = index_dataset(source, layout, out=out, fractions=fractions, progress=moved, **options)
     show_refused(report.refused)
-    print(f"layout: {report.layout} ({report.reason})")
-    rows = [["split", *pair] for pair in report.splits.items()] + [["class", *pair] for pair in report.classes.items()]
-    show_table("images", ["of", "name", "images"], rows)
+    say(f"layout: {report.layout} ({report.reason})")
+    if verbosity() > QUIET:
+        show_table("images", ["split", "images"], [[*pair] for pair in report.splits.items()])
+        if report.classes:
+            show_table("images", ["class", "images"], [[*pair] for pair in report.classes.items()])
     for note in report.notes:
-        print(note)
+        say(note)
     if report.unlabelled:
-        print(f"{report.unlabelled} image(s) without label, in no split")
+        say(f"{counted(report.unlabelled, 'image')} without label, in no split")
         if not any(report.splits.values()):
-            print(f"nothing can be trained on: add masks beside the images, or outline them: {_segment(source)}")
-    print(f"{report.duplicates} image(s) repeat another pixel by pixel; they share its group")
-    print(f"{report.near_duplicates} pair(s) of images look alike; they share a group: see 'delineate data audit'")
+            say(f"nothing can be trained on: add masks beside the images, or outline them: {_segment(source)}")
+    say(_duplicates(report.duplicates, report.near_duplicates))
     for move in report.moved:
-        print(f"moved: group {move.group} was in {', '.join(move.old)}, is in {move.new}")
-    skipped = sum(isinstance(error, SkippedError) for error in report.refused)
-    print(f"{len(report.refused) - skipped} refused, {skipped} skipped")
-    print(f"written: {report.path}")
-    return len(report.refused) == skipped
+        say(f"moved: group {move.group} was in {', '.join(move.old)}, is in {move.new}")
+    fates = Counter(map(fate, report.refused))
+    say(f"{fates['refused']} refused, {fates['skipped']} skipped")
+    say(f"written: {report.path}")
+    return not fates["refused"]

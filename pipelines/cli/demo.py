@@ -13,7 +13,9 @@ import typer
 
 from ..core.errors import DelineateError
 from . import data as data_commands
+from .console import say
 from .evaluate import evaluate
+from .options import Quiet
 from .segment import segment
 from .train import train
 
@@ -31,6 +33,7 @@ def demo(
     data: Annotated[
         Path | None, typer.Option(help="A labelled data set of your own; phantoms where not given.")
     ] = None,
+    quiet: Quiet = False,
 ) -> None:
     """Index, train, evaluate, segment; then write one HTML page about it."""
     _empty(out)
@@ -56,12 +59,12 @@ def demo(
     new = _new_images(out, dataset, datalist, data)
     _step(commands, f"delineate segment {run} {' '.join(shlex.quote(str(p)) for p in new)} --out {masks}")
     segment(str(run), [str(path) for path in new], masks)
-    print(f"page: {_page(out, commands, dataset, datalist, new).resolve()}")
+    say(f"page: {_page(out, commands, dataset, datalist, new).resolve()}")
 
 
 def _step(commands: list[str], command: str) -> None:
     commands.append(command)
-    print(f"\n$ {command}", flush=True)
+    say(f"\n$ {command}")
 
 
 def _empty(out: Path) -> None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..core.errors import DelineateError, InputError, UnknownNameError
-from .console import progress, show_refused
+from .console import progress, say, show_refused
+from .options import Quiet
 
 if TYPE_CHECKING:
     from ..downloads.catalogue import RemoteDataset
@@ -20,6 +21,7 @@ def download(
     name: Annotated[str, typer.Argument(help="isic2018, busi, hc18 or nerve.")],
     out: Annotated[Path | None, typer.Option(help="Folder to download to.", show_default="data/NAME")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Accept the licence without being asked.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Show a data set's licence and, once it is accepted, download, check and unpack it; a break is resumed."""
     from ..downloads.archives import require_space
@@ -43,13 +45,13 @@ def download(
         try:
             with progress(file.name) as moved:
                 done = obtain(file, folder, progress=moved)
-            print(f"{file.name}: {done}")
+            say(f"{file.name}: {done}")
         except InputError as error:
             show_refused([error])
             refused += 1
     if refused:
         raise DelineateError(f"{refused} of {len(dataset.files)} file(s) refused; the rest is in {folder}")
-    print(f"next: {index}")
+    say(f"next: {index}")
 
 
 def _show(dataset: RemoteDataset) -> None:

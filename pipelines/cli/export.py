@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from .options import BundleOrRun, Trust
+from .console import say
+from .options import BundleOrRun, Quiet, Trust
 
 
 def export(
@@ -15,14 +16,15 @@ def export(
     format_: Annotated[str, typer.Option("--format", help="onnx.")] = "onnx",
     out: Annotated[Path | None, typer.Option(help="The file; models/model.onnx of the bundle where not given.")] = None,
     trust: Trust = False,
+    quiet: Quiet = False,
 ) -> None:
     """Write a bundle's network for another runtime; compared with torch before it is kept; its hash is listed."""
     from ..export import export_bundle
 
     done = export_bundle(bundle, format_, out, trust=trust)
     sizes = " and ".join(f"{rows}x{columns}" for rows, columns in done.sizes)
-    print(f"written: {done.path}")
-    print(
+    say(f"written: {done.path}")
+    say(
         f"logits differ from torch's by at most {done.difference:.2g} (rows x columns {sizes}); "
         + (
             "any batch, height and width"

@@ -9,11 +9,12 @@ from typing import Annotated
 import typer
 
 from .console import show_table
+from .options import Quiet
 
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
 
-def networks(as_json: AsJson = False) -> None:
+def networks(as_json: AsJson = False, quiet: Quiet = False) -> None:
     """The networks there are, and what each costs with 3 channels in and 1 out."""
     from ...networks import list_networks, network_facts
 
@@ -36,7 +37,7 @@ def networks(as_json: AsJson = False) -> None:
     show_table("networks; a side has the smallest number of pixels plus a multiple of the divisor", columns, rows)
 
 
-def info(as_json: AsJson = False) -> None:
+def info(as_json: AsJson = False, quiet: Quiet = False) -> None:
     """Versions, machine and what it computes in."""
     import psutil
     import torch

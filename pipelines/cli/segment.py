@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ..bundling.gate import admit
-from ..core.errors import InputError, SkippedError, printable
+from ..core.errors import InputError, fate, printable
 from ..core.files import refuse_unwritable
 from ..training.runs import parse_settings
 from ..training.workflows import refuse_decided
@@ -79,7 +80,8 @@ def segment(
                 continue
             say(f"{result.label} -> {printable(path)} ({result.extent})")
             done += 1
-    skipped = sum(isinstance(error, SkippedError) for error in found)
-    say(f"{done} segmented, {len(found) - skipped} refused{f', {skipped} skipped' if skipped else ''}")
-    if len(found) > skipped:
+    fates = Counter(map(fate, found))
+    skipped = f", {fates['skipped']} skipped" if fates["skipped"] else ""
+    say(f"{done} segmented, {fates['refused']} refused{skipped}")
+    if fates["refused"]:
         raise typer.Exit(1)

@@ -9,7 +9,8 @@ from typing import Annotated, TypeVar
 import typer
 
 from ..core.errors import DelineateError
-from .console import show_refused, show_table
+from .console import QUIET, say, show_refused, show_table, verbosity
+from .options import Quiet
 
 Number = TypeVar("Number", int, float)
 
@@ -22,6 +23,7 @@ def split(
     seeds: Annotated[str, typer.Option(help="One split for each, e.g. 0,1,2.")] = "0",
     official: Annotated[bool, typer.Option("--official", help="Keep official validation and test sets.")] = False,
     audit: Annotated[Path | None, typer.Option(help="Folder of the last audit, where it is not DATASET.")] = None,
+    quiet: Quiet = False,
 ) -> None:
     """Split the images of a data set anew; none is read, copied or changed.
 
@@ -38,14 +40,15 @@ def split(
         for seed, place in outs.items()
     }
     rows = [[seed, *pair] for seed, report in reports.items() for pair in report.splits.items()]
-    show_table("images", ["seed", "split", "images"], rows)
+    if verbosity() > QUIET:
+        show_table("images", ["seed", "split", "images"], rows)
     if any(report.joined for report in reports.values()):
-        print(f"{max(report.joined for report in reports.values())} group(s) joined others that show the same picture")
+        say(f"{max(report.joined for report in reports.values())} group(s) joined others that show the same picture")
     show_refused([error for report in list(reports.values())[:1] for error in report.refused])
     for report in reports.values():
         for move in report.moved:
-            print(f"moved: group {move.group} was in {', '.join(move.old)}, is in {move.new}")
-        print(f"written: {report.path}")
+            say(f"moved: group {move.group} was in {', '.join(move.old)}, is in {move.new}")
+        say(f"written: {report.path}")
 
 
 def parse_numbers(option: str, text: str, kind: Callable[[str], Number], needed: str) -> list[Number]:

@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 
 class DelineateError(Exception):
@@ -30,6 +31,17 @@ class InputError(DelineateError):
 
 class SkippedError(InputError):
     """A file that is in order but of no use (a DICOM report, the copy of a slice): passed over, with its reason."""
+
+
+class NotedError(SkippedError):
+    """What is to be known of a file or folder that is used all the same; as little a refusal as a skipped file is."""
+
+
+def fate(error: InputError) -> Literal["refused", "skipped", "note"]:
+    """What became of the file: a ``note`` is of one that is used."""
+    if isinstance(error, NotedError):
+        return "note"
+    return "skipped" if isinstance(error, SkippedError) else "refused"
 
 
 class UnknownNameError(DelineateError):
@@ -70,6 +82,11 @@ def plain_errors() -> Iterator[None]:
         if known is None or known is error:
             raise
         raise known from known.__cause__
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """``"1 image"``, ``"2 images"``; ``plural`` where it is not the noun with an s."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
 
 
 def printable(name: object) -> str:

@@ -166,7 +166,7 @@ def series_at(path: Path, uid: str) -> Series:
     """
     found = next((one for one in _series_below(path, *_stamp(path)) if one.uid == uid and one.is_volume), None)
     if found is None:
-        raise InputError(path, "no longer holds the DICOM series it held", "restore its files, or index again")
+        raise InputError(path, f"holds no DICOM series {uid!r} that is a volume", "restore its files, or index again")
     return found
 
 

@@ -7,16 +7,16 @@ import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..core.errors import InputError, SkippedError
+from ..core.errors import InputError, NotedError, SkippedError, counted
 from ..datasets.layouts.base import is_hidden
 from ..imaging.dicom import Series, find_series, is_dicom, read_header
-from ..imaging.dicom.header import malformed_uids
+from ..imaging.dicom.header import UID_UNUSED, malformed_uids
 from ..imaging.filetypes import IMAGE_SUFFIXES, is_picture, refuse_foreign
 from ..imaging.reading import kind_of, open_volume, series_at
 from ..imaging.volumes.formats import VOLUME_SUFFIXES, read_grid, volume_suffix
@@ -79,6 +79,7 @@ def find_images(
 
     slicing = Slicing.of(slicing)
     found: dict[Path, tuple[Path, Path]] = {}
+    named: set[Path] = set()  # by itself, not with its folder
     for one in [source] if isinstance(source, str | Path) else source:
         pairs, foreign = _expand(one)
         for error in foreign:
@@ -86,9 +87,10 @@ def find_images(
         if not pairs and not foreign:
             kinds = ", ".join([*sorted(IMAGE_SUFFIXES), *VOLUME_SUFFIXES])
             refuse(InputError(one, "no image found", f"name image files ({kinds}, DICOM) or a folder"))
+        named |= {Path(one), *map(Path, glob.glob(str(one), recursive=True))}
         for path, name in _without_own(one, pairs, refuse):
             found.setdefault(path.resolve(), (path, name))
-    outputs = _outputs(dict(found.values()), slicing, refuse)
+    outputs = _outputs(dict(found.values()), slicing, refuse, named)
     names = _unique(outputs)
     items = [{"name": name} | item for output, name in zip(outputs, names, strict=True) for item in output.items]
     return Images(items, refused)
@@ -135,8 +137,11 @@ def _expand_folder(folder: Path) -> _Expanded:
     return pairs, refused
 
 
-def _outputs(names: Names, slicing: Slicing, on_error: OnError) -> list[_Output]:
-    """One for each picture, frame and volume, in the order of the files."""
+def _outputs(names: Names, slicing: Slicing, on_error: OnError, named: Collection[Path]) -> list[_Output]:
+    """One for each picture, frame and volume, in the order of the files.
+
+    Of a DICOM series that makes no volume each image is one, where its files, not only their folder, are ``named``.
+    """
     kinds = {path: kind_of(path) for path in names}
     dicom = [path for path in names if kinds[path] == "dicom"]
     outputs = [
@@ -148,12 +153,11 @@ def _outputs(names: Names, slicing: Slicing, on_error: OnError) -> list[_Output]
     tries: list[Callable[[], list[_Output]]] = [partial(_volume, case, names, slicing) for case in volumes]
     if axis := slicing.axis:
         series, refused = find_series(dicom)
-        for error in refused:
+        for error in [*refused, *(_crowded(one) for one in series if one.crowded)]:
             on_error(error)
         dicom = [path for one in series if not one.is_volume for path in one.files]
-        tries += [partial(_series, one, names, axis) for one in series if one.is_volume]
-    tell = (lambda error: None) if slicing.axis else on_error  # of series it was told above
-    tries += [partial(_frames, path, names[path], tell) for path in dicom]
+        tries += [partial(_series, one, names, axis, named, on_error) for one in series if one.is_volume]
+    tries += [partial(_frames, path, names[path], None if slicing.axis else on_error) for path in dicom]
     for attempt in tries:
         try:
             outputs += attempt()
@@ -189,19 +193,41 @@ def _volume(paths: Sequence[Path], names: Names, slicing: Slicing) -> list[_Outp
     return [_Output(paths[0], name, names[first], _slices(common, number))]
 
 
-def _series(series: Series, names: Names, axis: Axis) -> list[_Output]:
+def _crowded(series: Series) -> NotedError:
+    files = series.files
+    some = ", ".join(file.name for file in files[:3]) + (", ..." if len(files) > 3 else "")
+    reason = f"series {series.uid} has {series.crowded}, so it is not a volume"
+    return NotedError(files[0].parent, reason, f"its images are taken one by one: {some}")
+
+
+def _series(series: Series, names: Names, axis: Axis, named: Collection[Path], on_error: OnError) -> list[_Output]:
     """A DICOM series is named after its folder: UIDs and patients' names are free text from strangers."""
     first = series.files[0]
     image, name = first, _stem(names[first])
     if len(series.files) > 1:
         image, name = _common_folder(series.files), _common_folder([names[file] for file in series.files])
         name = name if name.name else Path(image.resolve().name)
-        whole = series_at(image, series.uid)
-        if {file.resolve() for file in whole.files} != {file.resolve() for file in series.files}:
-            reason = f"is one of {len(series.files)} named slices of a series of {len(whole.files)}"
-            raise InputError(first, reason, f"name the folder {image}, or each slice by itself")
     common = {"image": str(image), "series": series.uid}
-    return [_Output(first, name, name, _slices(common, plane_count(open_volume(common, image), axis)))]
+    try:
+        number = plane_count(open_volume(common, image), axis)
+    except InputError as error:
+        if not set(series.files) <= set(named):
+            raise
+        remedy = f"its {counted(len(series.files), 'named image is', 'named images are')} taken one by one"
+        on_error(NotedError(error.source, error.reason, remedy))
+        return [output for file in series.files for output in _frames(file, names[file])]
+    if missing := len(series.files) > 1 and _count_others(series, image):
+        for file in series.files:
+            reason = f"is one of {len(series.files)} named slices of a series of {len(series.files) + missing}"
+            on_error(InputError(file, reason, f"name the folder {image} to have its volume, or one slice alone"))
+        return []
+    return [_Output(first, name, name, _slices(common, number))]
+
+
+def _count_others(series: Series, folder: Path) -> int:
+    """How many files of the same series, below the folder, are not among these."""
+    whole = {file.resolve() for file in series_at(folder, series.uid).files}
+    return len(whole - {file.resolve() for file in series.files})
 
 
 def _common_folder(files: Sequence[Path]) -> Path:
@@ -213,11 +239,12 @@ def _slices(common: dict[str, Any], number: int) -> list[dict[str, Any]]:
     return [common | {"slice": index, "slices": number} for index in range(number)]
 
 
-def _frames(path: Path, name: Path, on_error: OnError) -> list[_Output]:
-    """A mask a frame of a DICOM file."""
+def _frames(path: Path, name: Path, on_error: OnError | None = None) -> list[_Output]:
+    """A mask a frame of a DICOM file; ``on_error`` is called with what is to be said of its UIDs."""
     header = read_header(path)
-    for words in malformed_uids(path, header):
-        on_error(SkippedError(path, words, "the UID is passed over, the image is read without"))
+    if on_error:
+        for words in malformed_uids(path, header):
+            on_error(NotedError(path, words, UID_UNUSED))
     number = int(header.get("NumberOfFrames") or 1)
     if number == 1:
         return [_Output(path, _stem(name), name, [{"image": str(path)}])]

@@ -15,7 +15,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from ..bundling.gate import Admission, fingerprint
-from ..core.errors import DelineateError, InputError, SkippedError, printable
+from ..core.errors import DelineateError, InputError, fate, printable
 from ..core.files import remove_leftovers, taking_turns
 from ..core.versions import versions
 from .outputs import ENDINGS, Segmentation, VolumeFormat, write_outputs
@@ -99,14 +99,17 @@ class ResultFolder:
         return written["mask"]
 
     def refuse(self, error: InputError) -> None:
-        """Write the row of an input that was refused or skipped.
+        """Write the row of an input that was refused or skipped, or of a note on it.
 
         Raises:
             DelineateError: the folder cannot be written.
         """
-        status = "skipped" if isinstance(error, SkippedError) else "refused"
         source = os.path.abspath(error.source) if error.source else ""
-        row = {"input": printable(source), "status": status, "reason": printable(f"{error.reason}; {error.remedy}")}
+        row = {
+            "input": printable(source),
+            "status": fate(error),
+            "reason": printable(f"{error.reason}; {error.remedy}"),
+        }
         with self._turn():
             self._put({**dict.fromkeys(("series", "frame", *FILES), ""), **row, **self.facts})
 

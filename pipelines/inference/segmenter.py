@@ -12,7 +12,7 @@ from monai.bundle import ConfigParser
 
 from ..bundling.bundles import refuse_unknown_ids
 from ..bundling.gate import admit
-from ..core.errors import DelineateError, InputError, plain_errors
+from ..core.errors import DelineateError, InputError, NotedError, counted, plain_errors
 from ..loading.datasets import StreamDataset
 from .outputs import Assembler, Segmentation
 from .streams import Sources, stream_items
@@ -103,8 +103,8 @@ class Segmenter:
                 continue
             if (result := assembler.add(output)) is not None:
                 yield result
-        if refused and not on_error:
-            raise DelineateError(f"{len(refused)} input(s) refused: " + "; ".join(map(str, refused)))
+        if not on_error and (ends := [error for error in refused if not isinstance(error, NotedError)]):
+            raise DelineateError(f"{counted(len(ends), 'input')} refused: " + "; ".join(map(str, ends)))
 
     @torch.no_grad()
     def _segment_one(self, item: dict[str, Any]) -> dict[Any, Any]:

@@ -46,7 +46,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     place = Place(tmp_path_factory.mktemp("slices"))
     succeeded(place.delineate("data", "phantoms", "--kind", "ct", "--count", "8", "--out", "volumes"))
     words = ("--axis", "axial", "--window", "abdomen", "--out", "data")
-    assert "split\ttraining\t120\n" in succeeded(place.delineate("data", "slices", "volumes", *words)).stdout
+    assert "training\t120\n" in succeeded(place.delineate("data", "slices", "volumes", *words)).stdout
     words = ("--data", "data", "--out", "run", "--set", "max_epochs=6", *SMALL)
     succeeded(place.delineate("train", "ct_slice", *words))
     return place

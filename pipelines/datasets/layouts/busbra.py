@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ...core.errors import InputError, SkippedError
+from ...core.errors import InputError, NotedError
 from .base import Found, Item, Layout
 from .folders import find_places
 from .paired import read_place
@@ -61,7 +61,7 @@ def _rows(table: Path) -> tuple[dict[str, _Row], list[InputError]]:
             raise InputError(table, "has no columns ID and Case", "take it from the published set")
     except InputError as error:
         reason = f"{error.reason}: no image has a class, and its number stands for the patient"
-        return {}, [SkippedError(table, reason, error.remedy)]
+        return {}, [NotedError(table, reason, error.remedy)]
     return {row["id"]: _Row(_number(row["case"]), _fields(row)) for _, row in rows}, []
 
 
@@ -81,9 +81,9 @@ def _number(text: str) -> str:
     return text.lstrip("0") or text
 
 
-def _without_row(image: Path) -> SkippedError:
+def _without_row(image: Path) -> NotedError:
     reason = f"has no row in {_TABLE}: indexed without class, by its number as patient"
-    return SkippedError(image, reason, "add its row")
+    return NotedError(image, reason, "add its row")
 
 
 BUSBRA = Layout(_matches, "Images/bus_NNNN-X.png with Masks/mask_NNNN-X.png, and bus_data.csv", busbra)

@@ -6,13 +6,16 @@ import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ...core.errors import InputError, SkippedError
+from ...core.errors import InputError, NotedError, SkippedError, counted
 from .base import Found, Item, Layout, ambiguous, by_key, is_picture, orphan, walk
 from .nifti import is_volume, label_key, stem
+
+if TYPE_CHECKING:
+    from ...imaging.dicom import Series
 
 _SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})
 _PARALLEL = frozenset({"images", "masks", "labels"})
@@ -100,7 +103,7 @@ def dicom_series(source: Path) -> Found:
             items.append(Item(folder, label, one.patient_id or one.uid, {"series": one.uid}))
         except InputError as error:
             refused.append(error)
-    refused += [_no_volume(one.uid, len(one.files), folder) for one, folder in series if not one.is_volume]
+    refused += [_no_volume(one, folder) for one, folder in series if not one.is_volume]
     return items, refused + unreadable + _orphans(segs, referred) + _orphans(labels, places)
 
 
@@ -152,8 +155,9 @@ def _read(file: Path) -> _Image:
 
 def _remarks(images: Iterable[_Image]) -> list[InputError]:
     """What is said of UIDs that break the standard's form."""
-    remedy = "the UID is passed over, the image is read without"
-    return [SkippedError(image.file, words, remedy) for image in images for words in image.malformed]
+    from ...imaging.dicom.header import UID_UNUSED
+
+    return [NotedError(image.file, words, UID_UNUSED) for image in images for words in image.malformed]
 
 
 def _differ(images: list[_Image]) -> bool:
@@ -209,9 +213,15 @@ def _orphans(masks: Files, images: Collection[str]) -> list[InputError]:
     return [orphan(file) for file in sorted({file for files in masks.values() for file in files} - used)]
 
 
-def _no_volume(uid: str, number: int, folder: Path) -> SkippedError:
-    remedy = "index its images one by one, or leave it"
-    return SkippedError(folder, f"series {uid!r} is no volume ({number} file(s))", remedy)
+def _no_volume(series: Series, folder: Path) -> InputError:
+    """What is said of a series that is not cut; one with several images at a place is refused, as it may be two."""
+    remedy = "index its images one by one: delineate data index"
+    if series.crowded:
+        source = folder if len(series.files) > 1 else series.files[0]
+        reason = f"series {series.uid!r} has {series.crowded}, so it is not a volume"
+        return InputError(source, reason, f"give each echo or time a series of its own, or {remedy}")
+    number = counted(len(series.files), "file")
+    return SkippedError(folder, f"series {series.uid!r} is not a volume ({number})", f"{remedy}, or leave it")
 
 
 DICOM = Layout(_matches, "DICOM files, with DICOM SEG or pictures of equal names, or without masks", dicom)

@@ -7,7 +7,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from ...core.errors import InputError, SkippedError
+from ...core.errors import InputError, NotedError, SkippedError
 from .base import Found, Item, Layout, by_key, list_pictures, pair
 from .table import read_table
 
@@ -58,7 +58,7 @@ def _pixel_sizes(table: Path) -> tuple[dict[str, float], list[InputError]]:
     try:
         columns, rows = read_table(table)
     except InputError as error:
-        return {}, [SkippedError(table, f"{error.reason}: no image has a spacing", error.remedy)]
+        return {}, [NotedError(table, f"{error.reason}: no image has a spacing", error.remedy)]
     size = next((column for column in columns if column.startswith("pixel size")), "")
     sizes = {row.get("filename", ""): _millimetres(row.get(size, "")) for _, row in rows}
     return {name: value for name, value in sizes.items() if value}, []
@@ -72,8 +72,8 @@ def _millimetres(text: str) -> float:
     return value if value > 0 and math.isfinite(value) else 0.0
 
 
-def _without_size(image: Path) -> SkippedError:
-    return SkippedError(image, f"has no pixel size in {_TABLE}: indexed without spacing", "add its row, in mm")
+def _without_size(image: Path) -> NotedError:
+    return NotedError(image, f"has no pixel size in {_TABLE}: indexed without spacing", "add its row, in mm")
 
 
 HC18 = Layout(_matches, "training_set/ with NNN_HC.png and NNN_HC_Annotation.png", hc18)

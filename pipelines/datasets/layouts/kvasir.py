@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ...core.errors import SkippedError
+from ...core.errors import NotedError
 from .base import Found, Layout, is_hidden
 from .folders import Place
 from .paired import read_place
@@ -19,8 +19,8 @@ def kvasir(source: Path) -> Found:
     Which frames are of one video or patient is not published, so that no split can keep these together.
     """
     items, refused = read_place(Place(source / "images", source / "masks"))
-    reason = "does not say which frames are of one patient: each is its own group"
-    return items, [*refused, SkippedError(source, reason, "see that scores on it may be too high")]
+    reason = "does not say which frames are of one patient, so each is its own group"
+    return items, [*refused, NotedError(source, reason, "scores on it may be too high")]
 
 
 def _matches(source: Path) -> str:

@@ -8,7 +8,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from ...core.errors import InputError, SkippedError
+from ...core.errors import InputError, NotedError
 from ..splitting.splits import SPLITS, Split
 from .base import Found, Item, Layout, is_hidden
 
@@ -108,7 +108,7 @@ def _table(source: Path) -> Path:
 def _unused(file: Path, columns: list[str]) -> list[InputError]:
     unused = [column for column in columns if column not in _COLUMNS]
     reason = f"columns not used: {', '.join(unused)}"
-    return [SkippedError(file, reason, f"nothing to do; used are {', '.join(_COLUMNS)}")] if unused else []
+    return [NotedError(file, reason, f"used are {', '.join(_COLUMNS)}")] if unused else []
 
 
 def _item(folder: Path, row: Row, has_splits: bool) -> Item:

@@ -17,6 +17,8 @@ GREY = frozenset({"MONOCHROME1", "MONOCHROME2"})
 COLOUR = frozenset({"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"})
 PALETTE = "PALETTE COLOR"
 _LEAST_FRAME = 8  # bytes that a packed frame takes: the head of its item
+UID_UNUSED = "the image is used, the UID is not"
+"""What follows on each of `malformed_uids`."""
 _CONVERT = "convert it to 8-bit grey or RGB"
 
 
@@ -73,7 +75,7 @@ def refuse_other_objects(path: Path, dataset: Dataset) -> None:
     is_image = "Image Storage" in kind.name or kind.name == "Enhanced US Volume Storage"
     if (known and not is_image) or "DirectoryRecordSequence" in dataset:
         name = kind.name.removesuffix(" Storage") if known else "directory of a medium (DICOMDIR)"
-        raise SkippedError(path, f"is no image: {name}", "passed over")
+        raise SkippedError(path, f"is not an image ({name})", "passed over")
     if "Rows" not in dataset or "Columns" not in dataset:
         raise InputError(path, "has no image (Rows and Columns are missing)", COPY_AGAIN)
 

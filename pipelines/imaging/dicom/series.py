@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...core.errors import InputError, SkippedError
+from ...core.errors import InputError, NotedError, SkippedError, counted
 from .geometry import Plane, read_planes
-from .header import declared, malformed_uids, read_header
+from .header import UID_UNUSED, declared, malformed_uids, read_header
 from .image import read_dicom
 from .parsing import refusing, text, uid
 
@@ -30,6 +30,7 @@ class Series:
         patient_id: ``""`` where there is none.
         modality: ``CT``, ``MR``, ...
         is_volume: there are two slices or more, each at a place of its own; `read_series` says whether they fit.
+        crowded: where several images are at one place, so that it is no volume, how many.
         odd: files of the same UID that lie between these and are unlike them, and how they differ.
     """
 
@@ -38,6 +39,7 @@ class Series:
     patient_id: str
     modality: str
     is_volume: bool
+    crowded: str = ""
     odd: tuple[tuple[Path, str], ...] = ()
 
 
@@ -73,8 +75,7 @@ def find_series(files: Iterable[str | Path]) -> tuple[list[Series], list[InputEr
 
     Returns:
         the series; what is refused: files that are no images or broken, duplicates (one of them is kept), files of one
-        SOP Instance UID and place but other pixels, and, named by their folder, series with several images at one
-        place, which then are no volumes; what is said of UIDs that break the standard's form, once for each.
+        SOP Instance UID and place but other pixels; what is said of UIDs that break the standard's form, once for each.
     """
     refused: list[InputError] = []
     malformed: dict[str, list[Path]] = {}
@@ -125,9 +126,9 @@ def _read_head(path: Path) -> _Head:
         return _Head(path, *names, sop_uid, size, pixels.frames, planes, tuple(malformed_uids(path, header)))
 
 
-def _malformed(words: str, paths: list[Path]) -> SkippedError:
-    more = f"; so have {len(paths) - 1} more files" if len(paths) > 1 else ""
-    return SkippedError(paths[0], words + more, "the UID is passed over, the image is read without")
+def _malformed(words: str, paths: list[Path]) -> NotedError:
+    more = f" (and so have {counted(len(paths) - 1, 'more file', 'more files')})" if len(paths) > 1 else ""
+    return NotedError(paths[0], words + more, UID_UNUSED)
 
 
 def _odd(series: Series, found: list[Series], heads: Mapping[Path, _Head]) -> tuple[tuple[Path, str], ...]:
@@ -170,12 +171,9 @@ def _series(group: list[_Head], refused: list[InputError]) -> Series:
     group = _without_duplicates(group, refused)
     places = sorted(_place(plane, planes[0]) for head in group for plane in head.planes or ())
     shared = sum(after - before < SAME_PLACE for before, after in pairwise(places))
-    if shared:
-        source = first.path if len(group) == 1 else first.path.parent
-        reason = f"series {first.uid} has {len(places)} images at {len(places) - shared} places (echoes? times?)"
-        refused.append(InputError(source, reason, "give each echo or time a series of its own, or read image by image"))
-    is_volume = len(places) > 1 and not shared
-    return Series(first.uid, tuple(head.path for head in group), first.patient_id, first.modality, is_volume)
+    crowded = f"{len(places)} images at {counted(len(places) - shared, 'place')} (echoes? times?)" if shared else ""
+    files = tuple(head.path for head in group)
+    return Series(first.uid, files, first.patient_id, first.modality, len(places) > 1 and not shared, crowded)
 
 
 def _without_duplicates(group: list[_Head], refused: list[InputError]) -> list[_Head]:

@@ -24,7 +24,7 @@ MOST_DISPLACEMENT = 0.05
 ROUNDED = 0.2
 """mm between the ends of a stack, across it: what positions that are written with one decimal may be off."""
 
-_ONE_BY_ONE = "read the images one by one, each named alone"
+_ONE_BY_ONE = "read its images one by one (segment: name the files, not the folder; or 'data index')"
 
 
 def read_series(series: Series) -> Volume:
@@ -130,7 +130,7 @@ def _refuse_uneven(
         path, how = odd[0]
         more = f", and so are {len(odd) - 1} more" if len(odd) > 1 else ""
         raise InputError(
-            path, f"{how}, and leaves a gap in its series{more}", f"export the series anew, or {_ONE_BY_ONE}"
+            path, f"{how}, and leaves a gap in its series{more}", f"export the series again, or {_ONE_BY_ONE}"
         )
     if tilt > MOST_TILT or uneven:
         _refuse_few(source, [one.path for one in slices], positions)

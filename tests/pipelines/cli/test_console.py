@@ -3,11 +3,16 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
 
-from delineate.pipelines.cli import console
-from delineate.pipelines.cli.console import NORMAL, QUIET, VERBOSE, say, set_verbosity, show_table, warn
+from delineate.pipelines.cli import app, console
+from delineate.pipelines.cli.console import NORMAL, QUIET, VERBOSE, say, set_verbosity, show_refused, show_table, warn
+from delineate.pipelines.core.errors import InputError, NotedError, SkippedError
 
 
 @pytest.fixture(autouse=True)
@@ -20,6 +25,37 @@ def as_before() -> Iterator[None]:
     root.setLevel(levels[0])
     ours.setLevel(levels[1])
     console._state["verbosity"] = NORMAL
+
+
+def leaves(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    if not hasattr(command, "commands"):
+        yield words, command
+    for name, below in getattr(command, "commands", {}).items():
+        yield from leaves(below, (*words, name))
+
+
+def test_every_command_has_quiet() -> None:
+    without = [words for words, command in leaves(get_command(app)) if not any("-q" in p.opts for p in command.params)]
+    assert without == []
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["before the command", "after it"])
+def test_a_quiet_command_prints_nothing_of_what_it_did(tmp_path: Path, before: bool) -> None:
+    words = ["data", "phantoms", "--count", "1", "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(app, ["-q", *words] if before else [*words, "-q"])
+    assert (result.exit_code, result.output) == (0, "")
+
+
+def test_a_quiet_command_prints_what_it_exists_to_print() -> None:
+    assert "skin_lesion" in CliRunner().invoke(app, ["-q", "bundle", "list"]).output
+
+
+@pytest.mark.parametrize(("kind", "word"), [(InputError, "refused"), (SkippedError, "skipped"), (NotedError, "note")])
+def test_what_is_said_of_a_file_begins_with_its_fate(
+    kind: type[InputError], word: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show_refused([kind("a.png", "is odd", "look")])
+    assert capsys.readouterr().err == f"{word}: a.png: is odd; look\n"
 
 
 @pytest.mark.parametrize(

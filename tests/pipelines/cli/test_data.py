@@ -64,7 +64,7 @@ def test_phantoms_are_not_written_into_a_folder_in_use(tmp_path: Path) -> None:
 
 def test_slices_are_listed_and_nothing_else_is_written(tmp_path: Path, volumes: Path) -> None:
     text = run("slices", volumes, "--out", tmp_path / "data", "--split", "0.5,0.25,0.25").stdout
-    assert "split\ttraining\t8\nsplit\tvalidation\t4\nsplit\ttest\t4\n" in text
+    assert "split\timages\ntraining\t8\nvalidation\t4\ntest\t4\n" in text
     assert "0 refused, 0 skipped" in text
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["datalist.json"]
     assert sorted((entry["group"], entry["slice"]) for entry in entries(tmp_path / "data")) == [

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from delineate.pipelines.core.errors import DelineateError, InputError, SkippedError
+from delineate.pipelines.core.errors import DelineateError, InputError, NotedError, SkippedError
 from delineate.pipelines.imaging.reading import read_pixels
 from delineate.pipelines.imaging.volumes.slicing import Axis, Slicing
 from delineate.pipelines.inference.inputs import find_images
@@ -282,7 +282,9 @@ def test_some_slices_of_a_series_are_refused_as_a_volume(tmp_path: Path) -> None
     write_series(tmp_path / "ct", VOXELS, np.eye(4))
     errors: list[InputError] = []
     assert not find_images(sorted((tmp_path / "ct").iterdir())[:2], errors.append, AXIAL)
-    assert [error.reason for error in errors] == ["is one of 2 named slices of a series of 4"]
+    assert [Path(error.source).name for error in errors] == ["0.dcm", "1.dcm"]
+    assert {error.reason for error in errors} == {"is one of 2 named slices of a series of 4"}
+    assert errors[0].remedy == f"name the folder {tmp_path / 'ct'} to have its volume, or one slice alone"
 
 
 def test_without_an_axis_a_series_is_so_many_images(tmp_path: Path) -> None:
@@ -325,6 +327,33 @@ def test_a_series_with_a_gap_is_refused_as_a_whole(tmp_path: Path) -> None:
     errors: list[InputError] = []
     assert find_images(tmp_path, errors.append, AXIAL) == []
     assert [error.source for error in errors] == [str(tmp_path / "ct")]
+    assert "name the files, not the folder" in errors[0].remedy
+
+
+@pytest.mark.parametrize("form", ["all", "some", "glob"])
+def test_named_files_of_a_series_with_a_gap_are_images_of_their_own(tmp_path: Path, form: str) -> None:
+    write_series(tmp_path / "ct", VOXELS, np.eye(4))
+    (tmp_path / "ct/1.dcm").unlink()
+    files = sorted((tmp_path / "ct").iterdir())
+    sources: dict[str, str | list[Path]] = {"all": files, "some": files[:2], "glob": str(tmp_path / "ct/*.dcm")}
+    errors: list[InputError] = []
+    found = find_images(sources[form], errors.append, AXIAL)
+    expected = files[:2] if form == "some" else files
+    assert [item["image"] for item in found] == list(map(str, expected))
+    assert [(type(error), error.source) for error in errors] == [(NotedError, str(tmp_path / "ct"))]
+    assert errors[0].remedy == f"its {len(expected)} named images are taken one by one"
+
+
+def test_images_of_one_place_are_taken_one_by_one_and_none_is_called_refused(tmp_path: Path) -> None:
+    for name in "ab":
+        write_series(tmp_path / "ct", VOXELS[..., :1] + ord(name), np.eye(4), [name], SeriesInstanceUID="1.2")
+    errors: list[InputError] = []
+    assert [item["name"] for item in find_images(tmp_path, errors.append, AXIAL)] == ["ct/a", "ct/b"]
+    assert [type(error) for error in errors] == [NotedError]
+    assert str(errors[0]).endswith(
+        "ct: series 1.2 has 2 images at 1 place (echoes? times?), so it is not a volume; "
+        "its images are taken one by one: a, b"
+    )
 
 
 def test_a_volume_and_a_picture_of_one_name_keep_their_masks_apart(tmp_path: Path) -> None:

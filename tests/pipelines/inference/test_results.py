@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from delineate.pipelines.core.errors import DelineateError, InputError, SkippedError
+from delineate.pipelines.core.errors import DelineateError, InputError, NotedError, SkippedError
 from delineate.pipelines.inference import results
 from delineate.pipelines.inference.outputs import Segmentation
 from delineate.pipelines.inference.result_table import COLUMNS
@@ -77,10 +77,12 @@ def test_each_row_is_there_as_soon_as_its_mask(tmp_path: Path) -> None:
 def test_refused_and_skipped_inputs_have_rows(tmp_path: Path) -> None:
     folder = ResultFolder(tmp_path)
     folder.refuse(InputError("x.png", "is empty", "copy it again"))
-    folder.refuse(SkippedError("y.dcm", "is no image: a report", "passed over"))
+    folder.refuse(SkippedError("y.dcm", "is not an image (a report)", "passed over"))
+    folder.refuse(NotedError("z.dcm", "has a bad UID", "the image is used"))
     assert [(row["input"], row["status"], row["reason"], row["mask"]) for row in table(tmp_path)] == [
         (os.path.abspath("x.png"), "refused", "is empty; copy it again", ""),
-        (os.path.abspath("y.dcm"), "skipped", "is no image: a report; passed over", ""),
+        (os.path.abspath("y.dcm"), "skipped", "is not an image (a report); passed over", ""),
+        (os.path.abspath("z.dcm"), "note", "has a bad UID; the image is used", ""),
     ]
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from dicom_files import write_series
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, SegmentationStorage, UltrasoundMultiFrameImageStorage
 from shared_data import SHARED
@@ -270,7 +271,7 @@ def test_a_single_image_is_no_volume_and_that_is_said(tmp_path: Path, image: Wri
     items, (remark,) = dicom_series(tmp_path)
     assert not items
     assert isinstance(remark, SkippedError)
-    assert remark.reason == "series '3.1' is no volume (1 file(s))"
+    assert remark.reason == "series '3.1' is not a volume (1 file)"
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs shared/data")
@@ -300,3 +301,15 @@ def test_uids_that_break_the_form_name_no_group_and_are_reported(tmp_path: Path,
     assert item.group == "1.2.346"
     assert isinstance(remark, SkippedError)
     assert remark.reason == "has a StudyInstanceUID that breaks the standard's form ('../../x')"
+
+
+def test_a_series_with_several_images_at_one_place_is_refused_as_a_volume(tmp_path: Path) -> None:
+    for name in "ab":
+        write_series(
+            tmp_path / "ct", np.full((SIDE, SIDE, 1), ord(name), np.int16), np.eye(4), [name], SeriesInstanceUID="1.2"
+        )
+    items, (refusal,) = dicom_series(tmp_path)
+    assert not items
+    assert not isinstance(refusal, SkippedError)
+    assert "has 2 images at 1 place (echoes? times?), so it is not a volume" in refusal.reason
+    assert "delineate data index" in refusal.remedy

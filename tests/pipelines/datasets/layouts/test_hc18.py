@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from delineate.pipelines.core.errors import SkippedError
+from delineate.pipelines.core.errors import NotedError
 from delineate.pipelines.datasets.layouts import hc18
 
 NAMES = ("000_HC", "010_HC", "010_2HC")
@@ -37,7 +37,7 @@ def test_an_image_without_a_pixel_size_has_no_spacing_and_that_is_said(source: P
     items, refused = hc18(source)
     assert [item.image.stem for item in items if "spacing" not in item.fields] == ["010_2HC"]
     (remark,) = refused
-    assert isinstance(remark, SkippedError)
+    assert isinstance(remark, NotedError)
     assert (Path(remark.source).stem, "indexed without spacing" in remark.reason) == ("010_2HC", True)
 
 

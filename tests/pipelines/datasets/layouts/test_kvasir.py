@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from delineate.pipelines.core.errors import SkippedError
+from delineate.pipelines.core.errors import NotedError
 from delineate.pipelines.datasets.layouts import detect, kvasir
 
 
@@ -14,7 +14,7 @@ def test_each_image_is_its_own_group_and_that_is_told(tmp_path: Path, touch: Any
     assert pairs(found) == [("1.jpg", "1.jpg"), ("2.jpg", "2.jpg")]
     assert [item.group for item in found[0]] == ["1", "2"]
     (remark,) = found[1]
-    assert isinstance(remark, SkippedError)
+    assert isinstance(remark, NotedError)
     assert "does not say which frames are of one patient" in remark.reason
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from delineate.pipelines.core.errors import InputError, SkippedError
+from delineate.pipelines.core.errors import InputError, NotedError
 from delineate.pipelines.datasets.layouts import table
 
 
@@ -79,7 +79,7 @@ def test_columns_that_are_not_used_are_named_once(folder: Path) -> None:
     (folder / "t.csv").write_text("image,label,age,sex\na.png,m/a.png,50,f\nb.png,m/b.png,60,m\n")
     items, (remark,) = table(folder)
     assert len(items) == 2
-    assert isinstance(remark, SkippedError)
+    assert isinstance(remark, NotedError)
     assert remark.reason == "columns not used: age, sex"
 
 

@@ -37,7 +37,7 @@ IMAGES = ["ct", "mr", "photo", "rtstruct_ct", "secondary_capture", "series_ct_he
 OTHERWISE = {
     "GH364.dcm": "GDCM refuses it",
     "SC_rgb_rle_16bit_2frame.dcm": "GDCM mixes up the planes of 16-bit colours in RLE",
-    "rt.dcm": "is no image",
+    "rt.dcm": "is not an image",
 }
 needs_shared = pytest.mark.skipif(not DICOM.is_dir(), reason="needs shared/data")
 
@@ -83,10 +83,10 @@ def test_other_files_are_named_with_their_reason() -> None:
         with pytest.raises(InputError) as refusal:
             read_dicom(path)
         reasons[path.stem] = (type(refusal.value), refusal.value.reason)
-    assert reasons["rtplan"] == (SkippedError, "is no image: RT Plan")
-    assert reasons["rtdose_1frame"] == (SkippedError, "is no image: RT Dose")
-    assert reasons["badVR"] == (SkippedError, "is no image: RT Dose")
-    assert reasons["test-SR"] == (SkippedError, "is no image: Comprehensive SR")
+    assert reasons["rtplan"] == (SkippedError, "is not an image (RT Plan)")
+    assert reasons["rtdose_1frame"] == (SkippedError, "is not an image (RT Dose)")
+    assert reasons["badVR"] == (SkippedError, "is not an image (RT Dose)")
+    assert reasons["test-SR"] == (SkippedError, "is not an image (Comprehensive SR)")
     assert reasons["MR_truncated"][1] == "has 8130 bytes of pixel data where 1 x 64 x 64 x 1 values take 8192"
     assert reasons["no_meta"] == (InputError, "is no DICOM file (no DICM prefix, no data set)")
 

@@ -103,7 +103,7 @@ def test_missing_pixels_are_refused(build: Build, save: Save, tmp_path: Path) ->
 def test_other_objects_are_passed_over_by_name(write: Write, kind: Any) -> None:
     found = refusal(write(VALUES, SOPClassUID=kind))
     assert isinstance(found, SkippedError)
-    assert found.reason == f"is no image: {kind.name.removesuffix(' Storage')}"
+    assert found.reason == f"is not an image ({kind.name.removesuffix(' Storage')})"
 
 
 @pytest.mark.parametrize(
