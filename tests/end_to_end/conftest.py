@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from processes import SMALL, Done, delineate, succeeded
+from processes import SMALL, Done, delineate, inside, succeeded
 
 from delineate.pipelines.phantoms.images import write_phantoms
 
@@ -32,7 +32,7 @@ class Place:
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     write_phantoms(folder / "phantoms", 24)
-    succeeded(delineate("data", "index", folder / "phantoms", "--out", folder / "dataset"))
+    succeeded(inside("data", "index", folder / "phantoms", "--out", folder / "dataset"))
     return folder / "dataset"
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 import typer
-from processes import SMALL, call, delineate, printed_line, refusal, succeeded
+from processes import SMALL, call, delineate, inside, printed_line, refusal, succeeded
 
 from delineate.pipelines.bundling.bundles import shipped_bundles
 from delineate.pipelines.cli import app
@@ -28,7 +28,7 @@ def commands(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[str, .
 
 @pytest.mark.parametrize("words", [*commands(typer.main.get_command(app))], ids=" ".join)
 def test_every_command_explains_itself(words: tuple[str, ...]) -> None:
-    assert "Usage: " in succeeded(delineate(*words, "--help")).stdout
+    assert "Usage: " in succeeded(inside(*words, "--help")).stdout
 
 
 def test_help_imports_neither_torch_nor_monai() -> None:
@@ -57,7 +57,7 @@ def test_an_unknown_name_is_answered_with_the_closest(
     words: tuple[str, ...], close: str, place: Place, tmp_path: Path
 ) -> None:
     known = {"DATA": str(place.dataset), "RUN": str(place.run)}
-    message = refusal(delineate(*(known.get(word, word) for word in words), cwd=tmp_path))
+    message = refusal(inside(*(known.get(word, word) for word in words), cwd=tmp_path))
     assert f"did you mean {close}?" in message
     assert not list(tmp_path.iterdir()), "a refused command left something behind"
 
@@ -126,18 +126,18 @@ def test_training_prints_one_line_an_epoch(place: Place) -> None:
 
 
 def test_info_is_json() -> None:
-    facts = json.loads(succeeded(delineate("info", "--json")).stdout)
+    facts = json.loads(succeeded(inside("info", "--json")).stdout)
     assert facts["bundles"].keys() == shipped_bundles().keys()
     assert facts["versions"]["monai"]
 
 
 def test_networks_names_their_parameters() -> None:
-    rows = [line.split("\t") for line in succeeded(delineate("networks")).stdout.splitlines()]
+    rows = [line.split("\t") for line in succeeded(inside("networks")).stdout.splitlines()]
     assert {"31,037,633", "239,676"} <= {row[1] for row in rows}
 
 
 def test_bundle_list_names_every_bundle() -> None:
-    rows = [line.split("\t") for line in succeeded(delineate("bundle", "list")).stdout.splitlines()]
+    rows = [line.split("\t") for line in succeeded(inside("bundle", "list")).stdout.splitlines()]
     assert set(shipped_bundles()) <= {row[0] for row in rows}
 
 
@@ -152,7 +152,7 @@ def test_settings_are_kept_in_all_three_workflows_with_their_comments(place: Pla
 
 
 def test_a_run_passes_the_check_of_bundles(place: Place) -> None:
-    assert "passes" in succeeded(delineate("bundle", "verify", place.run)).stdout
+    assert "passes" in succeeded(inside("bundle", "verify", place.run)).stdout
 
 
 def test_a_run_notes_how_it_was_made(place: Place) -> None:
@@ -164,7 +164,7 @@ def test_a_run_notes_how_it_was_made(place: Place) -> None:
 
 def test_training_into_an_occupied_folder_is_refused(place: Place) -> None:
     before = sorted(place.run.rglob("*"))
-    message = refusal(delineate("train", "skin_lesion", "--data", "dataset", "--out", "run", *SMALL, cwd=place.folder))
+    message = refusal(inside("train", "skin_lesion", "--data", "dataset", "--out", "run", *SMALL, cwd=place.folder))
     assert "run is there already" in message
     assert sorted(place.run.rglob("*")) == before
 
@@ -174,7 +174,7 @@ def test_a_bundle_without_weights_says_how_to_get_them(
     words: tuple[str, ...], place: Place, untrained: Path, tmp_path: Path
 ) -> None:
     known = {"DATA": str(place.dataset), "RUN": str(untrained)}
-    message = refusal(delineate(*(known.get(word, word) for word in words), "--out", tmp_path / "out"))
+    message = refusal(inside(*(known.get(word, word) for word in words), "--out", tmp_path / "out"))
     assert "has no weights" in message
     assert f"delineate train {untrained}" in message
 
@@ -187,14 +187,14 @@ def test_training_without_a_datalist_says_how_to_make_one(tmp_path: Path) -> Non
 
 def test_resuming_what_was_never_begun_is_refused(place: Place, tmp_path: Path) -> None:
     """It would be trained with the bundle's settings, not those that it was begun with."""
-    done = delineate("train", "skin_lesion", "--data", place.dataset, "--out", "run", "--resume", cwd=tmp_path)
+    done = inside("train", "skin_lesion", "--data", place.dataset, "--out", "run", "--resume", cwd=tmp_path)
     assert "leave out --resume" in refusal(done)
     assert not (tmp_path / "run").exists()
 
 
 def test_a_broken_datalist_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "datalist.json").write_text('{"training": [')
-    message = refusal(delineate("train", "skin_lesion", "--data", ".", "--out", "run", cwd=tmp_path))
+    message = refusal(inside("train", "skin_lesion", "--data", ".", "--out", "run", cwd=tmp_path))
     assert "datalist.json" in message
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
-from processes import DELINEATE, Done, delineate, environment, refusal, succeeded
+from processes import DELINEATE, Done, delineate, environment, inside, refusal, succeeded
 
 pytestmark = pytest.mark.slow
 SMALL = ("compare", "skin_lesion", "--networks", "unet,ultra_light_unet", "--set", "image_size=[64,64]",
@@ -95,7 +95,7 @@ def test_what_is_finished_is_kept(stopped: tuple[Path, Done], dataset: Path) -> 
 
 
 def test_each_network_is_a_bundle(stopped: tuple[Path, Done]) -> None:
-    assert "passes" in succeeded(delineate("bundle", "verify", stopped[0] / "out" / "unet")).stdout
+    assert "passes" in succeeded(inside("bundle", "verify", stopped[0] / "out" / "unet")).stdout
 
 
 @pytest.mark.parametrize(
@@ -106,4 +106,4 @@ def test_each_network_is_a_bundle(stopped: tuple[Path, Done]) -> None:
 def test_what_would_mix_two_comparisons_is_refused(
     more: tuple[str, ...], message: str, stopped: tuple[Path, Done], dataset: Path
 ) -> None:
-    assert message in refusal(delineate(*SMALL, "--data", dataset, *more, cwd=stopped[0]))
+    assert message in refusal(inside(*SMALL, "--data", dataset, *more, cwd=stopped[0]))

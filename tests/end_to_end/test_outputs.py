@@ -1,4 +1,4 @@
-"""What segment and evaluate leave behind, print and refuse, each in a process of its own."""
+"""What segment and evaluate leave behind, print and refuse."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from processes import DELINEATE, call, delineate, environment, refusal, succeeded
+from processes import DELINEATE, call, delineate, environment, inside, refusal, succeeded
 
 if TYPE_CHECKING:
     from conftest import Place
@@ -54,26 +54,26 @@ def test_a_second_call_adds_to_the_table_and_overwrites_no_mask(place: Place, ph
 def test_an_out_that_is_a_file_is_one_line(place: Place, photos: Path, tmp_path: Path, out: str) -> None:
     (tmp_path / "file").touch()
     for words in (("segment", place.run, photos), ("evaluate", place.run, "--data", place.dataset)):
-        assert "is no folder" in refusal(delineate(*words, "--out", out, cwd=tmp_path))
+        assert "is no folder" in refusal(inside(*words, "--out", out, cwd=tmp_path))
 
 
 def test_settings_are_those_of_the_workflow(place: Place, photos: Path, tmp_path: Path) -> None:
     words = ("segment", place.run, photos / "a/x.jpg", "--out", "m", "--set")
-    succeeded(delineate(*words, "threshold=0", cwd=tmp_path))
+    succeeded(inside(*words, "threshold=0", cwd=tmp_path))
     assert table(tmp_path / "m")[0]["threshold"] == "0"
-    assert "did you mean 'threshold'" in refusal(delineate(*words, "treshold=0", cwd=tmp_path))
-    assert "an option of its own" in refusal(delineate(*words, "output_dir=x", cwd=tmp_path))
+    assert "did you mean 'threshold'" in refusal(inside(*words, "treshold=0", cwd=tmp_path))
+    assert "an option of its own" in refusal(inside(*words, "output_dir=x", cwd=tmp_path))
 
 
 def test_a_fold_is_scored(place: Place, tmp_path: Path) -> None:
-    succeeded(delineate("data", "split", place.dataset, "--out", "folds", "--folds", "3", cwd=tmp_path))
+    succeeded(inside("data", "split", place.dataset, "--out", "folds", "--folds", "3", cwd=tmp_path))
     words = ("evaluate", place.run, "--data", "folds", "--out", "e")
-    done = succeeded(delineate(*words, "--fold", "1", cwd=tmp_path))
+    done = succeeded(inside(*words, "--fold", "1", cwd=tmp_path))
     assert "--split validation --fold 1" in done.stdout
     items = json.loads((tmp_path / "folds/datalist.json").read_text())["training"]
     scored = json.loads((tmp_path / "e/metrics.json").read_text())
     assert (scored["split"], scored["count"]) == ("validation", sum(item["fold"] == 1 for item in items))
-    assert "there are: 0, 1, 2" in refusal(delineate(*words, "--fold", "7", cwd=tmp_path))
+    assert "there are: 0, 1, 2" in refusal(inside(*words, "--fold", "7", cwd=tmp_path))
 
 
 def test_what_libraries_say_is_for_the_verbose(place: Place, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from processes import SMALL, delineate, stock, succeeded
+from processes import SMALL, inside, stock, succeeded
 
 pytestmark = pytest.mark.slow
 
@@ -16,7 +16,7 @@ def test_it_trains_is_scored_segments_is_exported_and_passes(dataset: Path, tmp_
     image = dataset.parent / "phantoms" / "images" / "phantom_0001.jpg"
 
     def run(*words: str | Path) -> str:
-        return succeeded(delineate(*words, cwd=tmp_path)).stdout
+        return succeeded(inside(*words, cwd=tmp_path)).stdout
 
     run("bundle", "new", "wound", "--structures", "wound", "--channels", "rgb", *SMALL, "--set", "max_epochs=1")
     schema = ("--filepath", "docs/meta_schema_20240725.json")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from processes import DELINEATE, SMALL, call, delineate, environment, refusal, succeeded
+from processes import DELINEATE, SMALL, call, delineate, environment, inside, refusal, succeeded
 
 if TYPE_CHECKING:
     from conftest import Place
@@ -108,7 +108,7 @@ def test_the_weights_match_their_hashes(killed: Path) -> None:
 
 def test_no_half_written_file_is_left(killed: Path) -> None:
     assert not [path for path in killed.rglob("*") if path.name.endswith(".tmp")]
-    assert "passes" in succeeded(delineate("bundle", "verify", killed)).stdout
+    assert "passes" in succeeded(inside("bundle", "verify", killed)).stdout
 
 
 def test_resuming_a_finished_run_changes_nothing(killed: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from dicom_files import write_series
-from processes import Done, call, delineate, printed_line, refusal, succeeded
+from processes import Done, call, inside, printed_line, refusal, succeeded
 
 from delineate.pipelines.imaging.volumes.formats import read_volume
 from delineate.pipelines.imaging.volumes.volume import Volume
@@ -34,7 +34,7 @@ class Place:
     folder: Path
 
     def delineate(self, *words: str | Path) -> Done:
-        return delineate(*words, cwd=self.folder)
+        return inside(*words, cwd=self.folder)
 
     def volume(self, name: str) -> Volume:
         return read_volume(self.folder / name)

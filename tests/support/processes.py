@@ -1,10 +1,14 @@
-"""Starts commands as a user would, each in a process of its own, without a network."""
+"""Starts commands as a user would, each in a process of its own, without a network; or, quicker, in this one."""
 
 from __future__ import annotations
 
+import io
+import logging
 import os
 import subprocess
 import sys
+import warnings
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 DELINEATE = Path(sys.executable).with_name("delineate")
@@ -48,6 +52,27 @@ def call(*words: str | Path, cwd: Path | None = None, env: dict[str, str] | None
 def delineate(*words: str | Path, cwd: Path | None = None) -> Done:
     """Run ``delineate``."""
     return call(DELINEATE, *words, cwd=cwd)
+
+
+def inside(*words: str | Path, cwd: Path | None = None) -> Done:
+    """Run ``delineate`` in this process: the same command line, without the seconds in which torch is imported."""
+    from delineate.pipelines.cli import main
+
+    before, arguments, handlers = Path.cwd(), sys.argv, list(logging.root.handlers)
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    os.chdir(cwd or before)
+    sys.argv = ["delineate", *map(str, words)]
+    try:
+        with redirect_stdout(out), redirect_stderr(err), warnings.catch_warnings():
+            main()
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    finally:
+        os.chdir(before)
+        sys.argv = arguments
+        for handler in set(logging.root.handlers) - set(handlers):
+            logging.root.removeHandler(handler)
+    return subprocess.CompletedProcess(sys.argv, code, out.getvalue(), err.getvalue())
 
 
 def stock(*words: str | Path, cwd: Path) -> Done:
