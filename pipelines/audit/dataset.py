@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from ..core.errors import InputError
 from ..core.files import write_atomically
 from ..datasets.datalist import content as image_content
-from ..datasets.datalist import dataset_hash
+from ..datasets.datalist import dataset_hash, load_json, refuse_no_dataset
 from ..duplicates.search import Duplicate, find_duplicates, find_equal
 from ..imaging.volumes.slicing import Slicing
 from .accept import read_accepted
@@ -85,11 +85,13 @@ def audit_dataset(
         out: where the two files go, in place of the data set's folder; made if missing.
 
     Raises:
-        InputError: there is no data list, ``accepted.yaml`` is not as it should be, or ``out`` is the folder of another
+        DelineateError: there is no data list.
+        InputError: it cannot be read, ``accepted.yaml`` is not as it should be, or ``out`` is the folder of another
             data set or cannot be written.
     """
     folder = Path(dataset_dir)
-    datalist = _read_datalist(folder / "datalist.json")
+    refuse_no_dataset(folder)
+    datalist = load_json(folder / "datalist.json")
     if out and Path(out).resolve() != folder.resolve() and (Path(out) / "datalist.json").exists():
         raise InputError(
             out, "is the folder of another data set, which has an audit of its own", "choose another --out"
@@ -110,17 +112,6 @@ def audit_dataset(
     )
     _write(audit, datalist, pairs, {one.member.name: one.thumbnail for one in examined})
     return audit
-
-
-def _read_datalist(path: Path) -> dict[str, Any]:
-    try:
-        datalist: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        remedy = "index the images first: delineate data index SOURCE --out DATASET"
-        raise InputError(path, "does not exist", remedy) from error
-    except ValueError as error:
-        raise InputError(path, f"is no JSON ({error})", "index the images again") from error
-    return datalist
 
 
 def _judge(examined: Sequence[Examined], pairs: Sequence[_Pair]) -> list[Finding]:

@@ -54,7 +54,7 @@ def find_bundle(bundle: str | Path) -> Path:
         raise DelineateError(
             f"{folder} is no bundle: it has no configs/inference.yaml; name a bundle's or run's folder"
         )
-    raise UnknownNameError("bundle (name or folder)", str(bundle), shipped)
+    raise UnknownNameError("folder, and no shipped bundle,", str(bundle), shipped)
 
 
 def part(kind: str, name: str) -> Path:

@@ -56,12 +56,16 @@ class UnknownNameError(DelineateError):
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         known = list(known)
         hint = closest(name, known)
-        super().__init__(f"no {kind} is called {name!r}; {hint + '? ' if hint else ''}there are: {', '.join(known)}")
+        super().__init__(
+            f"no {kind} is called {name!r}; {hint + '? ' if hint else ''}there are: {', '.join(known) or 'none'}"
+        )
 
 
 def closest(name: str, known: Iterable[str]) -> str:
-    """``"did you mean 'x'"`` for the known name closest to ``name``, or an empty string."""
-    close = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.5)
+    """``"did you mean 'x'"`` for the known name closest to ``name``, or an empty string where none is close."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
+    close = close or [one for one in known if len(name) > 2 and one.startswith(name)]
     return f"did you mean {close[0]!r}" if close else ""
 
 

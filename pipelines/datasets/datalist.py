@@ -10,7 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import InputError
+from ..core.errors import DelineateError, InputError, printable
 from ..core.files import write_atomically
 from .splitting.splits import SPLITS, Place, Plan
 
@@ -108,6 +108,24 @@ def counts(datalist: Mapping[str, Any], plan: Plan) -> dict[str, int]:
     return {str(place): found[place] for place in plan.shares}
 
 
+def refuse_no_dataset(folder: str | Path) -> None:
+    """See that a folder is a data set.
+
+    Raises:
+        DelineateError: it is no folder, or holds no ``datalist.json``.
+    """
+    folder = Path(folder)
+    name = printable(folder)
+    again = f"index the images first: delineate data index SOURCE --out {name}"
+    if folder.is_file():
+        remedy = f"name its folder, {printable(folder.parent)}" if folder.name == "datalist.json" else again
+        raise DelineateError(f"{name} is a file, not the folder of a data set; {remedy}")
+    if not folder.exists():
+        raise DelineateError(f"there is no folder {name}; check the path, or {again}")
+    if not (folder / "datalist.json").is_file():
+        raise DelineateError(f"{name} has no datalist.json; {again}")
+
+
 def load_json(path: Path) -> dict[str, Any]:
     """What a ``datalist.json`` holds, its paths as written.
 
@@ -127,8 +145,10 @@ def read_datalist(folder: Path) -> dict[str, Any]:
     """What ``folder/datalist.json`` holds, with absolute paths.
 
     Raises:
+        DelineateError: the folder is no data set.
         InputError: it cannot be read, or was not written by `write_datalist`.
     """
+    refuse_no_dataset(folder)
     datalist, base = load_json(folder / "datalist.json"), os.path.abspath(folder)
     if not all({"group", "image_sha256"} <= entry.keys() for _, entry in placed(datalist)):
         raise InputError(folder, "has items without group or hash", "index the images: delineate data index")

@@ -222,6 +222,10 @@ def _choose_layout(source: Path, name: str) -> tuple[str, str]:
 
 def _of_classes(items: list[Item], classes: Sequence[str] | None) -> list[Item]:
     known = sorted({item.fields["class"] for item in items if "class" in item.fields})
+    if classes and not known:
+        raise DelineateError(
+            "--classes: no image has a class here; leave it out, or name classes in a table (layout csv)"
+        )
     for name in classes or ():
         if name not in known:
             raise UnknownNameError("class", name, known)

@@ -123,9 +123,11 @@ class ResultFolder:
                     self._owners = {_folded(_name(row)): key for key, row in self._table.rows.items() if row["mask"]}
                 yield
         except OSError as error:
+            room = "make room there, or " if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+            before = f". What was done before is in its {TABLE}" if (self.folder / TABLE).is_file() else ""
             raise DelineateError(
                 f"{printable(self.folder)}: results cannot be written there ({error.strerror or error}); "
-                f"make room, or name another folder with --out. What was done before is in its {TABLE}"
+                f"{room}choose another --out{before}"
             ) from error
 
     def _put(self, row: Row) -> None:

@@ -16,6 +16,7 @@ from monai.transforms import Compose
 from torch.utils.data import DistributedSampler, IterableDataset
 
 from ..core.errors import DelineateError, InputError, UnknownNameError
+from ..datasets.datalist import refuse_no_dataset
 from ..imaging.volumes.slicing import Slicing
 
 logger = logging.getLogger(__name__)
@@ -61,18 +62,31 @@ def load_datalist(
     path = Path(dataset_dir) / "datalist.json"
     if split not in SPLITS:
         raise UnknownNameError("split", split, SPLITS)
-    if not path.is_file():
-        raise DelineateError(
-            f"{dataset_dir} has no datalist.json; index images first: delineate data index SOURCE --out {dataset_dir}"
-        )
+    refuse_no_dataset(dataset_dir)
     lists = _read_lists(path)
     if slicing is not None and lists.get("slicing") is not None:
         _compare_slicing(path, Slicing.of(lists["slicing"]).as_dict(), Slicing.of(slicing).as_dict())
     found = [_chosen(item, path.parent) for item in _select(path, lists, split, fold)]
     items = [item for item in found if not skip_missing or _is_there(item)]
     if not items:
-        raise DelineateError(f"{path}: the split {split!r} has no usable item; index the images again")
+        raise _nothing_in(path, lists, split, len(found))
     return items
+
+
+def _nothing_in(path: Path, lists: Mapping[str, Any], split: str, missing: int) -> DelineateError:
+    sizes = {name: len(lists.get(name) or []) for name in SPLITS}
+    if missing:
+        return DelineateError(
+            f"{path}: none of the {missing} files of the split {split!r} is there; restore them, or index again"
+        )
+    if not any(sizes.values()) and lists.get("unlabelled"):
+        return DelineateError(
+            f"{path}: no image has a label, so the split {split!r} is empty; add masks to the images, and index again"
+        )
+    known = ", ".join(f"{name} {size}" for name, size in sizes.items())
+    return DelineateError(
+        f"{path}: the split {split!r} is empty ({known}); take another one, or split again: delineate data split"
+    )
 
 
 def named_paths(item: Item) -> list[str]:
@@ -92,9 +106,10 @@ def _read_lists(path: Path) -> dict[str, Any]:
 def _compare_slicing(path: Path, cut: Mapping[str, Any], read: Mapping[str, Any]) -> None:
     if names := [name for name in cut if cut[name] != read[name]]:
         was, now = (", ".join(f"{name}={settings[name]}" for name in names) for settings in (cut, read))
+        trained_on = "pictures" if read["axis"] is None else f"slices with {now}"
         raise DelineateError(
-            f"{path} was cut with {was}; this bundle reads {now}, and would show the network something else: "
-            "set slicing (delineate train does it by itself)"
+            f"{path} was cut with {was}; this run was trained on {trained_on}, and the network would see "
+            "something else; use a run that was trained on this data set: delineate train"
         )
 
 

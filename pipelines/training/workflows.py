@@ -18,6 +18,7 @@ from ..bundling.gate import Admission, admit, in_use
 from ..core.errors import DelineateError, plain_errors
 from ..core.files import let_go, refuse_unwritable
 from ..core.logs import quiet_libraries
+from ..datasets.datalist import refuse_no_dataset
 from .runs import (
     LOCK,
     begin_run,
@@ -151,10 +152,7 @@ def training_settings(
     Raises:
         DelineateError: ``data`` is no data set.
     """
-    if not (data / "datalist.json").is_file():
-        raise DelineateError(
-            f"{data} has no datalist.json; index the images first: delineate data index SOURCE --out {data}"
-        )
+    refuse_no_dataset(data)
     values = settings_of_data(source, data) | dict(settings or {})
     return values | ({} if fold is None else {"fold": fold}) | ({"allow_leaks": True} if allow_leaks else {})
 

@@ -70,9 +70,9 @@ def split_dataset(
         audit: where ``audit.json`` is; in the data set's folder where ``None``.
 
     Raises:
-        InputError: ``dataset`` has no data list, or no official split to keep; its audit cannot be read; ``out`` is
+        InputError: ``dataset`` has no official split to keep; its audit cannot be read; ``out`` is
             ``dataset``, has the data list of another source, or cannot hold the new one.
-        DelineateError: there are fewer groups than folds.
+        DelineateError: ``dataset`` has no data list; there are fewer groups than folds.
     """
     dataset, out = Path(os.path.abspath(dataset)), Path(os.path.abspath(out))
     datalist = read_datalist(dataset)

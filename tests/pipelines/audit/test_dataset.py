@@ -14,7 +14,7 @@ from delineate.pipelines.audit.accept import accept, read_accepted
 from delineate.pipelines.audit.dataset import audit_dataset
 from delineate.pipelines.audit.findings import Finding
 from delineate.pipelines.audit.pairs import quick_leaks
-from delineate.pipelines.core.errors import InputError, UnknownNameError
+from delineate.pipelines.core.errors import DelineateError, InputError, UnknownNameError
 
 from .conftest import Make, disc, picture
 
@@ -255,7 +255,7 @@ def test_out_takes_the_files_elsewhere(make: Make, tmp_path: Path) -> None:
 
 
 def test_a_folder_without_data_list_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="index the images first"):
+    with pytest.raises(DelineateError, match="index the images first"):
         audit_dataset(tmp_path)
 
 

@@ -89,6 +89,11 @@ def test_a_wrong_bundle_is_answered_with_the_closest() -> None:
         find_bundle("skin_lesions")
 
 
+def test_a_folder_that_is_not_there_is_called_so_and_nothing_unlike_it_suggested() -> None:
+    with pytest.raises(UnknownNameError, match=r"^no folder, and no shipped bundle, is called 'nothere'; there are: "):
+        find_bundle("nothere")
+
+
 def test_a_folder_that_is_no_bundle_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DelineateError, match=r"is no bundle: it has no configs/inference\.yaml"):
         find_bundle(tmp_path)

@@ -374,6 +374,11 @@ def test_real_areas_are_those_that_were_counted_independently(
     assert len(found) == sum(image.startswith(f"{name}/") for image in counted)
 
 
+def test_classes_of_a_layout_that_has_none_are_refused_with_what_to_do(paired_source: Path, tmp_path: Path) -> None:
+    with pytest.raises(DelineateError, match="no image has a class here; leave it out"):
+        index_dataset(paired_source, out=tmp_path / "out", classes=["benign"])
+
+
 def test_the_data_list_of_another_source_is_not_replaced(paired_source: Path, tmp_path: Path) -> None:
     other = shutil.copytree(paired_source, tmp_path / "other")
     index_dataset(other, out=tmp_path / "out")

@@ -286,6 +286,15 @@ def test_a_file_in_the_folders_place_is_refused(tmp_path: Path) -> None:
         ResultFolder(tmp_path / "out")
 
 
+def test_a_folder_that_cannot_be_made_is_not_said_to_be_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(2, os.strerror(2))
+
+    monkeypatch.setattr(Path, "mkdir", refused)
+    with pytest.raises(DelineateError, match=r"No such file or directory\); choose another --out$"):
+        ResultFolder(tmp_path / "out")
+
+
 Full = Callable[..., object]
 
 

@@ -139,8 +139,25 @@ def test_an_evaluation_keeps_missing_items_to_refuse_and_count_them(tmp_path: Pa
 
 def test_an_empty_split_is_refused(tmp_path: Path) -> None:
     write_datalist(tmp_path)
-    with pytest.raises(DelineateError, match="'validation' has no usable item"):
+    with pytest.raises(DelineateError, match=r"'validation' is empty .*delineate data split"):
         load_datalist(tmp_path, "validation")
+
+
+def test_a_data_set_without_labels_says_so(tmp_path: Path) -> None:
+    write_datalist(tmp_path, unlabelled=[{"image": "a.png"}])
+    with pytest.raises(DelineateError, match=r"no image has a label, .*add masks"):
+        load_datalist(tmp_path, "test")
+
+
+def test_the_data_list_itself_is_answered_with_its_folder(tmp_path: Path) -> None:
+    write_datalist(tmp_path)
+    with pytest.raises(DelineateError, match=f"is a file, .*; name its folder, {tmp_path}$"):
+        load_datalist(tmp_path / "datalist.json", "test")
+
+
+def test_a_folder_that_is_missing_is_called_so(tmp_path: Path) -> None:
+    with pytest.raises(DelineateError, match=r"there is no folder .*nothere; check the path"):
+        load_datalist(tmp_path / "nothere", "test")
 
 
 def test_a_wrong_split_is_answered_with_the_closest(tmp_path: Path) -> None:
@@ -218,8 +235,8 @@ def test_slices_that_were_cut_otherwise_are_refused(tmp_path: Path) -> None:
     cut_datalist(tmp_path, CUT)
     with pytest.raises(DelineateError) as caught:
         load_datalist(tmp_path, "training", slicing={"axis": None, "window": "abdomen"})
-    assert "was cut with axis=axial; this bundle reads axis=None" in str(caught.value)
-    assert "set slicing" in str(caught.value)
+    assert "was cut with axis=axial; this run was trained on pictures" in str(caught.value)
+    assert "use a run that was trained on this data set" in str(caught.value)
 
 
 # --- augmentation --------------------------------------------------------------------------------------------

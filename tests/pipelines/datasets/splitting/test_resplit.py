@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from delineate.pipelines.core.errors import InputError
+from delineate.pipelines.core.errors import DelineateError, InputError
 from delineate.pipelines.datasets.datalist import content, counts, placed, read_datalist, straddling, write_datalist
 from delineate.pipelines.datasets.splitting.resplit import split_dataset
 from delineate.pipelines.datasets.splitting.splits import Plan
@@ -159,7 +159,7 @@ def test_an_official_split_that_is_not_there_is_refused(dataset: Path, tmp_path:
 
 
 def test_a_folder_without_data_list_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is no data list"):
+    with pytest.raises(DelineateError, match="index the images first"):
         split_dataset(tmp_path, tmp_path / "out", Plan())
 
 
