@@ -45,8 +45,8 @@ class UnverifiedError(DelineateError):
             f"{printable(folder)} is not used: it is no part of Delineate, and verification has "
             f"{len(findings)} finding(s):\n"
             + "\n".join([*shown, *rest])
-            + "\nCorrect them, or get the bundle anew from its author. With --trust (trust=True in Python) it is used "
-            "all the same: it may then run any code, read and write your files, and use the network"
+            + "\nCorrect them, or get the bundle again from its author. With --trust (trust=True in Python) it is used "
+            "anyway: it may then run any code, read and write your files, and use the network"
         )
         self.folder, self.findings = folder, findings
 

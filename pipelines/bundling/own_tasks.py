@@ -14,7 +14,7 @@ _PARAMETERS = """\
 # --- the task: {structure} ------------------------------------------------------------------------------------------
 channels: {channels:<15}# images are read as rgb (3 channels) or grey (1 channel)
 in_channels: {in_channels}
-out_channels: 1          # one logit a pixel: {structure} against background
+out_channels: 1          # one logit per pixel: {structure} against background
 slicing: {{axis: null, window: auto, neighbours: 0}}  # images, not volumes; "axis: axial" would cut CT or MR
 image_size: [256, 256]   # rows, columns: the grid that images are resized to, for training and inference alike
 window: "@image_size"    # of the sliding window; make it smaller than image_size to slide
@@ -67,7 +67,7 @@ def _the_one(structures: str) -> str:
     names = [name.strip() for name in structures.split(",") if name.strip()]
     if len(names) > 1:
         raise DelineateError(
-            f"--structures names {len(names)} ({', '.join(names)}); a bundle outlines one as yet: make one for each"
+            f"--structures names {len(names)} ({', '.join(names)}); a bundle outlines one: make a bundle for each"
         )
     if not names or not _STRUCTURE.fullmatch(names[0]) or names[0].lower() == "background":
         raise DelineateError(
@@ -84,8 +84,8 @@ def _metadata(
     classes = f"single channel, 1 is {structure}, 0 is everything else"
     return {
         "name": name,
-        "task": f"Segmentation of {structure} in 2D images",
-        "description": description or f"A network, trained with MONAI, that outlines {structure} in a 2D image.",
+        "task": f"Segmentation of the {structure} in 2D images",
+        "description": description or f"A network, trained with MONAI, that outlines the {structure} in a 2D image.",
         "authors": "not stated; write who made the bundle",
         "copyright": "of the configuration: The Delineate developers, Apache License 2.0",
         "data_source": "your own data set",

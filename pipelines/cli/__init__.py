@@ -22,7 +22,7 @@ from .train import train
 
 app = typer.Typer(
     name="delineate",
-    help="Outlines lesions, organs and nerves in 2D medical images, with MONAI bundles.",
+    help="Outline lesions, organs and nerves in 2D medical images, with networks that you train as MONAI bundles.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -39,7 +39,7 @@ def _settings(
     quiet: Quiet = False,
     verbose: Verbose = False,
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     if not quiet and not verbose:

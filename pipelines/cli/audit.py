@@ -15,20 +15,23 @@ _FIRST = 10
 
 
 def audit(
-    dataset: Annotated[Path, typer.Argument(help="The data set's folder, with datalist.json.")],
+    dataset: Annotated[Path, typer.Argument(help="Folder of the data set, made by 'delineate data index'.")],
     out: Annotated[
-        Path | None, typer.Option(help="Where audit.json and audit.html go; by default into the data set's folder.")
+        Path | None, typer.Option(help="Folder for audit.json and audit.html; without it, the data set's folder.")
     ] = None,
     accept: Annotated[
         list[str] | None,
-        typer.Option(metavar="ID|KIND", help="Accept a finding, or all of a kind, of the last audit; repeatable."),
+        typer.Option(
+            metavar="ID|KIND",
+            help="Accept one finding of the last audit, or all of one kind; may be given several times.",
+        ),
     ] = None,
-    reason: Annotated[str | None, typer.Option(help="With --accept: why it may stay.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Why the finding is acceptable; needed with --accept.")] = None,
     quiet: Quiet = False,
 ) -> None:
     """Find duplicates, contradictions, leaks, odd masks and images; exit code 1 while a problem is not accepted.
 
-    Notes (empty masks, several parts, masks on the border and the like) may be as they should and do not count.
+    Notes (empty masks, masks of several parts or on the border and the like) may be correct and do not count.
     """
     from ..audit.accept import accept as write_accepted
     from ..audit.dataset import audit_dataset

@@ -16,12 +16,12 @@ from ..training.runs import parse_settings
 from .console import say, show_table
 from .options import Quiet, Settings
 
-app = typer.Typer(help="List, make, verify and update bundles.", no_args_is_help=True)
+app = typer.Typer(help="List the shipped bundles; make, verify and update bundles of your own.", no_args_is_help=True)
 
 
 @app.command("list")
 def list_(quiet: Quiet = False) -> None:
-    """Shipped bundles, and what bundles can be made of."""
+    """List the shipped bundles, and the tasks, networks and losses that a bundle can be made of."""
     rows = []
     for name, folder in shipped_bundles().items():
         metadata = json.loads((folder / "configs" / "metadata.json").read_text(encoding="utf-8"))
@@ -39,25 +39,28 @@ def list_(quiet: Quiet = False) -> None:
 
 @app.command()
 def new(
-    out: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder to make.")],
+    out: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder to create.")],
     task: Annotated[
-        str | None, typer.Option(help="What the bundle is for; 'delineate bundle list' names the tasks.")
+        str | None, typer.Option(help="One of the shipped tasks; 'delineate bundle list' names them.")
     ] = None,
     structures: Annotated[
-        str | None, typer.Option(help="Instead of --task: what is to be outlined, in a word, e.g. wound.")
+        str | None, typer.Option(help="Instead of --task: the structure to outline, e.g. wound.")
     ] = None,
     channels: Annotated[
-        Literal["rgb", "grey"] | None, typer.Option(help="With --structures: what the images are read as.")
+        Literal["rgb", "grey"] | None,
+        typer.Option(help="With --structures: whether images are read in colour or in grey."),
     ] = None,
-    name: Annotated[str | None, typer.Option(help="With --structures: the name that people read.")] = None,
-    description: Annotated[str | None, typer.Option(help="With --structures: one sentence.")] = None,
-    modality: Annotated[str | None, typer.Option(help="With --structures: how images are made.")] = None,
-    network: Annotated[str, typer.Option(help="See 'delineate networks'.")] = "ultra_light_unet",
-    loss: Annotated[str, typer.Option(help="bce, dice or dice_bce.")] = "dice_bce",
+    name: Annotated[str | None, typer.Option(help="With --structures: the bundle's name in its documents.")] = None,
+    description: Annotated[str | None, typer.Option(help="With --structures: one sentence about the bundle.")] = None,
+    modality: Annotated[
+        str | None, typer.Option(help="With --structures: how the images are acquired, e.g. dermoscopy.")
+    ] = None,
+    network: Annotated[str, typer.Option(help="The network; 'delineate networks' lists them.")] = "ultra_light_unet",
+    loss: Annotated[str, typer.Option(help="The loss: bce, dice or dice_bce.")] = "dice_bce",
     set_: Settings = None,
     quiet: Quiet = False,
 ) -> None:
-    """Make a self-contained bundle, without weights, for your own data: of a task, or for a structure of your own."""
+    """Make a bundle, without weights, to train on your own data: for a shipped task or a structure of your own."""
     settings = parse_settings(set_ or [])
     own = {"--channels": channels, "--name": name, "--description": description, "--modality": modality}
     if (task is None) == (structures is None):
@@ -76,10 +79,10 @@ def new(
 
 @app.command()
 def verify(
-    bundle: Annotated[str, typer.Argument(help="A bundle's or run's folder, or a shipped bundle's name.")],
+    bundle: Annotated[str, typer.Argument(help="Folder of a bundle or run, or the name of a shipped bundle.")],
     quiet: Quiet = False,
 ) -> None:
-    """Check a bundle without running it: no code, allowed targets, hashed weights."""
+    """Check, without running it, that a bundle holds no code, names only allowed classes and has weights as listed."""
     from ..bundling.verify import verify_bundle
 
     folder = find_bundle(bundle) if not Path(bundle).is_dir() else Path(bundle)
@@ -96,7 +99,7 @@ def update(
     bundle: Annotated[Path, typer.Argument(help="The folder of a bundle or run of an earlier version.")],
     quiet: Quiet = False,
 ) -> None:
-    """Rename what a bundle names of Delineate and has moved since it was made; nothing else changes."""
+    """Bring a bundle of an earlier version up to date: only names in Delineate that have moved since are changed."""
     from ..bundling.update import update_bundle
 
     for old, new in update_bundle(bundle).items():

@@ -1,4 +1,4 @@
-"""``delineate compare``: networks trained alike."""
+"""``delineate compare``: networks trained with the same settings."""
 
 from __future__ import annotations
 
@@ -16,26 +16,34 @@ from .options import Dataset, Quiet, Settings, Trust, Verbose
 
 
 def compare(
-    bundle: Annotated[str, typer.Argument(help="A bundle's folder, or a shipped bundle's name.")],
+    bundle: Annotated[str, typer.Argument(help="Folder of a bundle, or the name of a shipped bundle.")],
     data: Dataset,
-    networks: Annotated[str, typer.Option(metavar="A,B,...", help="The networks; see 'delineate networks'.")],
-    minutes: Annotated[float | None, typer.Option(help="Train each network for so many minutes.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Train each network for so many epochs.")] = None,
+    networks: Annotated[
+        str, typer.Option(metavar="A,B,...", help="The networks to compare; 'delineate networks' lists them.")
+    ],
+    minutes: Annotated[float | None, typer.Option(help="Train each network for this many minutes.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Train each network for this many epochs.")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="The folder of the table and the runs; runs/BUNDLE_compare where not given.")
+        Path | None, typer.Option(help="Folder for the table and the runs; without it, runs/BUNDLE_compare.")
     ] = None,
-    loss: Annotated[str | None, typer.Option(help="Use this loss: bce, dice or dice_bce.")] = None,
+    loss: Annotated[
+        str | None, typer.Option(help="Use this loss instead of the bundle's: bce, dice or dice_bce.")
+    ] = None,
     set_: Settings = None,
-    fold: Annotated[int | None, typer.Option(min=0, help="Of a data set with folds: validate on this one.")] = None,
+    fold: Annotated[int | None, typer.Option(min=0, help="Validate on this fold, in a data set with folds.")] = None,
     allow_leaks: Annotated[
-        bool, typer.Option("--allow-leaks", help="Train although the splits leak; the records say so.")
+        bool,
+        typer.Option(
+            "--allow-leaks",
+            help="Train even if images of one patient, or duplicates, are in several splits; the records say so.",
+        ),
     ] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a comparison that was broken off.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted comparison.")] = False,
     trust: Trust = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Train several networks alike, evaluate and time them, and end with one table.
+    """Train several networks with the same settings, evaluate and time them, and write one table.
 
     Exit code 1 when a network failed or an image could not be scored.
     """

@@ -16,15 +16,18 @@ from .download import download
 from .options import Quiet
 from .split import parse_numbers, split
 
-app = typer.Typer(help="Download, index, cut, split and audit labelled images; make phantoms.", no_args_is_help=True)
+app = typer.Typer(
+    help="Prepare labelled images: download, index, split and audit them, cut volumes into slices, draw phantoms.",
+    no_args_is_help=True,
+)
 for command in (download, split, audit):
     app.command()(command)
 
-Source = Annotated[Path, typer.Argument(help="Folder with images and masks, as downloaded.")]
-Out = Annotated[Path, typer.Option(help="The data set's folder; datalist.json goes there.")]
-Shares = Annotated[str, typer.Option("--split", help="Shares of training, validation and test.")]
-Seed = Annotated[int, typer.Option(help="Of the split.")]
-Folds = Annotated[int | None, typer.Option(min=2, help="Split training and validation into so many folds.")]
+Source = Annotated[Path, typer.Argument(help="Folder with the images and masks, as downloaded.")]
+Out = Annotated[Path, typer.Option(help="Folder to create for the data set: datalist.json is written there.")]
+Shares = Annotated[str, typer.Option("--split", help="Shares of the images for training, validation and test.")]
+Seed = Annotated[int, typer.Option(help="Seed of the random split.")]
+Folds = Annotated[int | None, typer.Option(min=2, help="Split training and validation images into this many folds.")]
 
 SHARES = "0.7,0.15,0.15"
 
@@ -35,21 +38,27 @@ def index(
     out: Out,
     layout: Annotated[
         str,
-        typer.Option(help="auto, isic, busi, busbra, stu, kvasir, nerve, hc18, ph2, paired, csv, dicom or nifti."),
+        typer.Option(
+            help="Kind of source: auto, isic, busi, busbra, stu, kvasir, nerve, hc18, ph2, paired, csv, dicom or nifti."
+        ),
     ] = "auto",
     shares: Shares = SHARES,
     seed: Seed = 0,
     folds: Folds = None,
     classes: Annotated[str | None, typer.Option(help="Keep only these classes, e.g. benign,malignant.")] = None,
     labels: Annotated[
-        str | None, typer.Option(help="Mask values (palette indices, grey values) that are the object, e.g. 1,2.")
+        str | None, typer.Option(help="Mask values (grey values or palette indices) that are foreground, e.g. 1,2.")
     ] = None,
     resize_masks: Annotated[
-        bool, typer.Option("--resize-masks", help="Resize masks of another size to their image's, by nearest pixel.")
+        bool,
+        typer.Option(
+            "--resize-masks",
+            help="Resize masks whose size is not their image's, by nearest pixel, instead of refusing them.",
+        ),
     ] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Find images and masks, check each, split them, and write datalist.json; no image is copied or changed."""
+    """Find images and masks, check and split them, and write datalist.json; no image is copied or changed."""
     chosen = classes.split(",") if classes else None
     options: dict[str, Any] = {"classes": chosen, "labels": _values(labels), "resize_masks": resize_masks}
     if not index_and_show(source, layout, out, shares, seed=seed, folds=folds, **options):
@@ -60,24 +69,33 @@ def index(
 def slices(
     source: Source,
     out: Out,
-    axis: Annotated[Literal["axial", "sagittal", "coronal"], typer.Option(help="The planes to cut.")] = "axial",
+    axis: Annotated[
+        Literal["axial", "sagittal", "coronal"], typer.Option(help="The planes in which slices are cut.")
+    ] = "axial",
     window: Annotated[
         list[str] | None,
         typer.Option(
-            help="A CT preset (abdomen, lung, ...), CENTRE,WIDTH, LOW%,HIGH% or auto; once, or once a modality."
+            help="Grey values: CT preset (abdomen, lung, ...), CENTRE,WIDTH, LOW%,HIGH% or auto; once, or per modality."
         ),
     ] = None,
-    labels: Annotated[str | None, typer.Option(help="Values that are foreground, e.g. 1,2; else all but 0.")] = None,
-    neighbours: Annotated[int, typer.Option(min=0, help="Slices on either side that become channels, too.")] = 0,
-    empty: Annotated[Literal["keep", "drop"], typer.Option(help="What becomes of slices without foreground.")] = "keep",
-    write: Annotated[bool, typer.Option("--write", help="Write the slices as PNG into OUT, and use these.")] = False,
-    layout: Annotated[str, typer.Option(help="auto, nifti or dicom.")] = "auto",
+    labels: Annotated[
+        str | None, typer.Option(help="Label values that are foreground, e.g. 1,2; without it, all but 0.")
+    ] = None,
+    neighbours: Annotated[
+        int,
+        typer.Option(min=0, help="Number of slices on either side that are given to the network as further channels."),
+    ] = 0,
+    empty: Annotated[Literal["keep", "drop"], typer.Option(help="Keep or drop slices without foreground.")] = "keep",
+    write: Annotated[
+        bool, typer.Option("--write", help="Write the slices into OUT as PNG files, and train on these.")
+    ] = False,
+    layout: Annotated[str, typer.Option(help="Kind of source: auto, nifti or dicom.")] = "auto",
     shares: Shares = SHARES,
     seed: Seed = 0,
     folds: Folds = None,
     quiet: Quiet = False,
 ) -> None:
-    """Cut CT and MR volumes into slices and index these; no split cuts through a volume or a patient."""
+    """Cut CT and MR volumes into slices and index these; all slices of a patient stay in one split."""
     from ..datasets.slices import write_slices
     from ..imaging.volumes.slicing import Slicing
 
@@ -101,13 +119,15 @@ def slices(
 
 @app.command()
 def phantoms(
-    out: Annotated[Path, typer.Option(help="Folder to write images and masks to.")],
-    kind: Annotated[Literal["skin", "ct"], typer.Option(help="Dermoscopy pictures, or CT volumes as NIfTI.")] = "skin",
-    count: Annotated[int, typer.Option(min=1, help="Number of images or volumes.")] = 100,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed, other images.")] = 0,
+    out: Annotated[Path, typer.Option(help="Folder to create for the images and masks.")],
+    kind: Annotated[
+        Literal["skin", "ct"], typer.Option(help="What to draw: dermoscopy pictures, or CT volumes as NIfTI.")
+    ] = "skin",
+    count: Annotated[int, typer.Option(min=1, help="How many images or volumes to draw.")] = 100,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the drawing: another seed, other images.")] = 0,
     quiet: Quiet = False,
 ) -> None:
-    """Draw images with their masks, to try things out on."""
+    """Draw artificial images or volumes with their masks, to try Delineate without data of your own."""
     from ..bundling.bundles import refuse_occupied
     from ..phantoms.images import write_phantoms
     from ..phantoms.volumes import write_phantom_volumes

@@ -29,13 +29,13 @@ _EPOCHS = range(8, 31)
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder to make; an earlier demo's is replaced.")] = Path("demo"),
+    out: Annotated[Path, typer.Option(help="Folder to create; that of an earlier demo is replaced.")] = Path("demo"),
     data: Annotated[
-        Path | None, typer.Option(help="A labelled data set of your own; phantoms where not given.")
+        Path | None, typer.Option(help="A labelled data set of your own; without it, artificial images are drawn.")
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Index, train, evaluate, segment; then write one HTML page about it."""
+    """Try everything once: index, train, evaluate and segment, then write one HTML page about it."""
     _empty(out)
     commands: list[str] = []
     source = data or out / "phantoms"

@@ -18,12 +18,15 @@ if TYPE_CHECKING:
 
 
 def download(
-    name: Annotated[str, typer.Argument(help="isic2018, busi, hc18 or nerve.")],
+    name: Annotated[str, typer.Argument(help="The data set: isic2018, busi, hc18 or nerve.")],
     out: Annotated[Path | None, typer.Option(help="Folder to download to.", show_default="data/NAME")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Accept the licence without being asked.")] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Show a data set's licence and, once it is accepted, download, check and unpack it; a break is resumed."""
+    """Show a public data set's licence and, once you accept it, download, check and unpack the data.
+
+    An interrupted download continues when the command is given again.
+    """
     from ..downloads.archives import require_space
     from ..downloads.catalogue import DATASETS
     from ..downloads.download import obtain, space_needed

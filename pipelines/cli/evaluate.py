@@ -16,19 +16,20 @@ from .options import BundleOrRun, Dataset, Quiet, Settings, Trust, Verbose
 def evaluate(
     bundle: BundleOrRun,
     data: Dataset,
-    out: Annotated[Path, typer.Option(help="Where metrics.json and per_image.csv go.")],
+    out: Annotated[Path, typer.Option(help="Folder for metrics.json and per_image.csv.")],
     split: Annotated[
-        str | None, typer.Option(help="training, validation or test.", show_default="test; validation with --fold")
+        str | None,
+        typer.Option(
+            help="The split to score: training, validation or test.", show_default="test; validation with --fold"
+        ),
     ] = None,
-    fold: Annotated[
-        int | None, typer.Option(min=0, help="Of a data set with folds: this one is the validation.")
-    ] = None,
+    fold: Annotated[int | None, typer.Option(min=0, help="Score this fold, in a data set with folds.")] = None,
     set_: Settings = None,
     trust: Trust = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Score a bundle per image, on each image's own grid."""
+    """Score a trained bundle on labelled images, each at its own resolution."""
     settings = parse_settings(set_ or [])
     with progress("scoring") as moved:
         metrics = workflows.evaluate(

@@ -13,19 +13,21 @@ from .options import BundleOrRun, Quiet, Trust
 
 def export(
     bundle: BundleOrRun,
-    format_: Annotated[str, typer.Option("--format", help="onnx.")] = "onnx",
-    out: Annotated[Path | None, typer.Option(help="The file; models/model.onnx of the bundle where not given.")] = None,
+    format_: Annotated[str, typer.Option("--format", help="The format to write: onnx.")] = "onnx",
+    out: Annotated[
+        Path | None, typer.Option(help="The file to write; without it, models/model.onnx in the bundle.")
+    ] = None,
     trust: Trust = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write a bundle's network for another runtime; compared with torch before it is kept; its hash is listed."""
+    """Export the network (ONNX); it is kept only if it agrees with PyTorch."""
     from ..export import export_bundle
 
     done = export_bundle(bundle, format_, out, trust=trust)
     sizes = " and ".join(f"{rows}x{columns}" for rows, columns in done.sizes)
     say(f"written: {done.path}")
     say(
-        f"logits differ from torch's by at most {done.difference:.2g} (rows x columns {sizes}); "
+        f"logits differ from PyTorch's by at most {done.difference:.2g} (rows x columns {sizes}); "
         + (
             "any batch, height and width"
             if done.any_size

@@ -11,11 +11,11 @@ import typer
 from .console import show_table
 from .options import Quiet
 
-AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
 def networks(as_json: AsJson = False, quiet: Quiet = False) -> None:
-    """The networks there are, and what each costs with 3 channels in and 1 out."""
+    """List the networks: their parameters, multiply-accumulates (3 channels in, 1 out), image sizes and references."""
     from ...networks import list_networks, network_facts
 
     facts = [network_facts(name) for name in list_networks()]
@@ -38,7 +38,7 @@ def networks(as_json: AsJson = False, quiet: Quiet = False) -> None:
 
 
 def info(as_json: AsJson = False, quiet: Quiet = False) -> None:
-    """Versions, machine and what it computes in."""
+    """Show versions, the machine, the precision it computes in, networks and bundles."""
     import psutil
     import torch
 

@@ -30,28 +30,30 @@ def _choose_verbose(chosen: bool) -> bool:
 
 Quiet = Annotated[
     bool,
-    typer.Option("--quiet", "-q", callback=_choose_quiet, help="Print only what is refused, warnings and errors."),
+    typer.Option("--quiet", "-q", callback=_choose_quiet, help="Print only refused inputs, warnings and errors."),
 ]
 Verbose = Annotated[
     bool,
-    typer.Option("--verbose", "-v", callback=_choose_verbose, help="Also print what MONAI and other libraries say."),
+    typer.Option(
+        "--verbose", "-v", callback=_choose_verbose, help="Also print the messages of MONAI and other libraries."
+    ),
 ]
 
 BundleOrRun = Annotated[
     str,
     typer.Argument(
         metavar="RUN|BUNDLE",
-        help="A run's or bundle's folder, or a shipped bundle's name.",
+        help="Folder of a run or bundle, or the name of a shipped bundle.",
         autocompletion=_bundle_names,
     ),
 ]
 VolumeFormat = Literal["nii.gz", "nii", "nrrd", "mha"]
-Dataset = Annotated[Path, typer.Option("--data", help="Folder with datalist.json, made by 'delineate data index'.")]
+Dataset = Annotated[Path, typer.Option("--data", help="Folder of the data set, made by 'delineate data index'.")]
 Trust = Annotated[
     bool,
     typer.Option(
         "--trust",
-        help="Use the bundle although verification has findings: it may then run any code. What is made says so.",
+        help="Use the bundle even if verification has findings: it may then run any code; results are marked.",
     ),
 ]
 Settings = Annotated[

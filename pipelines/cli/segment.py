@@ -21,25 +21,32 @@ def segment(
     bundle: BundleOrRun,
     inputs: Annotated[
         list[str],
-        typer.Argument(metavar="INPUT...", help="Files (pictures, DICOM, NIfTI, MHA, NRRD), folders, globs."),
+        typer.Argument(
+            metavar="INPUT...",
+            help="Files (pictures, DICOM, NIfTI, MHA, NRRD), folders or patterns such as 'photos/*.png'.",
+        ),
     ],
-    out: Annotated[Path, typer.Option(help="Where the masks go.")],
-    overlay: Annotated[bool, typer.Option("--overlay", help="Also write the image with the outline drawn in.")] = False,
+    out: Annotated[Path, typer.Option(help="Folder for the masks and results.csv.")],
+    overlay: Annotated[
+        bool, typer.Option("--overlay", help="Also write a copy of each image with the outline drawn in.")
+    ] = False,
     probability: Annotated[
-        bool, typer.Option("--probability", help="Also write the probabilities, 16-bit PNG.")
+        bool, typer.Option("--probability", help="Also write each pixel's probability, as 16-bit PNG.")
     ] = False,
     threshold: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Probability from which a pixel is foreground.")
+        float | None,
+        typer.Option(min=0, max=1, help="Probability from which a pixel is foreground; without it, the bundle's."),
     ] = None,
-    volume_format: Annotated[VolumeFormat, typer.Option(help="Of masks of volumes.")] = "nii.gz",
+    volume_format: Annotated[VolumeFormat, typer.Option(help="File format of the masks of volumes.")] = "nii.gz",
     set_: Settings = None,
     trust: Trust = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Write a mask PNG (0/255) an image, of exactly its size; of a volume a mask volume (0/1) on its grid.
+    """Write one mask PNG per image, of the same size; for a volume, one mask volume on its grid.
 
-    OUT/results.csv tells what became of each input.
+    Foreground is 255 in PNG files and 1 in volumes. OUT/results.csv lists each input with its result or the reason why
+    there is none.
     """
     admission = admit(bundle, trust)
     root = admission.folder

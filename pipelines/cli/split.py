@@ -16,18 +16,27 @@ Number = TypeVar("Number", int, float)
 
 
 def split(
-    dataset: Annotated[Path, typer.Argument(help="Folder with datalist.json, made by 'delineate data index'.")],
-    out: Annotated[Path, typer.Option(help="The new data set's folder; several seeds go to OUT/seed_0, ...")],
-    shares: Annotated[str, typer.Option("--split", help="Shares of training, validation, test.")] = "0.7,0.15,0.15",
-    folds: Annotated[int | None, typer.Option(help="Split training and validation into so many folds.")] = None,
-    seeds: Annotated[str, typer.Option(help="One split for each, e.g. 0,1,2.")] = "0",
-    official: Annotated[bool, typer.Option("--official", help="Keep official validation and test sets.")] = False,
-    audit: Annotated[Path | None, typer.Option(help="Folder of the last audit, where it is not DATASET.")] = None,
+    dataset: Annotated[Path, typer.Argument(help="Folder of the data set, made by 'delineate data index'.")],
+    out: Annotated[
+        Path,
+        typer.Option(help="Folder to create for the new data set; with several seeds, OUT/seed_0, OUT/seed_1, ..."),
+    ],
+    shares: Annotated[
+        str, typer.Option("--split", help="Shares of the images for training, validation and test.")
+    ] = "0.7,0.15,0.15",
+    folds: Annotated[
+        int | None, typer.Option(help="Split training and validation images into this many folds.")
+    ] = None,
+    seeds: Annotated[str, typer.Option(help="Seeds of the random split; one data set per seed, e.g. 0,1,2.")] = "0",
+    official: Annotated[
+        bool, typer.Option("--official", help="Keep the validation and test images of the official split.")
+    ] = False,
+    audit: Annotated[Path | None, typer.Option(help="Folder of the last audit, if it is not DATASET.")] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Split the images of a data set anew; none is read, copied or changed.
+    """Split the images of a data set again; no image is read, copied or changed.
 
-    What the data list or the last audit knows to show the same picture stays together.
+    Images that show the same, by the data list or the last audit, stay in one split.
     """
     from ..datasets.splitting.resplit import split_dataset
     from ..datasets.splitting.splits import Plan

@@ -17,31 +17,42 @@ from .options import Dataset, Quiet, Settings, Trust, Verbose
 
 
 def train(
-    bundle: Annotated[str, typer.Argument(help="A bundle's folder, or a shipped bundle's name.")],
+    bundle: Annotated[str, typer.Argument(help="Folder of a bundle, or the name of a shipped bundle.")],
     data: Dataset,
-    out: Annotated[Path | None, typer.Option(help="The run's folder; runs/BUNDLE where not given.")] = None,
-    network: Annotated[str | None, typer.Option(help="Use this network; see 'delineate networks'.")] = None,
-    loss: Annotated[str | None, typer.Option(help="Use this loss: bce, dice or dice_bce.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to create for the run; without it, runs/BUNDLE.")] = None,
+    network: Annotated[
+        str | None, typer.Option(help="Use this network instead of the bundle's; 'delineate networks' lists them.")
+    ] = None,
+    loss: Annotated[
+        str | None, typer.Option(help="Use this loss instead of the bundle's: bce, dice or dice_bce.")
+    ] = None,
     set_: Settings = None,
-    fold: Annotated[int | None, typer.Option(min=0, help="Of a data set with folds: validate on this one.")] = None,
+    fold: Annotated[int | None, typer.Option(min=0, help="Validate on this fold, in a data set with folds.")] = None,
     allow_leaks: Annotated[
-        bool, typer.Option("--allow-leaks", help="Train although the splits leak; the run's record says so.")
+        bool,
+        typer.Option(
+            "--allow-leaks",
+            help="Train even if images of one patient, or duplicates, are in several splits; the run's record says so.",
+        ),
     ] = False,
     resume: Annotated[
         bool,
-        typer.Option("--resume", help="Go on with a run that was broken off; with --set max_epochs=N, extend it."),
+        typer.Option("--resume", help="Continue an interrupted run; with --set max_epochs=N, add epochs to it."),
     ] = False,
     init_from: Annotated[
-        Path | None, typer.Option(metavar="RUN|FILE", help="Begin with these weights, as far as they fit.")
+        Path | None,
+        typer.Option(
+            metavar="RUN|FILE", help="Start from the weights of this run or file, as far as they fit the network."
+        ),
     ] = None,
     allow_other_data: Annotated[
-        bool, typer.Option("--allow-other-data", help="Resume on other data; the run's record says so.")
+        bool, typer.Option("--allow-other-data", help="Resume even if the data have changed; the run's record says so.")
     ] = False,
     trust: Trust = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Train a bundle; the run is a bundle, too."""
+    """Train a bundle; the result is again a bundle."""
     run = out or Path("runs") / find_bundle(bundle).resolve().name
     again = shlex.join(["delineate", "train", bundle, "--data", str(data), "--out", str(run), "--resume"])
     with advising(f"go on with: {again}", run / "configs" / "train.yaml"):

@@ -46,7 +46,7 @@ def settle_terms(out: Path, terms: Mapping[str, Any], resume: bool) -> None:
         write_atomically(path, text.encode())
         return
     if not path.is_file():
-        raise DelineateError(f"{out} holds no comparison to go on with; leave out --resume to begin one")
+        raise DelineateError(f"{out} holds no comparison to continue; leave out --resume to begin one")
     remove_leftovers(out)
     begun, wanted = json.loads(path.read_text(encoding="utf-8")), json.loads(text)
     changed = [name for name in wanted if wanted[name] != begun.get(name)]

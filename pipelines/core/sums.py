@@ -174,7 +174,7 @@ def _entry_problem(models: Path, name: str, hashes: Sequence[str]) -> str | None
         about_to_change = len(hashes) > 1 and not (models / name).is_symlink()
         return None if about_to_change else f"{name} is listed but missing; put the file back or drop its line"
     if sha256(models / name) not in hashes:
-        return f"{name} has another SHA-256 than listed; restore the file, or list its hash anew if you trust it"
+        return f"{name} has another SHA-256 than listed; restore the file, or list its hash again if you trust it"
     return None
 
 

@@ -145,7 +145,7 @@ def _zip_entry(archive: Path, packed: zipfile.ZipFile, info: zipfile.ZipInfo) ->
     if info.flag_bits & 1:
         raise InputError(archive, f"{name!r} is encrypted", "unpack it by hand, with its password")
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others inflate in one piece
-        raise InputError(archive, f"{name!r} is not packed by deflate", "pack it anew, as an ordinary zip")
+        raise InputError(archive, f"{name!r} is not packed by deflate", "pack it again, as an ordinary zip")
     if mode not in (0, stat.S_IFREG, stat.S_IFDIR):
         raise InputError(archive, f"{name!r} is a link or device", ANOTHER)
     is_folder = info.is_dir() or mode == stat.S_IFDIR

@@ -129,7 +129,7 @@ def _read(path: Path) -> tuple[tuple[str, ...], list[Row], bool]:
 
 def _foreign(path: Path) -> DelineateError:
     return DelineateError(
-        f"{path} is no table of results as Delineate writes it (did a spreadsheet save it anew?); "
+        f"{path} is no table of results as Delineate writes it (did a spreadsheet save it again?); "
         "move it away, or name another folder with --out"
     )
 

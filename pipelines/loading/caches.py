@@ -134,7 +134,7 @@ class DiskDataset(Dataset):
 
     def _stop(self, why: str) -> None:
         self._takes_more = False
-        logger.warning(f"cache: {self.folder} takes no more, the rest is read anew each time: {why}")
+        logger.warning(f"cache: {self.folder} takes no more, the rest is read again each time: {why}")
 
 
 def _read(path: Path, key: bytes) -> Any:

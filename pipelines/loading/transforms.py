@@ -64,7 +64,7 @@ class ReadImaged(MapTransform):
                 raise InputError(
                     meta["filename_or_obj"],
                     f"gives {len(pixels)} channels; the network takes {self.in_channels}",
-                    "set in_channels (modalities x (1 + 2 x neighbours)) and train anew, or give it what it takes",
+                    "set in_channels (modalities x (1 + 2 x neighbours)) and train again, or give it what it takes",
                 )
             item[key] = MetaTensor(pixels, meta=meta)
         return item

@@ -81,7 +81,7 @@ def begin_run(
 def refuse_unbegun(run: Path) -> None:
     """Raise ``DelineateError`` when ``run`` holds no run that could be resumed."""
     if not (run / "configs" / "train.yaml").is_file():
-        raise DelineateError(f"{run} holds no run to go on with; leave out --resume to begin one")
+        raise DelineateError(f"{run} holds no run to continue; leave out --resume to begin one")
 
 
 def remove_drafts(folder: Path) -> None:
@@ -200,7 +200,7 @@ def refuse_other_data(record: Path, dataset_dir: str | Path, allowed: bool = Fal
     ]
     raise DelineateError(
         f"{dataset_dir} is not the data that the run was begun with ({'; '.join(changes) or 'other files or splits'}); "
-        "go on with that data, begin a new run (--init-from takes this one's weights), or go on all the same, on "
+        "go on with that data, begin a new run (--init-from takes this one's weights), or go on anyway, on "
         "record: --allow-other-data"
     )
 

@@ -66,7 +66,7 @@ def test_ids_are_set_on_the_way(tmp_path: Path, words: tuple[str, ...]) -> None:
         ((*OWN, "--task", "nerve"), "say what is outlined"),
         (("--task", "nerve", "--channels", "rgb", "--name", "x"), "--channels, --name go with --structures"),
         (("--structures", "wound"), "goes with --channels"),
-        (("--structures", "wound,scar", "--channels", "rgb"), r"names 2 \(wound, scar\); a bundle outlines one as yet"),
+        (("--structures", "wound,scar", "--channels", "rgb"), r"names 2 \(wound, scar\); a bundle outlines one: make"),
         (("--structures", "background", "--channels", "rgb"), "write what is outlined"),
         (("--structures", "a: {b", "--channels", "rgb"), "write what is outlined"),
         (("--structures", ",", "--channels", "rgb"), "write what is outlined"),

@@ -327,7 +327,7 @@ def test_a_full_disk_is_reported_once_and_training_goes_on(
     assert [calls_for(counted, i) for i in (0, 1, 2, 1)] == [0, 1, 1, 1]
     assert same(counted[1], make_way()(cache_items[1]))
     assert caplog.messages == [
-        f"cache: {counted.folder} takes no more, the rest is read anew each time: {os.strerror(reason)}; "
+        f"cache: {counted.folder} takes no more, the rest is read again each time: {os.strerror(reason)}; "
         "make room there, or set cache_dir to another folder"
     ]
 
