@@ -37,7 +37,7 @@ def refuse_leaks(dataset_dir: str | Path, allow_leaks: bool = False, mention_aud
     if leaks and not allow_leaks:
         raise DelineateError(
             f"{folder} leaks: {leaks[0].detail} ({len(leaks)} in all, named in the log); scores would flatter. "
-            f"Split it anew: {split_command(folder)}; or train all the same, on record: --allow-leaks"
+            f"Split it again: {split_command(folder)}; or train all the same, on record: --allow-leaks"
         )
 
 

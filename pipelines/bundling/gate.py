@@ -19,7 +19,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import DelineateError, printable
+from ..core.errors import DelineateError, counted, printable
 from ..core.files import write_atomically
 from ..core.sums import sha256
 from .bundles import find_bundle, shipped_bundles
@@ -43,7 +43,7 @@ class UnverifiedError(DelineateError):
         rest = [f"  ... and {more} more: delineate bundle verify {printable(folder)}"] if more > 0 else []
         super().__init__(
             f"{printable(folder)} is not used: it is no part of Delineate, and verification has "
-            f"{len(findings)} finding(s):\n"
+            f"{counted(len(findings), 'finding')}:\n"
             + "\n".join([*shown, *rest])
             + "\nCorrect them, or get the bundle again from its author. With --trust (trust=True in Python) it is used "
             "anyway: it may then run any code, read and write your files, and use the network"

@@ -65,7 +65,7 @@ def _state(path: Path, device: str | torch.device) -> dict[str, Any]:
     except Exception as error:  # of many kinds; torch's own text advises to trust the file
         raise _no_state(path, f"broken, or more than tensors: {type(error).__name__}") from error
     if not isinstance(state, dict):
-        raise _no_state(path, f"it is a {type(state).__name__}")
+        raise _no_state(path, f"it is of the type {type(state).__name__}")
     return state
 
 

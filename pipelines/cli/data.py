@@ -11,7 +11,7 @@ import typer
 
 from ..core.errors import counted, fate
 from .audit import audit
-from .console import QUIET, progress, say, show_refused, show_table, verbosity
+from .console import QUIET, progress, say, show_refused, show_table, verbosity, warn
 from .download import download
 from .options import Quiet
 from .split import parse_numbers, split
@@ -171,6 +171,9 @@ def index_and_show(source: Path, layout: str, out: Path, shares: str = SHARES, *
         if not any(report.splits.values()):
             say(f"nothing can be trained on: add masks beside the images, or outline them: {_segment(source)}")
     say(_duplicates(report.duplicates, report.near_duplicates))
+    if report.few:
+        few = ", ".join(f"{split} {counted(number, 'group')}" for split, number in report.few.items())
+        warn(f"warning: scores on so little will say little: {few}; add images (patients), or change --split")
     for move in report.moved:
         say(f"moved: group {move.group} was in {', '.join(move.old)}, is in {move.new}")
     fates = Counter(map(fate, report.refused))

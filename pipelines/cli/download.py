@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..core.errors import DelineateError, InputError, UnknownNameError
+from ..core.errors import DelineateError, InputError, UnknownNameError, counted
 from .console import progress, say, show_refused
 from .options import Quiet
 
@@ -53,7 +53,7 @@ def download(
             show_refused([error])
             refused += 1
     if refused:
-        raise DelineateError(f"{refused} of {len(dataset.files)} file(s) refused; the rest is in {folder}")
+        raise DelineateError(f"{refused} of {counted(len(dataset.files), 'file')} refused; the rest is in {folder}")
     say(f"next: {index}")
 
 

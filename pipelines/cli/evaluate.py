@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..core.errors import counted
 from ..training import workflows
 from ..training.runs import parse_settings
 from .console import QUIET, print_monai_line, progress, say, show_table, verbosity, warn
@@ -53,5 +54,7 @@ def evaluate(
         )
     say(f"written: {out / 'metrics.json'}, {out / 'per_image.csv'}")
     if metrics["refused"]:
-        warn(f"{len(metrics['refused'])} image(s) could not be scored; they are named in {out / 'metrics.json'}")
+        warn(
+            f"{counted(len(metrics['refused']), 'image')} could not be scored; they are named in {out / 'metrics.json'}"
+        )
         raise typer.Exit(1)

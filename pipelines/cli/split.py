@@ -8,7 +8,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from ..core.errors import DelineateError
+from ..core.errors import DelineateError, counted
 from .console import QUIET, say, show_refused, show_table, verbosity
 from .options import Quiet
 
@@ -51,8 +51,8 @@ def split(
     rows = [[seed, *pair] for seed, report in reports.items() for pair in report.splits.items()]
     if verbosity() > QUIET:
         show_table("images", ["seed", "split", "images"], rows)
-    if any(report.joined for report in reports.values()):
-        say(f"{max(report.joined for report in reports.values())} group(s) joined others that show the same picture")
+    if joined := max(report.joined for report in reports.values()):
+        say(f"{counted(joined, 'group')} joined with others that show the same picture")
     show_refused([error for report in list(reports.values())[:1] for error in report.refused])
     for report in reports.values():
         for move in report.moved:

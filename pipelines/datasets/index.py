@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import DelineateError, InputError, UnknownNameError
+from ..core.errors import DelineateError, InputError, UnknownNameError, counted
 from ..imaging.volumes.slicing import Slicing
 from .check import Checked, Progress, check_all
 from .datalist import (
@@ -46,6 +46,9 @@ from .splitting.splits import FRACTIONS, Plan, Split
 
 __all__ = ["IndexReport", "dataset_hash", "index_dataset"]
 
+FEW = 5
+"""Groups below which the scores of a split say little."""
+
 
 @dataclass(frozen=True)
 class IndexReport:
@@ -62,6 +65,7 @@ class IndexReport:
         near_duplicates: number of pairs of images that look alike but are not equal.
         unlabelled: number of images without label.
         moved: groups that could not stay where an older data list had them.
+        few: of splits to judge by (validation, test, folds) that have less than `FEW` groups, how many they have.
         path: of the data list.
     """
 
@@ -75,6 +79,7 @@ class IndexReport:
     near_duplicates: int
     unlabelled: int
     moved: list[Move]
+    few: dict[str, int]
     path: Path
 
 
@@ -203,8 +208,18 @@ def _report(
         near_duplicates=sum(not one["exact"] for one in datalist["duplicates"]),
         unlabelled=len(datalist[UNLABELLED]),
         moved=moved,
+        few=_few(datalist, plan),
         path=path,
     )
+
+
+def _few(datalist: Mapping[str, Any], plan: Plan) -> dict[str, int]:
+    """Numbers of groups in splits to judge by, where they are below `FEW`; nothing where no image is labelled."""
+    groups: dict[str, set[str]] = {str(place): set() for place, share in plan.shares.items() if share}
+    for place, entry in placed(datalist):
+        groups.setdefault(str(place), set()).add(entry["group"])
+    judging = {name: len(found) for name, found in groups.items() if name != "training"}
+    return {name: number for name, number in judging.items() if number < FEW} if any(groups.values()) else {}
 
 
 def _choose_layout(source: Path, name: str) -> tuple[str, str]:
@@ -239,15 +254,15 @@ def _with_values(item: Item, labels: Sequence[int]) -> Item:
 def _notes(checked: Sequence[Checked]) -> list[str]:
     """How pairs were found and masks are read, where that is not as a matter of course."""
     rules = Counter(one.item.rule for one in checked if one.item.rule)
-    counted = {
-        "JPEG mask(s) are black and white but for compression: cut at 128": ("label_is", "jpeg"),
-        "mask(s) of another size are resized to their image's, by the nearest pixel": ("label_size", None),
+    ways = {
+        ("JPEG mask", "black and white but for compression: cut at 128"): ("label_is", "jpeg"),
+        ("mask", "of another size, resized to the size of the image by the nearest pixel"): ("label_size", None),
     }
     entries = [one.entry for one in checked]
-    notes = [f"{number} pair(s) by name: {rule}" for rule, number in sorted(rules.items())]
-    for what, (key, value) in counted.items():
+    notes = [f"{counted(number, 'pair')} by name: {rule}" for rule, number in sorted(rules.items())]
+    for (noun, way), (key, value) in ways.items():
         number = sum(key in entry and value in (None, entry[key]) for entry in entries)
-        notes += [f"{number} {what}"] if number else []
+        notes += [f"{counted(number, noun)} {way}"] if number else []
     return notes
 
 

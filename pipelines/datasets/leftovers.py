@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..core.errors import InputError, SkippedError
+from ..core.errors import InputError, SkippedError, counted
 from ..imaging.dicom import is_dicom
 from ..imaging.filetypes import is_picture, refuse_foreign
 from ..imaging.volumes.formats import volume_suffix
 from .layouts import Item
-from .layouts.base import walk
+from .layouts.base import are_of_one_name, walk
 
 
 def leftovers(source: Path, layout: str, items: Iterable[Item], named: Iterable[InputError]) -> list[InputError]:
@@ -41,7 +41,7 @@ def leftovers(source: Path, layout: str, items: Iterable[Item], named: Iterable[
         foreign = None if volume_suffix(file) or is_dicom(file) else refuse_foreign(file)
         if foreign and not _is_unpacked(file):
             refused.append(foreign)
-        elif any(_are_of_one_name(file.stem, stem) for stem in stems):
+        elif any(are_of_one_name(file.stem, stem) for stem in stems):
             continue  # the mask of a refused image, or the image of a refused mask
         elif _is_read(file) and (series.isdisjoint(file.parents) or not is_dicom(file)):
             unused.setdefault(file.parent, []).append(file.name)
@@ -52,17 +52,11 @@ def _is_read(file: Path) -> bool:
     return file.is_file() and (volume_suffix(file) is not None or is_picture(file) or is_dicom(file))
 
 
-def _are_of_one_name(one: str, other: str) -> bool:
-    """Whether they are equal, or one goes on from the other: ``a``, ``a_mask``."""
-    short, long = sorted((one, other), key=len)
-    return long.startswith(short) and not long[len(short) :][:1].isalnum()
-
-
 def _is_unpacked(file: Path) -> bool:
     """Whether an archive lies beside the folder that was in it."""
     return file.with_name(file.name.split(".")[0]).is_dir()
 
 
 def _unused(folder: Path, names: list[str], layout: str) -> SkippedError:
-    reason = f"holds {len(names)} image file(s) that are no part of the layout {layout} (e.g. {names[0]})"
+    reason = f"holds {counted(len(names), 'image file')} not part of the layout {layout} (e.g. {names[0]})"
     return SkippedError(folder, reason, "passed over; name another --layout if they should be read")

@@ -135,7 +135,7 @@ def _label_values(path: Path) -> NDArray[np.generic]:
     """Indices of a palette picture, values of a grey one."""
     if (kind := sniff(path)) in _INEXACT:
         reason = f"is a {kind} file, whose values are not exact"
-        raise InputError(path, reason, "leave out --labels, or save it anew as PNG")
+        raise InputError(path, reason, "leave out --labels, or save it again as PNG")
     image = open_picture(path)
     if is_deep(image) or image.mode in {"1", "L", "P"}:
         return np.array(image)

@@ -220,8 +220,8 @@ def _axis(item: Item, slicing: Slicing) -> Axis:
     if slicing.axis is None:
         raise InputError(
             _paths(item["image"])[0],
-            "is a volume, and nothing says how to cut it",
-            "take a bundle that cuts volumes, such as ct_slice; a run is trained so on a data set of 'data slices'",
+            "is a volume, and this bundle reads pictures, not volumes",
+            "train one on a data set made by 'delineate data slices'",
         )
     return slicing.axis
 

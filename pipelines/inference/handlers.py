@@ -8,7 +8,7 @@ from typing import Any
 
 from ignite.engine import Engine, Events
 
-from ..core.errors import InputError, SkippedError, printable
+from ..core.errors import InputError, SkippedError, counted, printable
 from .outputs import Assembler, VolumeFormat
 from .results import ResultFolder, facts_of
 
@@ -102,4 +102,4 @@ def end_with_refused(dataset: Any) -> None:
     """
     refused = [error for error in dataset.refused if not isinstance(error, SkippedError)]
     if refused:
-        raise SystemExit(f"{len(refused)} input(s) refused; see above")
+        raise SystemExit(f"{counted(len(refused), 'input')} refused; see above")

@@ -182,7 +182,7 @@ def _volume(paths: Sequence[Path], names: Names, slicing: Slicing) -> list[_Outp
     if slicing.modalities > 1 and [str(_stem(path))[-5:] for path in sorted(paths)] != [
         f"_{number:04}" for number in range(slicing.modalities)
     ]:
-        reason = f"is of a case of {len(paths)} volume(s)"
+        reason = f"is of a case of {counted(len(paths), 'volume')}"
         raise InputError(first, reason, f"{slicing.modalities} modalities are needed, X_0000, X_0001 and so on")
     stem = _stem(names[first])
     name = stem.with_name(stem.name[:-5]) if slicing.modalities > 1 else stem

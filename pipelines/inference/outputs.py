@@ -106,7 +106,7 @@ class Segmentation:
         size, unit = self.size
         count = f"{int(self.mask.sum())} {'pixels' if self.volume is None else 'voxels'}"
         if self.spacing is None:
-            return f"{count}; its file gives no spacing"
+            return f"{count}; pixel size unknown"
         return f"{count}, {size:.1f} {unit}" if self.volume is None else f"{count}, {size:.2f} {unit}"
 
     @property

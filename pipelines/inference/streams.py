@@ -55,7 +55,7 @@ def _one_by_one(sources: Iterable[Any], on_error: OnError, slicing: Any) -> Iter
         elif in_memory(source):
             items = [_held(source, number)]
         else:
-            reason = f"is a {type(source).__name__}"
+            reason = f"is of the type {type(source).__name__}"
             on_error(InputError(f"input {number}", reason, "give a file name, an array or an image of Pillow's"))
             continue
         names = {name: _free(name, taken) for name in dict.fromkeys(item["name"] for item in items)}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-from ...core.errors import InputError
+from ...core.errors import InputError, counted
 from ...imaging.filetypes import IMAGE_SUFFIXES
 from ...imaging.volumes.formats import volume_suffix
 from .base import is_hidden, is_picture, walk
@@ -73,7 +73,9 @@ def _about_files(source: Path, files: Sequence[Path], some: str) -> InputError |
             f"outline them with a trained bundle (delineate segment RUN {_quoted(source)} --out masks), "
             "or put masks of equal names into masks/ beside images/, or name them NAME_mask.png, and index again"
         )
-        reason = f"has no known layout: {len(pictures)} picture(s) and no masks that fit them (it holds {some})"
+        reason = (
+            f"has no known layout: {counted(len(pictures), 'picture')} and no masks that fit them (it holds {some})"
+        )
         return InputError(source, reason, remedy)
     if archives:
         return InputError(source, f"holds archives ({some})", "unpack them first, then index again")

@@ -39,6 +39,8 @@ class Item:
     rule: str = ""
 
 
+NO_MASK, NO_IMAGE = "image has no mask", "mask has no image"
+
 Found = tuple[list[Item], list[InputError]]
 
 
@@ -101,7 +103,7 @@ def pair(images: Mapping[str, list[Path]], masks: Mapping[str, list[Path]], seve
         if len(files) > 1:
             refused += [ambiguous(file, "image", files) for file in files]
         elif not labels:
-            refused.append(InputError(files[0], "image has no mask", "add the mask, or remove the image"))
+            refused.append(InputError(files[0], NO_MASK, "add the mask, or remove the image"))
         elif len(labels) > 1 and not several:
             refused += [ambiguous(label, "mask", labels) for label in labels]
         else:
@@ -112,7 +114,13 @@ def pair(images: Mapping[str, list[Path]], masks: Mapping[str, list[Path]], seve
 
 def orphan(mask: Path) -> InputError:
     """The refusal of a mask that has no image."""
-    return InputError(mask, "mask has no image", "add the image, or remove the mask")
+    return InputError(mask, NO_IMAGE, "add the image, or remove the mask")
+
+
+def are_of_one_name(one: str, other: str) -> bool:
+    """Whether they are equal, or one goes on from the other: ``a``, ``a_mask``."""
+    short, long = sorted((one, other), key=len)
+    return long.startswith(short) and not long[len(short) :][:1].isalnum()
 
 
 def ambiguous(file: Path, what: str, files: list[Path]) -> InputError:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ...core.errors import InputError, NotedError
+from ...core.errors import InputError, NotedError, counted
 from .base import Found, Item, Layout
 from .folders import find_places
 from .paired import read_place
@@ -50,7 +50,7 @@ def _matches(source: Path) -> str:
     except InputError:
         return ""
     named = sum(bool(_NAME.fullmatch(file.stem)) for place in places for file in place.images.iterdir())
-    return f"holds {named} file(s) bus_NNNN-X with masks" if named else ""
+    return f"holds {counted(named, 'file')} bus_NNNN-X with masks" if named else ""
 
 
 def _rows(table: Path) -> tuple[dict[str, _Row], list[InputError]]:

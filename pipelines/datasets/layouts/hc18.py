@@ -7,7 +7,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from ...core.errors import InputError, NotedError, SkippedError
+from ...core.errors import InputError, NotedError, SkippedError, counted
 from .base import Found, Item, Layout, by_key, list_pictures, pair
 from .table import read_table
 
@@ -36,7 +36,7 @@ def hc18(source: Path) -> Found:
 def _matches(source: Path) -> str:
     """By what it is recognised, or nothing."""
     found = sum(bool(re.fullmatch(r"\d+_\d*HC_Annotation\.png", file.name)) for file in _folder(source).iterdir())
-    return f"holds {found} file(s) NNN_HC_Annotation.png" if found else ""
+    return f"holds {counted(found, 'file')} NNN_HC_Annotation.png" if found else ""
 
 
 def _folder(source: Path) -> Path:

@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from ...core.errors import InputError, SkippedError
+from ...core.errors import InputError, SkippedError, counted
 from .base import Found, Layout, by_key, list_pictures, pair
 
 
@@ -33,7 +33,7 @@ def _matches(source: Path) -> str:
     names = {file.name for file in _folder(source).iterdir()}
     masks = [name for name in names if re.fullmatch(r"\d+_\d+_mask\.tiff?", name, re.I)]
     found = sum(name.replace("_mask", "") in names for name in masks)
-    return f"holds {found} file(s) N_M.tif with N_M_mask.tif" if found else ""
+    return f"holds {counted(found, 'file')} N_M.tif with N_M_mask.tif" if found else ""
 
 
 def _folder(source: Path) -> Path:

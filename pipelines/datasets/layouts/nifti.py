@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ...core.errors import InputError
+from ...core.errors import InputError, counted
 from ...imaging.volumes.formats import volume_suffix
 from .base import Found, Item, Layout, ambiguous, by_key, is_hidden, orphan, pair
 
@@ -48,7 +48,7 @@ def _matches(source: Path) -> str:
         return f"holds volumes in {' and '.join(named)}"
     if all((source / label_key(stem(volume))).is_dir() for volume in volumes):
         return ""
-    return f"holds {len(volumes)} volume(s), e.g. {volumes[0].name}"
+    return f"holds {counted(len(volumes), 'volume')}, e.g. {volumes[0].name}"
 
 
 def is_volume(file: Path) -> bool:

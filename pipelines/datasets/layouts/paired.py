@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from ...core.errors import InputError, SkippedError
-from .base import Found, Item, Layout, is_picture, list_pictures
+from .base import NO_IMAGE, NO_MASK, Found, Item, Layout, are_of_one_name, is_picture, list_pictures
 from .dicom import DICOM
 from .folders import Place, find_places, split_folders
 from .hc18 import HC18
@@ -48,7 +49,15 @@ def read_place(place: Place) -> Found:
         images, (masks, also_skipped) = files, list_pictures(place.masks)
         skipped = skipped + also_skipped
     items, unpaired = match(images, masks)
-    return items, skipped + unpaired
+    return items, skipped + [error for error in unpaired if not _is_half(error, skipped)]
+
+
+def _is_half(error: InputError, refused: Sequence[InputError]) -> bool:
+    """Whether a file has no partner because that is among the ``refused``, where it is named."""
+    stem = Path(error.source).stem
+    return error.reason in (NO_IMAGE, NO_MASK) and any(
+        are_of_one_name(Path(other.source).stem, stem) for other in refused
+    )
 
 
 def _of_part(item: Item, place: Place) -> Item:

@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+from ...core.errors import counted
 from .base import Found, Item, Layout, by_key, is_picture, pair, walk
 
 _CLASSES = {"0": "common nevus", "1": "atypical nevus", "2": "melanoma"}
@@ -29,7 +30,7 @@ def ph2(source: Path) -> Found:
 def _matches(source: Path) -> str:
     """By what it is recognised, or nothing."""
     found = sum(_key(file) not in ("", file.stem) for file in walk(source))
-    return f"holds {found} file(s) IMDnnn_lesion" if found else ""
+    return f"holds {counted(found, 'file')} IMDnnn_lesion" if found else ""
 
 
 def _key(file: Path) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ...core.errors import InputError
+from ...core.errors import InputError, counted
 from .base import Found, Layout, by_key, list_pictures, pair
 
 
@@ -28,7 +28,7 @@ def _matches(source: Path) -> str:
     """By what it is recognised, or nothing."""
     files = list(_folder(source).iterdir())
     both = {_number(file, "test_image") for file in files} & {_number(file, "mask") for file in files} - {""}
-    return f"holds {len(both)} file(s) Test_Image_N with mask_N" if both else ""
+    return f"holds {counted(len(both), 'file')} Test_Image_N with mask_N" if both else ""
 
 
 def _folder(source: Path) -> Path:

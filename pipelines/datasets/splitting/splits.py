@@ -12,7 +12,7 @@ from itertools import groupby
 from statistics import median
 from typing import Any, Literal, NamedTuple, get_args
 
-from ...core.errors import DelineateError
+from ...core.errors import DelineateError, counted
 
 Split = Literal["training", "validation", "test"]
 
@@ -140,7 +140,9 @@ def split_groups(
     open_groups = {group: stratum for group, stratum in strata.items() if group not in fixed}
     dealt = _deal(open_groups, shares or {Place("training"): Fraction(1)}, plan.seed, kept or {})
     if plan.folds and len({place.fold for place in dealt.values()} - {None}) < plan.folds:
-        raise DelineateError(f"{plan.folds} folds of {len(dealt)} group(s); ask for fewer folds, or add images")
+        raise DelineateError(
+            f"{plan.folds} folds of {counted(len(dealt), 'group')}; ask for fewer folds, or add images"
+        )
     return fixed | dealt
 
 

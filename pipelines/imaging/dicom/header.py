@@ -128,7 +128,7 @@ def _count(path: Path, dataset: Dataset, keyword: str, default: int | None = Non
 def _refuse_colours(path: Path, header: Declared) -> None:
     photometric, samples, allocated, stored = header.photometric, header.samples, header.allocated, header.stored
     if photometric not in {*GREY, *COLOUR, PALETTE}:
-        raise InputError(path, f"has the colours {printable(photometric) or '(not told)'}", _CONVERT)
+        raise InputError(path, f"has the colours {printable(photometric) or '(not given)'}", _CONVERT)
     if samples != (3 if photometric in COLOUR else 1):
         raise InputError(path, f"has {samples} values a pixel, but is {photometric}", COPY_AGAIN)
     if photometric in COLOUR and (allocated not in (8, 16) or stored < 8 or (allocated != 8 and photometric != "RGB")):

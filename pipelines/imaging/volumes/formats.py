@@ -125,7 +125,7 @@ def _tell_not_finite(volume: Volume) -> None:
         return
     finite = sum(int(np.isfinite(voxels[:, :, index]).sum()) for index in range(voxels.shape[2]))
     if not finite:
-        raise InputError(volume.source, "has no finite value", "save it anew from its source")
+        raise InputError(volume.source, "has no finite value", "save it again from its source")
     if finite < voxels.size:
         others = f"{voxels.size - finite} of its {voxels.size} values are no finite numbers"
         logger.warning(f"{volume.source}: {others}; NaN is shown black")

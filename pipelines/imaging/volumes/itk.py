@@ -79,7 +79,7 @@ def _affine(path: Path, header: Header, reader: str, suffix: str) -> NDArray[np.
     facts = _facts(path, header.text, reader, suffix)
     if (tuple(facts["size"]), facts["components"]) != (header.spatial, header.values):
         found = f"{facts['size']} voxels of {facts['components']} values"
-        raise InputError(path, f"is ambiguous: SimpleITK sees {found} in it", "save it anew, with plain axes")
+        raise InputError(path, f"is ambiguous: SimpleITK sees {found} in it", "save it again, with plain axes")
     axes = len(header.spatial)
     steps = np.array(facts["direction"]).reshape(axes, axes) * facts["spacing"]
     if steps[:3, 3:].any():

@@ -106,7 +106,7 @@ def _exactly(stream: IO[bytes], size: int) -> bytes:
 
 def _too_long(path: Path, size: int) -> InputError:
     reason = f"holds more than the {size} bytes of voxels that its header declares"
-    return InputError(path, reason, f"{DAMAGED}, or save it anew with a program that shows it rightly")
+    return InputError(path, reason, f"{DAMAGED}, or save it again with a program that shows it rightly")
 
 
 class _Inflated(io.RawIOBase):

@@ -185,7 +185,7 @@ def test_the_advised_split_mends_what_the_audit_found(tmp_path: Path, options: d
     index_dataset(tmp_path / "phantoms", out=data, near_duplicates=False, **options)
     refuse_leaks(data)
     audit_dataset(data)
-    with pytest.raises(DelineateError, match=r"Split it anew: (delineate data split \S+ --out NEW[^;]*);") as error:
+    with pytest.raises(DelineateError, match=r"Split it again: (delineate data split \S+ --out NEW[^;]*);") as error:
         refuse_leaks(data)
     assert ("--folds 3" in str(error.value)) == bool(options)
     split_dataset(data, new, Plan(**options))

@@ -205,6 +205,12 @@ def test_masks_are_read_as_the_options_say_and_that_is_told(tmp_path: Path) -> N
         Image.fromarray(pixels).save(tmp_path / f"images/image_{seed}.png")
         Image.fromarray(classes).save(tmp_path / f"masks/mask_{seed}.png")
     text = run("index", tmp_path, "--out", tmp_path / "data", "--labels", "2", "--resize-masks").stdout
-    assert "4 pair(s) by name: image_* with mask_*" in text
-    assert "4 mask(s) of another size are resized" in text
+    assert "4 pairs by name: image_* with mask_*" in text
+    assert "4 masks of another size, resized" in text
     assert {entry["area"] for entry in entries(tmp_path / "data")} == {round((classes == 2).mean(), 6)}
+
+
+def test_a_split_of_few_groups_is_a_warning(tmp_path: Path, volumes: Path) -> None:
+    result = run("slices", volumes, "--out", tmp_path / "data", "--split", "0.5,0.25,0.25")
+    assert result.exit_code == 0
+    assert "warning: scores on so little will say little: validation 1 group, test 1 group; add images" in result.stderr

@@ -94,7 +94,7 @@ def test_a_refused_file_is_named_and_the_rest_goes_on(obtained: list[str], tmp_p
     result = run("hc18", "--out", tmp_path, "--yes")
     assert "refused: training_set_pixel_size_and_HC.csv: is a wrong file" in result.output
     assert obtained[-1] == "training_set.zip"
-    assert str(result.exception).startswith("1 of 2 file(s) refused")
+    assert str(result.exception).startswith("1 of 2 files refused")
 
 
 def test_a_disk_that_is_too_small_is_told_before_anything_is_asked_for(obtained: list[str], tmp_path: Path) -> None:

@@ -249,7 +249,7 @@ def test_jpeg_masks_are_declared_reported_and_read_alike_by_training(tmp_path: P
     save(tmp_path / "source/masks/a.png", DISK * 255)
     report = index_dataset(tmp_path / "source", out=tmp_path / "out")
     assert not report.refused
-    assert "5 JPEG mask(s) are black and white but for compression: cut at 128" in report.notes
+    assert "5 JPEG masks black and white but for compression: cut at 128" in report.notes
     assert load(tmp_path / "out")["notes"] == report.notes
     declared = {Path(entry["image"]).stem: entry.get("label_is") for entry in entries(load(tmp_path / "out"))}
     assert declared == {"a": None} | dict.fromkeys("bcdef", "jpeg")
@@ -295,7 +295,7 @@ def test_masks_of_another_size_are_resized_where_asked_and_recorded(tmp_path: Pa
     assert "--resize-masks" in index_dataset(source, out=tmp_path / "out").refused[0].remedy
     report = index_dataset(source, out=tmp_path / "out", resize_masks=True)
     assert not report.refused
-    assert "1 mask(s) of another size are resized to their image's, by the nearest pixel" in report.notes
+    assert "1 mask of another size, resized to the size of the image by the nearest pixel" in report.notes
     assert {entry["label_size"][0] for entry in entries(load(tmp_path / "out")) if "label_size" in entry} == {40}
     for mask in read_labels(tmp_path / "out").values():
         np.testing.assert_array_equal(mask, DISK)
@@ -390,3 +390,10 @@ def test_a_source_that_was_moved_is_indexed_into_the_same_folder(paired_source: 
     index_dataset(paired_source, out=tmp_path / "out")
     moved = paired_source.rename(tmp_path / "moved")
     assert not index_dataset(moved, out=tmp_path / "out").moved
+
+
+def test_splits_with_few_groups_to_judge_by_are_named(paired_source: Path, tmp_path: Path) -> None:
+    report = index_dataset(paired_source, out=tmp_path / "out", fractions=(0.6, 0.2, 0.2))
+    assert report.few == {"validation": 2, "test": 2}
+    assert index_dataset(paired_source, out=tmp_path / "half", fractions=(0.5, 0, 0.5)).few == {}
+    assert index_dataset(paired_source, out=tmp_path / "folds", fractions=(1, 0, 0), folds=2).few == {}

@@ -51,8 +51,8 @@ def test_pictures_that_the_layout_leaves_out_are_named_by_folder(source: Path, t
         Image.fromarray(GREY[number]).save(source / f"previews/{number}.png")
     write_image(source / "scans/IM1", GREY[0])
     assert indexed(source, tmp_path / "out", "paired") == {
-        "previews": (False, "holds 3 image file(s) that are no part of the layout paired (e.g. 0.png)"),
-        "scans": (False, "holds 1 image file(s) that are no part of the layout paired (e.g. IM1)"),
+        "previews": (False, "holds 3 image files not part of the layout paired (e.g. 0.png)"),
+        "scans": (False, "holds 1 image file not part of the layout paired (e.g. IM1)"),
     }
 
 

@@ -100,7 +100,7 @@ def test_people_are_shown_the_slice_itself(tmp_path: Path, volume: dict[str, Any
 
 
 def test_a_volume_is_refused_where_nothing_says_how_to_cut_it(volume: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match=r"ct\.nii\.gz: is a volume, and nothing says how to cut it; "):
+    with pytest.raises(InputError, match=r"ct\.nii\.gz: is a volume, and this bundle reads pictures, not volumes; "):
         read_pixels({**volume, "slice": 0})
 
 

@@ -181,7 +181,7 @@ def test_other_images_pass_an_assembler(tmp_path: Path) -> None:
     assert [result.mask.shape for result in results] == [(5, 7)] * 3 + [(4, 6)]
     assert [result.extent for result in results[2:]] == [
         "35 pixels, 4.4 mm²",
-        "24 pixels; its file gives no spacing",
+        "24 pixels; pixel size unknown",
     ]
 
 

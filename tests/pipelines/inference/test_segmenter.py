@@ -137,7 +137,7 @@ def test_names_of_a_stream_stay_apart(segmenter: Segmenter, tmp_path: Path) -> N
         (Image.fromarray(np.zeros((4, 5), np.uint16)), "more than 8 bits"),
         (Image.new("CMYK", (4, 5)), "colour mode CMYK"),
         (Image.new("RGBA", (4, 5)), "transparent pixels"),
-        ({"image": "a.png"}, "is a dict; give a file name, an array or an image of Pillow's"),
+        ({"image": "a.png"}, "is of the type dict; give a file name, an array or an image of Pillow's"),
     ],
 )
 def test_what_is_no_image_is_refused_by_its_number_and_the_rest_goes_on(

@@ -19,7 +19,7 @@ def advice(source: Path) -> str:
 
 def test_pictures_without_masks_are_to_be_outlined_or_given_masks(tmp_path: Path, touch: Any) -> None:
     text = advice(touch(tmp_path, "a.jpg", "b.jpg", "more/c.jpg"))
-    assert "3 picture(s) and no masks that fit them" in text
+    assert "3 pictures and no masks that fit them" in text
     assert f"delineate segment RUN {tmp_path} --out masks" in text
     assert "masks/ beside images/" in text
 

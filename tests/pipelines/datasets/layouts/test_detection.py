@@ -90,7 +90,7 @@ def test_pairs_do_not_depend_on_the_order_of_the_folder(
 
 def test_the_reason_tells_what_was_seen(tmp_path: Path, touch: Any) -> None:
     touch(tmp_path, *FORMS["nerve"][1])
-    assert explain(tmp_path) == ("nerve", "holds 2 file(s) N_M.tif with N_M_mask.tif")
+    assert explain(tmp_path) == ("nerve", "holds 2 files N_M.tif with N_M_mask.tif")
 
 
 def test_a_table_goes_before_the_folders_it_names(tmp_path: Path, touch: Any) -> None:

@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from delineate.pipelines.core.errors import InputError
+from delineate.pipelines.datasets.index import index_dataset
 from delineate.pipelines.datasets.layouts import detect, paired
 
 
@@ -111,3 +113,13 @@ def test_paired_refuses_several_folders_of_masks_by_name(tmp_path: Path, touch: 
 
 def test_paired_does_not_mind_labels_that_are_no_pictures(tmp_path: Path, touch: Any, pairs: Any) -> None:
     assert pairs(paired(touch(tmp_path, "images/a.png", "masks/a.png", "labels/a.txt"))) == [("a.png", "a.png")]
+
+
+@pytest.mark.parametrize("refused", ["images/a", "masks/a"])
+def test_the_partner_of_a_refused_file_is_not_refused_besides(tmp_path: Path, refused: str) -> None:
+    for name in ("images/a", "masks/a", "images/b", "masks/b"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        kind = "gif" if name == refused else "png"
+        Image.new("L", (4, 4)).save(tmp_path / f"{name}.{kind}")
+    report = index_dataset(tmp_path, "paired", out=tmp_path / "out")
+    assert [error.source for error in report.refused] == [str(tmp_path / f"{refused}.gif")]

@@ -225,5 +225,5 @@ def test_folds_that_are_none_are_refused(fractions: tuple[float, ...], folds: in
 
 
 def test_fewer_groups_than_folds_are_refused() -> None:
-    with pytest.raises(DelineateError, match=r"5 folds of 3 group\(s\); ask for fewer folds"):
+    with pytest.raises(DelineateError, match="5 folds of 3 groups; ask for fewer folds"):
         split_groups({"a": "", "b": "", "c": ""}, Plan((1, 0, 0), folds=5))
