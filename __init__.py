@@ -6,8 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .errors import DelineateError as DelineateError
     from .networks import create_network as create_network
-    from .pipelines.core.errors import DelineateError as DelineateError
     from .pipelines.core.errors import InputError as InputError
     from .pipelines.inference.outputs import Segmentation as Segmentation
     from .pipelines.inference.segmenter import Segmenter as Segmenter
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     __version__: str
 
 _HOMES = {
-    "DelineateError": ".pipelines.core.errors",
+    "DelineateError": ".errors",
     "InputError": ".pipelines.core.errors",
     "Segmentation": ".pipelines.inference.outputs",
     "Segmenter": ".pipelines.inference.segmenter",

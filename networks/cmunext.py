@@ -11,6 +11,7 @@ from monai.networks.layers.simplelayers import SkipConnection
 from monai.networks.layers.utils import get_act_layer, get_norm_layer
 from torch import nn
 
+from ..errors import WrongValueError
 from .blocks import Named, UpCat, plain_conv
 from .encoder_decoder import EncoderDecoder
 
@@ -83,8 +84,8 @@ class CMUNeXt(EncoderDecoder):
         norm: normalisation, by name or ``(name, {arguments})``.
 
     Raises:
-        ValueError: when there are fewer than two levels, ``features``, ``depths`` and ``kernel_sizes`` don't have one
-            number a level, or a kernel size is even.
+        WrongValueError: when there are fewer than two levels, ``features``, ``depths`` and ``kernel_sizes`` don't have
+            one number a level, or a kernel size is even.
 
     Example:
         >>> CMUNeXt(in_channels=3, out_channels=1).eval()(torch.zeros(1, 3, 33, 47)).shape
@@ -110,12 +111,14 @@ class CMUNeXt(EncoderDecoder):
     ) -> None:
         super().__init__()
         if len(features) < 2 or not len(features) == len(depths) == len(kernel_sizes):
-            raise ValueError(
+            raise WrongValueError(
                 f"features, depths and kernel_sizes have {len(features)}, {len(depths)} and {len(kernel_sizes)} "
                 "level(s); give one number a level to each, for 2 levels or more"
             )
         if any(size % 2 == 0 for size in kernel_sizes):
-            raise ValueError(f"kernel_sizes is {tuple(kernel_sizes)}, an even kernel shifts the image; set odd ones")
+            raise WrongValueError(
+                f"kernel_sizes is {tuple(kernel_sizes)}, an even kernel shifts the image; set odd ones"
+            )
         levels = list(features)
         make = _Units(spatial_dims, act, conv_act, norm)
         self.assemble(

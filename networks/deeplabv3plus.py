@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from monai.networks.layers.utils import get_act_layer, get_norm_layer
 from monai.networks.nets import EfficientNetBNFeatures, resnet18, resnet34, resnet50
-from monai.utils import look_up_option
 from torch import nn
 from torch.nn.functional import interpolate
 
+from ..errors import UnknownNameError, WrongValueError
 from .blocks import Named
 from .sizes import check_size
 
@@ -181,7 +181,7 @@ class DeepLabV3Plus(nn.Module):
         dropout: probability 0-1 of dropping a value after the atrous pyramid; 0.1 as in the authors' code.
 
     Raises:
-        ValueError: when ``spatial_dims`` is not 2, ``output_stride`` is neither 8 nor 16, or there is no such
+        WrongValueError: when ``spatial_dims`` is not 2, ``output_stride`` is neither 8 nor 16, or there is no such
             ``backbone``; the closest name is given.
 
     Example:
@@ -208,10 +208,14 @@ class DeepLabV3Plus(nn.Module):
     ) -> None:
         super().__init__()
         if spatial_dims != 2:
-            raise ValueError(f"spatial_dims is {spatial_dims}, DeepLabV3Plus takes images only; set 2, or use UNet")
+            raise WrongValueError(
+                f"spatial_dims is {spatial_dims}, DeepLabV3Plus takes images only; set 2, or use UNet"
+            )
         if output_stride not in (8, 16):
-            raise ValueError(f"output_stride is {output_stride}; set 16, or 8 for a finer and slower encoder")
-        make_encoder, low_channels, channels = look_up_option(backbone, BACKBONES)
+            raise WrongValueError(f"output_stride is {output_stride}; set 16, or 8 for a finer and slower encoder")
+        if backbone not in BACKBONES:
+            raise UnknownNameError("backbone", backbone, BACKBONES)
+        make_encoder, low_channels, channels = BACKBONES[backbone]
         unit = partial(_conv_unit, act=act, norm=norm)
         atrous = partial(_separable_unit if separable else _conv_unit, act=act, norm=norm)
         rates = [rate * 16 // output_stride for rate in (6, 12, 18)]
@@ -239,7 +243,7 @@ class DeepLabV3Plus(nn.Module):
             logits of shape ``(B, out_channels, H, W)``.
 
         Raises:
-            ValueError: when the image is smaller than 32 pixels.
+            WrongValueError: when the image is smaller than 32 pixels.
         """
         check_size(x, self.smallest_size, self.divisor)
         low = self.low(x)

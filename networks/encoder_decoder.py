@@ -60,7 +60,7 @@ class EncoderDecoder(nn.Module):
             logits of shape ``(B, out_channels, H, W)``.
 
         Raises:
-            ValueError: when the image is smaller.
+            WrongValueError: when the image is smaller.
         """
         check_size(x, self.smallest_size, self.divisor)
         return self.encode_decode(x)

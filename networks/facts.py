@@ -43,7 +43,7 @@ def network_facts(name: str) -> NetworkFacts:
     """The facts of the network called ``name``.
 
     Raises:
-        ValueError: when there is no such network; the closest name is given.
+        UnknownNameError: when there is no such network; the closest name is given.
     """
     with torch.device("meta"):
         network: Any = create_network(name, in_channels=3, out_channels=1).eval()

@@ -8,6 +8,8 @@ from itertools import zip_longest
 import torch
 from torch import nn
 
+from ..errors import WrongValueError
+
 
 def load_in_order(network: nn.Module, state_dict: Mapping[str, torch.Tensor]) -> dict[str, str]:
     """Load a state dict whose names differ but whose layers are the same, in the same order.
@@ -24,23 +26,23 @@ def load_in_order(network: nn.Module, state_dict: Mapping[str, torch.Tensor]) ->
         the name here of each name there.
 
     Raises:
-        ValueError: when an entry is no tensor, or the tensors differ in number or shape; nothing is loaded then.
+        WrongValueError: when an entry is no tensor, or the tensors differ in number or shape; nothing is loaded then.
     """
     for name, value in state_dict.items():
         if not isinstance(value, torch.Tensor):
-            raise ValueError(
+            raise WrongValueError(
                 f"{name!r} is a {type(value).__name__}, not a tensor; remove it, or pass the part with them"
             )
     own = network.state_dict()
     advice = "create the network with the same features, norm, bias and upsample"
     for place, (mine, theirs) in enumerate(zip_longest(own, state_dict), start=1):
         if mine is None or theirs is None:
-            raise ValueError(
+            raise WrongValueError(
                 f"the network has {len(own)} tensors, the state dict {len(state_dict)}, alike as far as they go; "
                 f"{advice}"
             )
         if _kind(mine, own) != _kind(theirs, state_dict):
-            raise ValueError(
+            raise WrongValueError(
                 f"tensor {place} is {mine} {list(own[mine].shape)} here and {theirs} {list(state_dict[theirs].shape)} "
                 f"there; {advice}"
             )

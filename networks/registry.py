@@ -5,9 +5,10 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from monai.utils import ComponentStore, look_up_option
+from monai.utils import ComponentStore
 from torch import nn
 
+from ..errors import UnknownNameError
 from .cmunext import CMUNeXt
 from .deeplabv3plus import DeepLabV3Plus
 from .monai import UNETR, AttentionUnet, BasicUNet, DynUNet, FlexibleUNet, MedNeXt, SegResNet, SwinUNETR
@@ -44,7 +45,8 @@ def list_networks() -> list[str]:
 
 
 def _component(name: str) -> Any:
-    name = look_up_option(name, list_networks())
+    if name not in list_networks():
+        raise UnknownNameError("network", name, list_networks())
     store = MONAI_NETWORKS if name.startswith("monai.") else NETWORKS
     return store.components[name.removeprefix("monai.")]
 
@@ -69,11 +71,12 @@ def create_network(name: str, *, in_channels: int = 3, out_channels: int = 1, **
         arguments: further constructor arguments, e.g. ``features``.
 
     Raises:
-        ValueError: when there is no such network, or it does not take an argument; the closest name is given.
+        UnknownNameError: when there is no such network, or it does not take an argument; the closest name is given.
     """
     component = network_class(name)
     known = list(inspect.signature(component).parameters)
     for argument in arguments:
-        look_up_option(argument, known)
+        if argument not in known:
+            raise UnknownNameError(f"argument of {name}", argument, known)
     network: nn.Module = component(in_channels=in_channels, out_channels=out_channels, **arguments)
     return network

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from ..errors import WrongValueError
+
 
 def next_size(pixels: int, smallest: int, divisor: int) -> int:
     """The first side length of at least ``pixels`` among ``smallest``, ``smallest + divisor``, and so on."""
@@ -19,13 +21,13 @@ def check_size(image: torch.Tensor, smallest: int, divisor: int = 1) -> None:
         divisor: a side has ``smallest`` pixels plus a multiple of this.
 
     Raises:
-        ValueError: naming the next size that is valid.
+        WrongValueError: naming the next size that is valid.
     """
     for pixels in image.shape[2:]:
         if pixels < smallest or (pixels - smallest) % divisor != 0:
             valid = [next_size(n, smallest, divisor) for n in image.shape[2:]]
             step = f" plus a multiple of {divisor}" if divisor > 1 else " or more"
-            raise ValueError(
+            raise WrongValueError(
                 f"image is {list(image.shape[2:])} pixels, this network needs {smallest}{step} a side; "
                 f"resize or pad it to {valid}"
             )

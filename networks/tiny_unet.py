@@ -10,6 +10,7 @@ import torch
 from monai.networks.layers.utils import get_act_layer, get_norm_layer
 from torch import nn
 
+from ..errors import WrongValueError
 from .blocks import Named, UpCat
 from .encoder_decoder import EncoderDecoder
 
@@ -41,14 +42,14 @@ class CMRF(nn.Module):
         norm: normalisation of all convolutions, by name or ``(name, {arguments})``.
 
     Raises:
-        ValueError: when ``out_channels`` does not divide into so many parts.
+        WrongValueError: when ``out_channels`` does not divide into so many parts.
     """
 
     def __init__(self, in_channels: int, out_channels: int, cascade: int = 7, *, act: Named, norm: Named) -> None:
         super().__init__()
         parts = 2 * (cascade + 1)
         if cascade < 1 or out_channels % parts:
-            raise ValueError(
+            raise WrongValueError(
                 f"features has {out_channels} channels and the cascade {cascade} convolutions; make the features "
                 f"multiples of 2 * (cascade + 1), and the cascade 1 or more"
             )
@@ -90,7 +91,7 @@ class TinyUNet(EncoderDecoder):
         norm: normalisation, by name or ``(name, {arguments})``; batch norm with the arguments of the authors' code.
 
     Raises:
-        ValueError: when ``spatial_dims`` is not 2, or ``features`` is empty or not of such multiples.
+        WrongValueError: when ``spatial_dims`` is not 2, or ``features`` is empty or not of such multiples.
 
     Example:
         >>> TinyUNet(in_channels=3, out_channels=1, features=(16, 32))(torch.zeros(1, 3, 33, 47)).shape
@@ -114,9 +115,9 @@ class TinyUNet(EncoderDecoder):
     ) -> None:
         super().__init__()
         if spatial_dims != 2:  # torch has no tricubic
-            raise ValueError(f"spatial_dims is {spatial_dims}, TinyUNet takes images only; set 2, or use UNet")
+            raise WrongValueError(f"spatial_dims is {spatial_dims}, TinyUNet takes images only; set 2, or use UNet")
         if not features:
-            raise ValueError("features has no level, TinyUNet needs 1 or more; e.g. (64, 128, 256, 512)")
+            raise WrongValueError("features has no level, TinyUNet needs 1 or more; e.g. (64, 128, 256, 512)")
         levels = list(features)
         block = partial(CMRF, cascade=cascade, act=act, norm=norm)
         encoder = [block(c_in, c_out) for c_in, c_out in zip([in_channels, *levels], levels, strict=False)]

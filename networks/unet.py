@@ -9,6 +9,7 @@ from typing import ClassVar
 from monai.networks.layers.factories import Conv, Pool
 from torch import nn
 
+from ..errors import WrongValueError
 from .blocks import Convolution, Named, TwoConv, UpCat, plain_conv
 from .encoder_decoder import EncoderDecoder
 
@@ -34,7 +35,7 @@ class UNet(EncoderDecoder):
             with the bottom and the decoder at half width).
 
     Raises:
-        ValueError: when ``features`` has fewer than two levels or ``upsample`` is unknown.
+        WrongValueError: when ``features`` has fewer than two levels or ``upsample`` is unknown.
 
     Example:
         >>> UNet(in_channels=3, out_channels=1, features=(8, 16, 32))(torch.zeros(1, 3, 33, 47)).shape
@@ -65,9 +66,9 @@ class UNet(EncoderDecoder):
         super().__init__()
         features = self.default_features if features is None else features
         if len(features) < 2:
-            raise ValueError(f"features has {len(features)} level(s), a U-Net needs 2 or more; e.g. (16, 32, 64)")
+            raise WrongValueError(f"features has {len(features)} level(s), a U-Net needs 2 or more; e.g. (16, 32, 64)")
         if upsample not in ("deconv", "nontrainable"):
-            raise ValueError(f"upsample is {upsample!r}; set 'deconv' or 'nontrainable' (bilinear)")
+            raise WrongValueError(f"upsample is {upsample!r}; set 'deconv' or 'nontrainable' (bilinear)")
         levels = list(features)
         if upsample == "nontrainable":
             levels[-1] //= 2

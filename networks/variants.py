@@ -115,7 +115,7 @@ class ClassicUNet(UNet):
             all of it: any size in, the same size out.
 
     Raises:
-        ValueError: as :class:`UNet`.
+        WrongValueError: as :class:`UNet`.
     """
 
     conv = first_conv = staticmethod(valid_conv)
@@ -164,7 +164,7 @@ class ClassicUNet(UNet):
             logits of shape ``(B, out_channels, H - margin, W - margin)``; with ``mirror`` ``(B, out_channels, H, W)``.
 
         Raises:
-            ValueError: when the size is another; the next valid one is given.
+            WrongValueError: when the size is another; the next valid one is given.
         """
         check_size(x, self.smallest_size, self.divisor)
         if not self.mirror:

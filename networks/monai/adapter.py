@@ -27,7 +27,7 @@ class MonaiNetwork(nn.Module):
         """Refuse an image whose sides the network can't take.
 
         Raises:
-            ValueError: naming the next size that is valid.
+            WrongValueError: naming the next size that is valid.
         """
         check_size(x, self.smallest_size, self.divisor)
 
@@ -35,7 +35,7 @@ class MonaiNetwork(nn.Module):
         """Raw logits ``(B, out_channels, H, W)`` of the image ``(B, in_channels, H, W)``.
 
         Raises:
-            ValueError: when the network can't take this H and W; the next valid size is given.
+            WrongValueError: when the network can't take this H and W; the next valid size is given.
         """
         self.check(x)
         return super().forward(x)

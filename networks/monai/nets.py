@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from monai.networks import nets
 from monai.networks.nets.flexible_unet import FLEXUNET_BACKBONE
-from monai.utils import look_up_option
 
+from ...errors import UnknownNameError
 from ..blocks import Named
 from .adapter import MonaiNetwork
 
@@ -155,7 +155,7 @@ class FlexibleUNet(MonaiNetwork, nets.FlexibleUNet):
         upsample: ``"nontrainable"``, ``"deconv"`` or ``"pixelshuffle"``.
 
     Raises:
-        ValueError: when there is no such backbone; the closest name is given.
+        UnknownNameError: when there is no such backbone; the closest name is given.
     """
 
     reference = (
@@ -176,7 +176,8 @@ class FlexibleUNet(MonaiNetwork, nets.FlexibleUNet):
         dropout: float = 0.0,
         upsample: str = "nontrainable",
     ) -> None:
-        look_up_option(backbone, list(FLEXUNET_BACKBONE.register_dict))
+        if backbone not in FLEXUNET_BACKBONE.register_dict:
+            raise UnknownNameError("backbone", backbone, FLEXUNET_BACKBONE.register_dict)
         super().__init__(
             in_channels,
             out_channels,

@@ -14,6 +14,7 @@ import torch
 from monai.networks import nets
 from monai.networks.nets.dynunet import DynUNetSkipLayer
 
+from ...errors import WrongValueError
 from ..blocks import Named
 from .adapter import MonaiNetwork
 
@@ -34,7 +35,7 @@ class DynUNet(MonaiNetwork, nets.DynUNet):
         res_block: whether the blocks are residual.
 
     Raises:
-        ValueError: when the first stride is not 1.
+        WrongValueError: when the first stride is not 1.
     """
 
     reference = (
@@ -58,7 +59,9 @@ class DynUNet(MonaiNetwork, nets.DynUNet):
         res_block: bool = False,
     ) -> None:
         if strides[0] != 1:
-            raise ValueError(f"strides begins with {strides[0]}, logits would be smaller than the image; begin with 1")
+            raise WrongValueError(
+                f"strides begins with {strides[0]}, logits would be smaller than the image; begin with 1"
+            )
         super().__init__(
             spatial_dims=spatial_dims,
             in_channels=in_channels,

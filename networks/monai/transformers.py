@@ -9,6 +9,7 @@ import torch
 from monai.networks import nets
 from monai.utils import optional_import
 
+from ...errors import WrongValueError
 from ..blocks import Named
 from .adapter import MonaiNetwork
 
@@ -94,7 +95,7 @@ class UNETR(MonaiNetwork, nets.UNETR):
         qkv_bias: whether queries, keys and values have a bias.
 
     Raises:
-        ValueError: when ``img_size`` is no square or no multiple of 16.
+        WrongValueError: when ``img_size`` is no square or no multiple of 16.
         ImportError: when einops is missing.
     """
 
@@ -123,7 +124,7 @@ class UNETR(MonaiNetwork, nets.UNETR):
         sides = {img_size} if isinstance(img_size, int) else set(img_size)
         side = max(sides)
         if len(sides) > 1 or side % 16:
-            raise ValueError(f"img_size is {img_size}; set the side of a square, a multiple of 16, e.g. 256")
+            raise WrongValueError(f"img_size is {img_size}; set the side of a square, a multiple of 16, e.g. 256")
         super().__init__(
             in_channels,
             out_channels,
@@ -143,11 +144,11 @@ class UNETR(MonaiNetwork, nets.UNETR):
         """Refuse an image of another size.
 
         Raises:
-            ValueError: naming the size that is valid.
+            WrongValueError: naming the size that is valid.
         """
         valid = [self.smallest_size] * (x.dim() - 2)
         if list(x.shape[2:]) != valid:
-            raise ValueError(
+            raise WrongValueError(
                 f"image is {list(x.shape[2:])} pixels, this network was made with img_size={self.smallest_size}; "
                 f"resize it to {valid}, or make the network with another img_size"
             )

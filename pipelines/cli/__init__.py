@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import io
 import sys
+import traceback
 from importlib.metadata import version
 from typing import Annotated
 
 import typer
 
+from ..core.errors import ComponentError
 from ..core.failures import Stopped, in_words, signals_stop
 from . import bundle, data, info
 from .compare import compare
-from .console import NORMAL, set_verbosity
+from .console import NORMAL, VERBOSE, set_verbosity, verbosity
 from .demo import demo
 from .evaluate import evaluate
 from .export import export
@@ -65,5 +67,7 @@ def main() -> None:
     except (Exception, Stopped) as error:
         if (line := in_words(error)) is None:
             raise
+        if isinstance(error, ComponentError) and verbosity() >= VERBOSE:
+            traceback.print_exception(error)
         typer.echo(f"error: {line}", err=True)
         sys.exit(error.exit_code if isinstance(error, Stopped) else 1)

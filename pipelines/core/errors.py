@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import difflib
 import os
+import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
+from ...errors import DelineateError as DelineateError
+from ...errors import UnknownNameError as UnknownNameError
+from ...errors import WrongValueError as WrongValueError
+from ...errors import closest as closest
 
-class DelineateError(Exception):
-    """Base of every error that a user can put right; the command line prints it as one line, without a traceback."""
+_NOT_MADE = re.compile(r"Failed to instantiate component '(.*?)' with keywords: (.*)")  # MONAI's words
+_LONGEST_REASON = 300  # characters
 
 
 class InputError(DelineateError):
@@ -44,31 +48,6 @@ def fate(error: InputError) -> Literal["refused", "skipped", "note"]:
     return "skipped" if isinstance(error, SkippedError) else "refused"
 
 
-class UnknownNameError(DelineateError):
-    """A name that is not among the known ones; the message names the closest.
-
-    Args:
-        kind: what is named, e.g. ``"network"``.
-        name: the name as given.
-        known: the names there are.
-    """
-
-    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
-        known = list(known)
-        hint = closest(name, known)
-        super().__init__(
-            f"no {kind} is called {name!r}; {hint + '? ' if hint else ''}there are: {', '.join(known) or 'none'}"
-        )
-
-
-def closest(name: str, known: Iterable[str]) -> str:
-    """``"did you mean 'x'"`` for the known name closest to ``name``, or an empty string where none is close."""
-    known = sorted(known)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
-    close = close or [one for one in known if len(name) > 2 and one.startswith(name)]
-    return f"did you mean {close[0]!r}" if close else ""
-
-
 def known_cause(error: BaseException | None) -> DelineateError | None:
     """The ``DelineateError`` that ``error`` is or was raised from: MONAI wraps what its components raise."""
     while error is not None and not isinstance(error, DelineateError):
@@ -76,13 +55,23 @@ def known_cause(error: BaseException | None) -> DelineateError | None:
     return error
 
 
+class ComponentError(DelineateError):
+    """A component of a bundle that cannot be made of its settings; raised from what MONAI says of it."""
+
+
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """Let the ``DelineateError`` out by itself where MONAI wrapped one."""
+    """Let the ``DelineateError`` out by itself where MONAI wrapped one; name the component that refuses its settings.
+
+    Raises:
+        ComponentError: a component raised a plain ``ValueError``, ``TypeError`` or ``RuntimeError`` when it was made.
+    """
     try:
         yield
     except Exception as error:
         known = known_cause(error)
+        if known is None and (refusal := _of_component(error)):
+            raise refusal from error
         if known is None or known is error:
             raise
         raise known from known.__cause__
@@ -91,6 +80,27 @@ def plain_errors() -> Iterator[None]:
 def counted(number: int, noun: str, plural: str = "") -> str:
     """``"1 image"``, ``"2 images"``; ``plural`` where it is not the noun with an s."""
     return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
+def _of_component(error: BaseException) -> ComponentError | None:
+    made, cause = None, error
+    while cause.__cause__ is not None:
+        made, cause = _NOT_MADE.match(str(cause)) or made, cause.__cause__
+    if made is None or type(cause) not in (ValueError, TypeError, RuntimeError) or is_out_of_memory(cause):
+        return None
+    name, keywords = made.groups()
+    reason = " ".join(f"{type(cause).__name__}: {cause}".split())[:_LONGEST_REASON]
+    return ComponentError(
+        f"{name} cannot be made of its settings ({keywords.replace(',', ', ')}): {reason}; correct the one that is "
+        "meant, --verbose shows where it failed"
+    )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory has run out, on the CPU or on a GPU."""
+    return (
+        isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__ or "can't allocate memory" in str(error)
+    )
 
 
 def printable(name: object) -> str:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .errors import known_cause
+from .errors import is_out_of_memory, known_cause
 
 _REMEDIES = {
     errno.ENOSPC: "make room there, or name another folder",
@@ -28,7 +28,7 @@ _REMEDIES = {
     errno.EIO: "the disk cannot be read or written there: look at its state, or name another folder",
     errno.ESTALE: "the network folder has gone: mount it again",
 }
-_TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.tmp")
+_TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.tmp|\.delineate\.\w+")  # files and runs on their way to their place
 _LONGEST = 100  # characters of a path that are shown
 
 
@@ -102,7 +102,7 @@ def _of_system(error: BaseException) -> str | None:
         return f"stopped by {'Ctrl-C' if error.number == signal.SIGINT else error}"
     if isinstance(error, OSError) and error.errno in _REMEDIES:
         return f"{_place(error.filename)}{error.strerror}; {_REMEDIES[error.errno]}"
-    if isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__ or "can't allocate memory" in str(error):
+    if is_out_of_memory(error):
         return "out of memory; lower batch_size or image_size, use a smaller network, or end other programs"
     return None
 
@@ -111,7 +111,10 @@ def _place(filename: Any) -> str:
     if not isinstance(filename, str | Path):
         return ""
     path = Path(filename)
-    text = str(path.parent if _TEMPORARY.fullmatch(path.name) else path)
+    for part in (path, *path.parents):
+        if _TEMPORARY.fullmatch(part.name):
+            path = part.parent
+    text = str(path)
     return f"{text if len(text) <= _LONGEST else text[:_LONGEST] + '...'}: "
 
 

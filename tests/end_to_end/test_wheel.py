@@ -27,7 +27,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ignored = shutil.ignore_patterns("__pycache__", "models", "logs", "cache")
     for folder in (*ROOMS, "tests", "benchmarks", "docs"):
         shutil.copytree(ROOT / folder, source / folder, ignore=ignored)
-    for name in ("__init__.py", "py.typed", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md"):
+    for name in ("__init__.py", "errors.py", "py.typed", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md"):
         shutil.copyfile(ROOT / name, source / name)
     words = ("-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", out, source)
     succeeded(call(sys.executable, *words))

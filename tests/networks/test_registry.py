@@ -8,7 +8,7 @@ import pytest
 from monai.bundle import ConfigParser
 from torch import nn
 
-from delineate import networks
+from delineate import DelineateError, networks
 from delineate.networks import UltraLightUNet, UNet, create_network, describe_network, list_networks
 from delineate.networks.registry import network_class
 
@@ -61,6 +61,13 @@ def test_each_description_is_one_line(name: str) -> None:
 def test_a_wrong_name_is_answered_with_the_closest(call: Callable[[str], object], wrong: str, name: str) -> None:
     with pytest.raises(ValueError, match=f"did you mean '{name}'"):
         call(wrong)
+
+
+def test_what_a_user_can_put_right_is_one_line_of_our_own_kind() -> None:
+    for name, arguments in (("unett", {}), ("unet", {"feature": (4, 8)}), ("unet", {"features": (4,)})):
+        with pytest.raises(DelineateError) as refused:
+            create_network(name, **arguments)
+        assert "\n" not in str(refused.value)
 
 
 def test_a_wrong_argument_is_answered_with_the_closest() -> None:

@@ -2,7 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from delineate.pipelines.core.errors import DelineateError, InputError, UnknownNameError, plain_errors, printable
+from delineate.pipelines.core.errors import (
+    ComponentError,
+    DelineateError,
+    InputError,
+    UnknownNameError,
+    plain_errors,
+    printable,
+)
 
 
 def test_a_refused_file_says_what_was_seen_and_what_to_do() -> None:
@@ -39,6 +46,39 @@ def test_an_error_that_monai_wrapped_comes_out_by_itself() -> None:
     with pytest.raises(DelineateError, match="train it first") as seen, plain_errors():
         wrapped(DelineateError("no weights; train it first"))
     assert seen.value.__suppress_context__
+
+
+def not_made(cause: Exception) -> None:
+    """Raise what MONAI makes of it: a component within an expression within the workflow."""
+    words = (
+        "Failed to instantiate component 'monai.data.DataLoader' with keywords: dataset,batch_size\n set '_mode_=debug'"
+    )
+    try:
+        try:
+            raise RuntimeError(words) from cause
+        except RuntimeError as error:
+            raise RuntimeError("Failed to evaluate ConfigExpression") from error
+    except RuntimeError as error:
+        raise RuntimeError("and so on") from error
+
+
+@pytest.mark.parametrize("kind", [ValueError, TypeError, RuntimeError])
+def test_a_component_that_refuses_its_settings_is_named_in_one_line(kind: type[Exception]) -> None:
+    with pytest.raises(ComponentError) as refused, plain_errors():
+        not_made(kind("is 0,\nnot positive"))
+    assert str(refused.value) == (
+        f"monai.data.DataLoader cannot be made of its settings (dataset, batch_size): {kind.__name__}: is 0, "
+        "not positive; correct the one that is meant, --verbose shows where it failed"
+    )
+    assert "and so on" in str(refused.value.__cause__)
+
+
+@pytest.mark.parametrize(
+    "cause", [KeyError("name"), AttributeError("x"), RuntimeError("can't allocate memory")], ids=str
+)
+def test_what_is_no_matter_of_settings_stays_as_it_is(cause: Exception) -> None:
+    with pytest.raises(RuntimeError, match="and so on"), plain_errors():
+        not_made(cause)
 
 
 def test_other_errors_stay_as_they_are() -> None:

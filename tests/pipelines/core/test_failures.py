@@ -30,6 +30,7 @@ def raised_from(cause: BaseException, error: Exception) -> Exception:
         (FileExistsError(errno.EEXIST, "File exists", "out"), "out: File exists; name another folder"),
         (NotADirectoryError(errno.ENOTDIR, "Not a directory", "a/b"), "a/b: Not a directory; a file is where"),
         (OSError(errno.ENOSPC, "No space left", f"out/.{'0' * 32}.tmp"), "out: No space left; make room"),
+        (OSError(errno.EACCES, "Permission denied", "runs/.delineate.0hn92nf6/run/configs"), "runs: Permission denied"),
         (MemoryError(), "out of memory; lower batch_size"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "out of memory; lower batch_size"),
         (Stopped(signal.SIGINT), "stopped by Ctrl-C"),
