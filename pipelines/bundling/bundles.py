@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from importlib.resources import as_file, files
 from io import StringIO
 from pathlib import Path
@@ -16,9 +16,9 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from ..core.errors import DelineateError, UnknownNameError
 from ..core.files import write_atomically
+from .settings import WORKFLOWS, has, refuse_wrong_values, unknown_setting
 from .verify.targets import target_problem
 
-WORKFLOWS = ("train", "evaluate", "inference")
 SCHEMA = "meta_schema_20240725.json"  # in docs/, so that `monai.bundle verify_metadata` works without a network
 
 
@@ -85,14 +85,14 @@ def new_bundle(
         network: one of ``choices("networks")``.
         loss: one of ``choices("losses")``.
         name: the bundle's name in its documents; the folder's name where ``None``.
-        settings: ids of the bundle and their values, as for `change_bundle`.
+        settings: of the bundle, with their values, as for `change_bundle`.
 
     Returns:
         the folder.
 
     Raises:
         DelineateError: when the folder holds something, or the settings are refused; nothing is made then.
-        UnknownNameError: when a part or an id is unknown; nothing is made then.
+        UnknownNameError: when a part or a setting is unknown; nothing is made then.
     """
     out = Path(out)
     refuse_occupied(out)
@@ -142,7 +142,7 @@ def copy_bundle(bundle: Path, run: Path) -> None:
 
 
 def change_bundle(bundle: Path, values: Mapping[str, Any], overlays: list[Path] | None = None) -> None:
-    """Set ids in every workflow of a bundle that has them; comments stay.
+    """Change settings in every workflow of a bundle that has them; comments stay.
 
     Args:
         bundle: the folder.
@@ -150,9 +150,9 @@ def change_bundle(bundle: Path, values: Mapping[str, Any], overlays: list[Path] 
         overlays: YAML files whose top-level ids replace the bundle's, e.g. ``part("networks", "unet")``.
 
     Raises:
-        UnknownNameError: when no workflow has an id; nothing is changed then.
-        DelineateError: when ``image_size`` is not rows and columns, or a ``_target_`` is not one that a bundle may
-            name; nothing is changed then.
+        UnknownNameError: when no workflow has a setting; nothing is changed then.
+        DelineateError: when a value is not of its setting's kind and range, or a ``_target_`` is not one that a bundle
+            may name; nothing is changed then.
     """
     changes: dict[str, Any] = {}
     for overlay in overlays or []:
@@ -161,26 +161,15 @@ def change_bundle(bundle: Path, values: Mapping[str, Any], overlays: list[Path] 
     _refuse_targets(changes)
     configs = {path: _yaml().load(path) for path in (bundle / "configs" / f"{w}.yaml" for w in WORKFLOWS)}
     for id_, value in changes.items():
-        if not [_set(config, id_.split("::"), value) for config in configs.values() if _has(config, id_.split("::"))]:
-            raise UnknownNameError("id", id_, dict.fromkeys(n for config in configs.values() for n in _ids(config)))
-    for path, config in configs.items():
-        _refuse_odd_size(path, config.get("image_size"))
+        if not [_set(config, id_.split("::"), value) for config in configs.values() if has(config, id_)]:
+            raise unknown_setting(id_, configs.values())
+    for config in configs.values():
+        refuse_wrong_values({"image_size": None, **config})
     for path, config in configs.items():
         text = StringIO()
         _yaml().dump(config, text)
         write_atomically(path, text.getvalue().encode())
     sync_metadata(bundle)
-
-
-def refuse_unknown_ids(config: Mapping[str, Any], ids: Iterable[str]) -> None:
-    """See that a workflow has the ids that are to be set: MONAI would add others, and nothing would use them.
-
-    Raises:
-        UnknownNameError: it lacks one; the message names the closest.
-    """
-    for id_ in ids:
-        if not _has(config, id_.split("::")):
-            raise UnknownNameError("id", id_, _ids(config))
 
 
 def sync_metadata(bundle: Path) -> None:
@@ -201,12 +190,6 @@ def _refuse_targets(changes: Mapping[str, Any]) -> None:
             raise DelineateError(
                 f"{id_}: {problem}; a bundle names no code of one's own: 'delineate bundle verify' would refuse it"
             )
-
-
-def _refuse_odd_size(path: Path, size: Any) -> None:
-    good = isinstance(size, list) and len(size) == 2 and all(isinstance(n, int) and n > 0 for n in size)
-    if not good:
-        raise DelineateError(f"{path}: image_size is {size!r}; set rows and columns, e.g. image_size=[256, 256]")
 
 
 def _metadata(base: Path, task: Path) -> dict[str, Any]:
@@ -237,17 +220,6 @@ def _yaml() -> YAML:
     return yaml
 
 
-def _has(config: Any, keys: list[str]) -> bool:
-    for key in keys:
-        if isinstance(config, list) and key.isdigit() and int(key) < len(config):
-            config = config[int(key)]
-        elif isinstance(config, dict) and key in config:
-            config = config[key]
-        else:
-            return False
-    return True
-
-
 def _set(config: Any, keys: list[str], value: Any) -> bool:
     for key in keys[:-1]:
         config = config[int(key) if isinstance(config, list) else key]
@@ -257,10 +229,10 @@ def _set(config: Any, keys: list[str], value: Any) -> bool:
 
 def _on_one_line(value: Any) -> Any:
     """Lists and mappings as ``[64, 64]``."""
-    if not isinstance(value, list | dict) or not value:
+    if not isinstance(value, list | tuple | dict) or not value:
         return value
     whole: CommentedSeq | CommentedMap
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         whole = CommentedSeq(map(_on_one_line, value))
     else:
         whole = CommentedMap((key, _on_one_line(part)) for key, part in value.items())
@@ -274,9 +246,3 @@ def _represent_float(to: Any, value: float) -> Any:
     if "e" in text and "." not in text:
         return to.represent_scalar("tag:yaml.org,2002:float", text.replace("e", ".0e"))
     return to.represent_float(value)
-
-
-def _ids(config: Any, prefix: str = "") -> list[str]:
-    if not isinstance(config, dict):
-        return []
-    return [id_ for key, value in config.items() for id_ in (f"{prefix}{key}", *_ids(value, f"{prefix}{key}::"))]

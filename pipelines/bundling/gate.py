@@ -32,6 +32,11 @@ _SHOWN = 10  # findings in the error; 'delineate bundle verify' lists them all
 _REMEMBERED = 1000  # bundles
 _MEANING = ("configs/", "models/")  # the files that say what a bundle does
 _DEPENDENCIES = ("delineate", "monai", "torch", "pytorch-ignite", "PyYAML", "jsonschema")
+_TRUST = (
+    "With --trust (trust=True in Python) it is used anyway: it may then run any code, read and write your files, "
+    "and use the network"
+)
+_NEVER_USED = "--trust does not help here: weights that are not as listed, or not tensors alone, are never used"
 
 
 class UnverifiedError(DelineateError):
@@ -45,8 +50,8 @@ class UnverifiedError(DelineateError):
             f"{printable(folder)} is not used: it is no part of Delineate, and verification has "
             f"{counted(len(findings), 'finding')}:\n"
             + "\n".join([*shown, *rest])
-            + "\nCorrect them, or get the bundle again from its author. With --trust (trust=True in Python) it is used "
-            "anyway: it may then run any code, read and write your files, and use the network"
+            + "\nCorrect them, or get the bundle again from its author. "
+            + (_NEVER_USED if any(map(_is_of_weights, findings)) else _TRUST)
         )
         self.folder, self.findings = folder, findings
 
@@ -77,17 +82,19 @@ class Admission:
 _in_use: ContextVar[Admission | None] = ContextVar("admission", default=None)
 
 
-def admit(bundle: str | Path, trust: bool = False) -> Admission:
+def admit(bundle: str | Path | Admission, trust: bool = False) -> Admission:
     """Find a bundle and see that it may be used.
 
     Args:
-        bundle: folder of a bundle or run, or the name of a shipped bundle.
+        bundle: folder of a bundle or run, or the name of a shipped bundle; one that was let in comes back as it is.
         trust: whether to use it although verification has findings; they are logged and recorded.
 
     Raises:
         UnverifiedError: it is no part of the package, and verification has findings.
         DelineateError: there is no such bundle.
     """
+    if isinstance(bundle, Admission):
+        return bundle
     folder = find_bundle(bundle)
     prints = _prints(folder)
     if _is_shipped(folder):
@@ -124,6 +131,10 @@ def bundle_in_use() -> dict[str, Any] | None:
 def fingerprint(folder: Path) -> str:
     """The hash of `Admission`, of a bundle that runs without the gate."""
     return _prints(folder).meaning
+
+
+def _is_of_weights(finding: Finding) -> bool:
+    return finding.file.startswith("models/") and "model.pt" in f"{finding.file} {finding.message}"
 
 
 def _is_shipped(folder: Path) -> bool:

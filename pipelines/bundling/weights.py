@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..core.devices import refuse_missing
 from ..core.errors import DelineateError
 from ..core.finite import not_finite
 from ..core.sums import SUMS, check_sums
@@ -28,8 +29,8 @@ def load_weights(network: nn.Module, bundle_root: str | Path, device: str | torc
         the network on ``device``, in evaluation mode.
 
     Raises:
-        DelineateError: when there are no weights, their hash is wrong, the file holds something else, or they are not
-            finite or of another network.
+        DelineateError: when there are no weights, their hash is wrong, the file holds something else, they are not
+            finite or of another network, or this machine has no such device.
     """
     path = Path(bundle_root) / "models" / "model.pt"
     if not path.is_file():
@@ -40,9 +41,10 @@ def load_weights(network: nn.Module, bundle_root: str | Path, device: str | torc
     if (path.parent / SUMS).is_file():
         wrong = check_sums(path.parent, [path.name])  # exports beside it, e.g. model.onnx, are not what is loaded
         if wrong:
-            raise DelineateError(f"{path.parent}: {'; '.join(wrong)}; restore the weights or train again")
+            raise DelineateError(f"{path.parent}: {'; '.join(wrong)}")
     else:
         logger.warning(f"{path} has no {SUMS} beside it: its origin can't be checked")
+    refuse_missing(device)
     state = _state(path, device)
     if names := not_finite(state):
         raise DelineateError(

@@ -58,5 +58,5 @@ Trust = Annotated[
 ]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="ID=VALUE", help="Set an id of the bundle, e.g. max_epochs=20."),
+    typer.Option("--set", metavar="NAME=VALUE", help="Change a setting of the bundle, e.g. max_epochs=20."),
 ]

@@ -75,7 +75,7 @@ def segment(
         show_refused([error])
         folder.refuse(error)
 
-    segmenter = Segmenter(root, trust=trust, **settings)
+    segmenter = Segmenter(admission, **settings)
     folder = ResultFolder(out, facts_of(admission, segmenter.threshold), **options)
     done = 0
     with progress("segmenting") as moved:

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from monai.bundle import ConfigParser
 
-from ..bundling.bundles import refuse_unknown_ids
-from ..bundling.gate import admit
+from ..bundling.gate import Admission, admit
+from ..bundling.settings import refuse_unknown, refuse_wrong_values
 from ..core.errors import DelineateError, InputError, NotedError, counted, plain_errors
 from ..loading.datasets import StreamDataset
 from .outputs import Assembler, Segmentation
@@ -24,14 +24,14 @@ class Segmenter:
     """Loads a bundle's ``inference.yaml`` once and outlines what it is trained for in any number of images.
 
     Args:
-        bundle: folder of a bundle or run, or the name of a shipped bundle.
+        bundle: folder of a bundle or run, the name of a shipped bundle, or one that was let in (`admit`).
         trust: use the bundle although verification has findings; it may then run any code.
         settings: ids of ``inference.yaml`` and their values, e.g. ``threshold=0.3``, ``device="cpu"``.
 
     Raises:
-        UnknownNameError: when there is no such bundle, or its ``inference.yaml`` has no such id.
+        UnknownNameError: when there is no such bundle, or its ``inference.yaml`` has no such setting.
         UnverifiedError: when it is no part of the package, and verification has findings.
-        DelineateError: when it has no weights, or they do not fit.
+        DelineateError: when it has no weights, they do not fit, or a setting cannot be what it is.
 
     Example::
 
@@ -39,13 +39,14 @@ class Segmenter:
             print(result.source, result.mask.sum(), "pixels")
     """
 
-    def __init__(self, bundle: str | Path, *, trust: bool = False, **settings: Any) -> None:
+    def __init__(self, bundle: str | Path | Admission, *, trust: bool = False, **settings: Any) -> None:
         self.admission = admit(bundle, trust)
         self.bundle = self.admission.folder
         parser = ConfigParser()
         parser.read_config(str(self.bundle / "configs" / "inference.yaml"))
         parser.read_meta(str(self.bundle / "configs" / "metadata.json"))
-        refuse_unknown_ids(parser.config, settings)
+        refuse_unknown(self.bundle, parser.config, "inference", settings)
+        refuse_wrong_values(parser.config | settings)
         parser.update({"bundle_root": str(self.bundle), **settings})
         with plain_errors():
             self.device = torch.device(parser.get_parsed_content("device"))

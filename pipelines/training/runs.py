@@ -227,13 +227,13 @@ def parse_settings(settings: list[str]) -> dict[str, Any]:
     """``["max_epochs=20"]`` to ``{"max_epochs": 20}``; values are read as YAML, 1e-3 as a number.
 
     Raises:
-        DelineateError: when one is not of the form ID=VALUE.
+        DelineateError: when one is not of the form NAME=VALUE.
     """
     values = {}
     for setting in settings:
         id_, equals, value = setting.partition("=")
         if not equals or not id_:
-            raise DelineateError(f"--set got {setting!r}; write ID=VALUE, e.g. --set max_epochs=20")
+            raise DelineateError(f"--set got {setting!r}; write NAME=VALUE, e.g. --set max_epochs=20")
         try:
             values[id_] = yaml.load(value, _Loader)  # a SafeLoader
         except yaml.YAMLError as error:

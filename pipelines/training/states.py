@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..core.devices import refuse_missing
 from ..core.errors import DelineateError, InputError
 from ..core.finite import not_finite
 from ..core.sums import check_sums, move_listed, replacing_listed, settle_sums, sha256, write_sums
@@ -70,12 +71,13 @@ def load_last(folder: Path, device: str | torch.device = "cpu") -> dict[str, Any
     """The last state in ``folder``, see `settle_last`; ``None`` when there is none.
 
     Raises:
-        DelineateError: no state is left that is whole.
+        DelineateError: no state is left that is whole, or this machine has no such device.
         InputError: it is something else.
     """
     path = settle_last(folder)
     if path is None:
         return None
+    refuse_missing(device)
     try:
         state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
     except Exception as error:  # of many kinds; torch's own text advises to trust the file

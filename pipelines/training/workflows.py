@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 import yaml
 
-from ..bundling.bundles import part, refuse_unknown_ids
+from ..bundling.bundles import part
 from ..bundling.gate import Admission, admit, in_use
+from ..bundling.settings import refuse_unknown, refuse_wrong_values
 from ..core.errors import DelineateError, plain_errors
 from ..core.files import let_go, refuse_unwritable
 from ..core.logs import quiet_libraries
@@ -211,7 +212,9 @@ def evaluate(
         }
         refuse_decided(settings or {}, arguments)
         arguments |= settings or {}
-        refuse_unknown_ids(yaml.safe_load(config.read_text(encoding="utf-8")), arguments)
+        settled = yaml.safe_load(config.read_text(encoding="utf-8"))
+        refuse_unknown(root, settled, "evaluate", arguments)
+        refuse_wrong_values(settled | arguments)
         refuse_unwritable(folder)
         watch = partial(_watch, on_progress=on_progress) if on_progress else None
         run_workflow(admission, config, arguments, announce, watch)

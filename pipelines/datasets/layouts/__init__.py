@@ -85,8 +85,7 @@ def explain(source: Path) -> tuple[str, str]:
     reasons = _reasons(source)
     names = list(reasons)
     if not names:
-        needs = "; ".join(f"{name}: {layout.needs}" for name, layout in LAYOUTS.items())
-        raise about_no_layout(source, _names, needs)
+        raise about_no_layout(source, _names)
     if len(names) > 1 and "csv" not in names:
         raise InputError(source, f"has several layouts ({', '.join(names)})", "name one with --layout")
     name = "csv" if "csv" in names else names[0]

@@ -18,6 +18,8 @@ _MOST = 50  # folders that are looked into
 _SHALLOW = ("busbra", "kvasir", "paired", "isic", "busi")  # told without walking through all that lies in a folder
 
 
+_LAYOUTS = "e.g. images/ and masks/ with equal names (docs/data.md describes all layouts, --layout names one)"
+
 Recognise = Callable[..., Sequence[str]]  # the names of the layouts that a folder has, of all or of those named
 
 
@@ -37,17 +39,16 @@ def about_no_folder(source: Path) -> InputError:
     return InputError(source, "is not a folder", "name the folder of images and masks")
 
 
-def about_no_layout(source: Path, recognise: Recognise, needs: str) -> InputError:
+def about_no_layout(source: Path, recognise: Recognise) -> InputError:
     """The refusal of a folder without layout, with the likeliest step to take.
 
     Args:
         source: the folder.
         recognise: the names of the layouts that a folder has.
-        needs: what layouts need, for where there is nothing better to say.
     """
     seen = [entry for entry in sorted(source.iterdir()) if not is_hidden(entry)]
     if not seen:
-        return InputError(source, "is an empty folder", f"one of these layouts is needed: {needs}")
+        return InputError(source, "is an empty folder", f"put images and their masks there, {_LAYOUTS}")
     if (source / "datalist.json").is_file():
         return InputError(source, "is a data set already", "train on it, or split it otherwise: delineate data split")
     if lower := list(islice(_with_layout(_below(source), recognise), 5)):
@@ -61,7 +62,7 @@ def about_no_layout(source: Path, recognise: Recognise, needs: str) -> InputErro
         return InputError(source, f"is a part of a folder that has the layout {upper[0]}", remedy)
     some = ", ".join(entry.name for entry in seen[:5]) + (", ..." if len(seen) > 5 else "")
     return _about_files(source, [*walk(source)], some) or InputError(
-        source, f"has no known layout (it holds {some})", f"one of these is needed: {needs}"
+        source, f"has no known layout (it holds {some})", f"bring it into one, {_LAYOUTS}"
     )
 
 

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from typer.testing import CliRunner
 
@@ -13,6 +14,7 @@ from delineate.pipelines.bundling import gate
 from delineate.pipelines.bundling.bundles import change_bundle, choices, new_bundle, part, shipped_bundles
 from delineate.pipelines.bundling.gate import UnverifiedError, admit, bundle_in_use, in_use
 from delineate.pipelines.cli import app
+from delineate.pipelines.core.sums import write_sums
 
 CODE = "$open('M', 'w').close()"
 
@@ -71,6 +73,24 @@ def test_a_finding_stops_it_with_the_place_and_the_remedy(hostile: Path) -> None
     )
     assert f"configs/train.yaml:{line}: expression: {CODE}: calls the method" in str(seen.value)
     assert "--trust" in str(seen.value)
+
+
+def test_trust_is_not_promised_where_it_does_not_help(bundle: Path) -> None:
+    """Weights that are not as listed are refused when they are loaded, whoever trusts the bundle."""
+    (bundle / "models").mkdir()
+    torch.save({}, bundle / "models/model.pt")
+    write_sums(bundle / "models", ["model.pt"])
+    torch.save({"a": torch.zeros(1)}, bundle / "models/model.pt")
+    with pytest.raises(UnverifiedError, match="another SHA-256 than listed") as seen:
+        admit(bundle)
+    assert "--trust does not help" in str(seen.value)
+    assert "it is used" not in str(seen.value)
+
+
+def test_what_was_let_in_is_not_looked_at_again(hostile: Path, counted: list[Path]) -> None:
+    admission = admit(hostile, trust=True)
+    assert admit(admission) is admission
+    assert counted == [hostile]
 
 
 def test_of_many_findings_the_first_are_listed(bundle: Path) -> None:

@@ -49,8 +49,15 @@ def test_a_bundle_without_weights_says_how_to_get_them(tmp_path: Path) -> None:
 def test_weights_changed_after_listing_are_refused(tmp_path: Path) -> None:
     path = put(tmp_path, network(1).state_dict())
     torch.save(network(2).state_dict(), path)
-    with pytest.raises(DelineateError, match=r"model\.pt has another SHA-256.*restore the weights"):
+    with pytest.raises(DelineateError, match=r"model\.pt has another SHA-256 than listed; restore the file") as refused:
         load_weights(network(), tmp_path)
+    assert str(refused.value).count("restore") == 1
+
+
+def test_a_device_that_is_not_there_is_not_taken_for_a_broken_file(tmp_path: Path) -> None:
+    put(tmp_path, network().state_dict())
+    with pytest.raises(DelineateError, match="there is no such device here"):
+        load_weights(network(), tmp_path, "cuda:99")
 
 
 def test_weights_without_a_list_are_loaded_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

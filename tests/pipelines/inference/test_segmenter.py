@@ -173,6 +173,29 @@ def test_an_unknown_setting_is_answered_with_the_closest(bundle: Path) -> None:
         Segmenter(bundle, treshold=0.3)
 
 
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"threshold": 7}, "threshold is 7; set a probability"),
+        ({"image_size": 64}, "image_size is 64; set rows and columns"),
+        ({"precision": "bananas"}, "set auto, float32 or bfloat16"),
+        ({"device": "cuda:99"}, "there is no such device here"),
+        ({"max_epochs": 3}, "max_epochs is a setting of training, not of segmentation"),
+        ({"inferer::inferer::mode": "bananas"}, "SlidingWindowInferer cannot be made of its settings .*bananas"),
+    ],
+    ids=str,
+)
+def test_a_wrong_setting_is_refused_in_one_line(bundle: Path, settings: dict[str, object], reason: str) -> None:
+    with pytest.raises(DelineateError, match=reason) as refused:
+        Segmenter(bundle, **settings)  # type: ignore[arg-type]
+    assert "\n" not in str(refused.value)
+
+
+def test_a_grid_too_small_for_the_network_is_refused_as_what_a_user_can_put_right(bundle: Path) -> None:
+    with pytest.raises(DelineateError, match="this network needs 16 or more a side"):
+        list(Segmenter(bundle, device="cpu", image_size=[4, 4]).segment(photo()))
+
+
 # --- what comes back -----------------------------------------------------------------------------------------
 
 

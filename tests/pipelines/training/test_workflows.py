@@ -74,6 +74,41 @@ def test_a_training_from_python_says_each_thing_once_and_nothing_of_libraries(
     assert len(caplog.messages) == len(set(caplog.messages))
 
 
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"max_epochs": 0}, "max_epochs is 0; set a whole number of 1 or more"),
+        ({"image_size": [0, 0]}, r"^image_size is \[0, 0\]; set rows and columns"),
+        ({"image_size": [5, 5]}, "this network needs 16 or more a side"),
+        ({"optimizer::weight_decay": "much"}, r"torch\.optim\.AdamW cannot be made of its settings \(params, lr, "),
+    ],
+    ids=str,
+)
+def test_a_wrong_setting_is_refused_and_leaves_no_run(
+    data: Path, tmp_path: Path, settings: dict[str, object], reason: str
+) -> None:
+    with pytest.raises(DelineateError, match=reason) as refused:
+        train("skin_lesion", data, tmp_path / "run", settings=SMALL | settings)
+    assert "\n" not in str(refused.value)
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"threshold": 2}, "threshold is 2; set a probability"),
+        ({"image_size": [4, 4]}, "this network needs 16 or more a side"),
+        ({"max_epochs": 3}, "max_epochs is a setting of training, not of evaluation"),
+    ],
+    ids=str,
+)
+def test_a_wrong_setting_of_an_evaluation_is_refused(
+    run: Path, data: Path, settings: dict[str, object], reason: str
+) -> None:
+    with pytest.raises(DelineateError, match=reason):
+        evaluate(run, data, settings=settings)
+
+
 def test_a_workflow_is_announced_before_it_starts(data: Path) -> None:
     told: list[Any] = []
     config = shipped_bundles()["skin_lesion"] / "configs" / "evaluate.yaml"

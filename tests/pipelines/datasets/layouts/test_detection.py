@@ -124,8 +124,11 @@ def test_a_volume_named_like_a_folder_of_dicom_files_is_its_label(tmp_path: Path
     assert detect(tmp_path) == "dicom"
 
 
-def test_an_empty_folder_is_refused_with_the_known_layouts(tmp_path: Path, touch: Any) -> None:
-    with pytest.raises(InputError, match=r"is an empty folder; one of these layouts is needed: .*busi.*paired"):
+def test_an_empty_folder_is_refused_with_the_page_of_the_layouts(tmp_path: Path, touch: Any) -> None:
+    with pytest.raises(
+        InputError,
+        match=r"is an empty folder; put images and their masks there, .*docs/data\.md",
+    ):
         detect(touch(tmp_path, ".DS_Store"))
 
 

@@ -1,0 +1,156 @@
+"""What the settings of a bundle may be: those that users know by name, and what each of them takes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from ..core.devices import refuse_missing
+from ..core.errors import UnknownNameError, WrongValueError
+
+WORKFLOWS = ("train", "evaluate", "inference")
+_STAGES = {"train": "training", "evaluate": "evaluation", "inference": "segmentation"}
+
+
+class _Kind(NamedTuple):
+    """What a setting takes: whether a value fits, and in words."""
+
+    fits: Callable[[Any], bool]
+    needs: str
+
+
+def _whole(least: int, example: str = "") -> _Kind:
+    return _Kind(
+        lambda value: isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least,
+        f"a whole number of {least} or more{example}",
+    )
+
+
+def _number(fits: Callable[[float], bool], needs: str) -> _Kind:
+    return _Kind(
+        lambda value: (
+            isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value) and fits(float(value))
+        ),
+        needs,
+    )
+
+
+def _one_of(*names: str) -> _Kind:
+    return _Kind(lambda value: value in names, f"{', '.join(names[:-1])} or {names[-1]}")
+
+
+def _or_null(kind: _Kind) -> _Kind:
+    return _Kind(lambda value: value is None or kind.fits(value), f"{kind.needs}, or null")
+
+
+def _size(example: str) -> _Kind:
+    side = _whole(1)
+    return _Kind(
+        lambda value: isinstance(value, list | tuple) and len(value) == 2 and all(map(side.fits, value)),
+        f"rows and columns, e.g. {example}",
+    )
+
+
+_SWITCH = _Kind(lambda value: isinstance(value, bool), "true or false")
+_KINDS = {
+    "channels": _one_of("rgb", "grey"),
+    "in_channels": _whole(1),
+    "out_channels": _whole(1),
+    "image_size": _size("image_size=[256, 256]"),
+    "window": _size("window=[256, 256]"),
+    "precision": _one_of("auto", "float32", "bfloat16"),
+    "threshold": _number(lambda value: 0 <= value <= 1, "a probability, 0 to 1"),
+    "overlay": _SWITCH,
+    "probability": _SWITCH,
+    "volume_format": _one_of("nii.gz", "nii", "nrrd", "mha"),
+    "fold": _or_null(_whole(0)),
+    "allow_leaks": _SWITCH,
+    "allow_other_data": _SWITCH,
+    "resume": _SWITCH,
+    "extended_from": _whole(0),
+    "seed": _whole(0),
+    "max_epochs": _whole(1, ", e.g. 20"),
+    "epoch_length": _or_null(_whole(1)),
+    "batch_size": _whole(1, ", e.g. 8"),
+    "learning_rate": _number(lambda value: value > 0, "a number above 0, e.g. 0.002"),
+    "val_interval": _whole(1),
+    "patience": _whole(0),
+    "save_interval": _whole(0),
+    "cache_budget_gb": _or_null(_number(lambda value: value >= 0, "a number of 0 or more")),
+}
+_ALWAYS_LITERAL = "image_size"  # stands in the metadata, too
+
+
+def refuse_wrong_values(config: Mapping[str, Any]) -> None:
+    """See that the settings of a workflow that users know by name are of their kind and range.
+
+    References (``"@..."``) and expressions (``"$..."``) are left to MONAI.
+
+    Raises:
+        WrongValueError: one is not; the message says what it takes.
+        DelineateError: ``device`` is none that this machine has.
+    """
+    for name, value in config.items():
+        if isinstance(value, str) and value[:1] in ("@", "$") and name != _ALWAYS_LITERAL:
+            continue
+        if name == "device":
+            refuse_missing(value)
+        elif name in _KINDS and not _KINDS[name].fits(value):
+            raise WrongValueError(f"{name} is {value!r}; set {_KINDS[name].needs}")
+
+
+def refuse_unknown(folder: Path, config: Mapping[str, Any], workflow: str, names: Iterable[str]) -> None:
+    """See that a workflow has the settings that are to be changed: MONAI would add others, and nothing would use them.
+
+    Args:
+        folder: the bundle's.
+        config: of the workflow.
+        workflow: its name, one of ``WORKFLOWS``.
+        names: of the settings.
+
+    Raises:
+        UnknownNameError: it lacks one; the message names the closest, or the workflow that has it.
+    """
+    for name in names:
+        if has(config, name):
+            continue
+        if others := [_STAGES[other] for other in WORKFLOWS if has(_config(folder, other), name)]:
+            raise WrongValueError(f"{name} is a setting of {others[0]}, not of {_STAGES[workflow]}; leave it out")
+        raise unknown_setting(name, [config])
+
+
+def unknown_setting(name: str, configs: Iterable[Mapping[str, Any]]) -> UnknownNameError:
+    """The refusal of a setting that none of the workflows has."""
+    known = dict.fromkeys(id_ for config in configs for id_ in _ids(config))
+    plain = ", ".join(id_ for id_ in known if id_ in _KINDS or id_ == "device")
+    there = f"there are, among others: {plain}; " if plain else ""
+    return UnknownNameError("setting", name, known, instead=f"{there}all stand in the bundle's configs/*.yaml")
+
+
+def has(config: Any, name: str) -> bool:
+    """Whether a workflow has the MONAI id ``name``."""
+    for key in name.split("::"):
+        if isinstance(config, list) and key.isdigit() and int(key) < len(config):
+            config = config[int(key)]
+        elif isinstance(config, dict) and key in config:
+            config = config[key]
+        else:
+            return False
+    return True
+
+
+def _config(folder: Path, workflow: str) -> Any:
+    path = folder / "configs" / f"{workflow}.yaml"
+    return yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def _ids(config: Any, prefix: str = "") -> list[str]:
+    if not isinstance(config, dict):
+        return []
+    within = [(key, value) for key, value in config.items() if key != "_meta_"]
+    return [id_ for key, value in within for id_ in (f"{prefix}{key}", *_ids(value, f"{prefix}{key}::"))]
