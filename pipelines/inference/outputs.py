@@ -131,7 +131,7 @@ class Segmentation:
         return f"<Segmentation of {self.source}: {' x '.join(map(str, self.mask.shape))}, {self.extent}>"
 
     def save(self, target: str | Path, **options: Any) -> Path:
-        """Write the mask.
+        """Write the mask; no ``results.csv``, which only ``delineate segment`` and stock MONAI write.
 
         Args:
             target: a folder, which gets what `write_segmentation` writes; or the mask's own file, ``.png`` (0/255) of
