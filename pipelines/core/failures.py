@@ -29,6 +29,7 @@ _REMEDIES = {
     errno.ESTALE: "the network folder has gone: mount it again",
 }
 _TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.tmp|\.delineate\.\w+")  # files and runs on their way to their place
+_NO_CUDA = ("Torch not compiled with CUDA", "Found no NVIDIA driver", "No CUDA GPUs are available")  # torch's words
 _LONGEST = 100  # characters of a path that are shown
 
 
@@ -104,6 +105,8 @@ def _of_system(error: BaseException) -> str | None:
         return f"{_place(error.filename)}{error.strerror}; {_REMEDIES[error.errno]}"
     if is_out_of_memory(error):
         return "out of memory; lower batch_size or image_size, use a smaller network, or end other programs"
+    if any(words in str(error) for words in _NO_CUDA):
+        return "there is no CUDA device here; leave device out, or set device=cpu"
     return None
 
 

@@ -33,6 +33,7 @@ def raised_from(cause: BaseException, error: Exception) -> Exception:
         (OSError(errno.EACCES, "Permission denied", "runs/.delineate.0hn92nf6/run/configs"), "runs: Permission denied"),
         (MemoryError(), "out of memory; lower batch_size"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "out of memory; lower batch_size"),
+        (AssertionError("Torch not compiled with CUDA enabled"), "there is no CUDA device here; leave device out"),
         (Stopped(signal.SIGINT), "stopped by Ctrl-C"),
         (Stopped(signal.SIGTERM), "stopped by SIGTERM"),
         (DelineateError("a.png: is empty; copy it again"), "a.png: is empty; copy it again"),
