@@ -48,7 +48,7 @@ def compare(
     Exit code 1 when a network failed or an image could not be scored.
     """
     from ..comparison.networks import compare_networks
-    from ..comparison.table import TITLES, budget_text, shown
+    from ..comparison.table import TITLES, budget_text, cells
 
     folder = out or Path("runs") / f"{find_bundle(bundle).resolve().name}_compare"
     with advising("go on with the same command and --resume", folder / "compare.json"):
@@ -70,7 +70,7 @@ def compare(
         )
     if verbosity() > QUIET:
         failed = [[name, f"failed: {error}"] for name, error in found.errors.items()]
-        show_table(budget_text(found.terms), TITLES, [*map(shown, found.rows), *failed])
+        show_table(budget_text(found.terms), TITLES, [*map(cells, found.rows), *failed])
     say(f"table: {folder / 'compare.md'}, {folder / 'compare.csv'}")
     if found.errors or any(row["refused"] for row in found.rows):
         raise typer.Exit(1)

@@ -218,11 +218,11 @@ def _child(job: Job, reason: Connection) -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        reason.send(_told(error))
+        reason.send(_in_one_line(error))
         sys.exit(1)
 
 
-def _told(error: BaseException) -> str:
+def _in_one_line(error: BaseException) -> str:
     """One line about what went wrong; where no user can put it right, standard error gets the traceback."""
     if known := known_cause(error):
         return " ".join(str(known).split())

@@ -154,7 +154,7 @@ def best_first(rows: Sequence[Row]) -> list[Row]:
 TITLES = ("network", "parameters", "MACs", "Dice", "95 % interval", "IoU", "latency, ms", "epochs", "steps", "minutes")
 
 
-def shown(row: Row) -> list[str]:
+def cells(row: Row) -> list[str]:
     """The cells of a row under ``TITLES``."""
     return [
         row["network"],
@@ -174,7 +174,7 @@ def _markdown(rows: Sequence[Row], errors: Mapping[str, str], terms: Mapping[str
     lines = [f"# Networks for {terms['bundle']}, {budget_text(terms)}", ""]
     if rows:
         lines += [*_explanation(rows, terms), "", _line(TITLES), _line(["---", *["---:"] * (len(TITLES) - 1)])]
-        lines += [_line(shown(row)) for row in rows]
+        lines += [_line(cells(row)) for row in rows]
     if errors:
         lines += ["", "Not trained to the end:", "", *(f"- {network}: {error}" for network, error in errors.items())]
     return "\n".join(lines) + "\n"

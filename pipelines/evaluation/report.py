@@ -191,8 +191,8 @@ def _chart(title: str, lines: Mapping[str, Sequence[tuple[float, float]]]) -> Ma
     svg = buffer.getvalue()
     svg = re.sub(r'(?<=<g) id="[^"]*"', "", svg[svg.index("<svg") :]).replace(_INK, "currentColor")
     ends = ", ".join(f"{label} {points[-1][1]:.3g}" for label, points in lines.items())
-    told = Markup('<svg role="img" aria-label="{}" ').format(f"{title} by epoch, at the end: {ends}")
-    return told + Markup(svg.removeprefix("<svg "))
+    opening = Markup('<svg role="img" aria-label="{}" ').format(f"{title} by epoch, at the end: {ends}")
+    return opening + Markup(svg.removeprefix("<svg "))
 
 
 def _figure(picture: Picture, rank: Rank | None = None) -> dict[str, Any]:

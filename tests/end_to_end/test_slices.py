@@ -1,4 +1,4 @@
-"""The documented example of volumes, from phantoms to masks: every door, DICOM, bad inputs, leaks, folds."""
+"""The documented example of volumes, from phantoms to masks: every interface, DICOM, bad inputs, leaks, folds."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ def test_what_a_component_raised_is_told_not_what_monai_made_of_it(capsys: pytes
     wrong = {"_target_": "torch.nn.Conv2d", "in_channels": 3, "out_channels": 4, "kernel_size": 3, "groups": 7}
     with pytest.raises(RuntimeError, match="Failed to instantiate") as wrapped:
         ConfigParser({"c": wrong}).get_parsed_content("c")
-    assert module._told(wrapped.value) == "ValueError: in_channels must be divisible by groups"
+    assert module._in_one_line(wrapped.value) == "ValueError: in_channels must be divisible by groups"
     assert "Traceback" in capsys.readouterr().err
 
 

@@ -13,10 +13,10 @@ from delineate.pipelines.comparison.table import (
     TITLES,
     best_first,
     bundle_hash,
+    cells,
     finished,
     latency_ms,
     settle_terms,
-    shown,
     write_table,
 )
 from delineate.pipelines.core.errors import DelineateError
@@ -120,7 +120,7 @@ def test_nothing_but_failures_make_a_table_too(tmp_path: Path) -> None:
 
 
 def test_a_row_has_a_cell_for_each_title() -> None:
-    assert len(shown(row("a", 0.7, macs=None))) == len(TITLES)
+    assert len(cells(row("a", 0.7, macs=None))) == len(TITLES)
 
 
 def test_rows_of_one_dice_keep_their_order() -> None:

@@ -184,7 +184,7 @@ def flip(path: Path) -> None:
     path.write_bytes(data)
 
 
-def cut(path: Path) -> None:
+def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:100])
 
 
@@ -196,7 +196,7 @@ def text(path: Path) -> None:
     path.write_text("no state")
 
 
-@pytest.mark.parametrize("damage", [flip, cut, empty, text, Path.unlink])
+@pytest.mark.parametrize("damage", [flip, truncate, empty, text, Path.unlink])
 def test_a_damaged_state_is_told_and_the_one_before_ends_in_the_same_weights(
     build: Build, states: Path, damage: Callable[[Path], None], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -213,7 +213,7 @@ def test_a_damaged_state_is_told_and_the_one_before_ends_in_the_same_weights(
         assert f"{states / 'last.pt'} is damaged" in caplog.text
 
 
-@pytest.mark.parametrize("damage", [flip, cut, empty, text])
+@pytest.mark.parametrize("damage", [flip, truncate, empty, text])
 def test_without_a_whole_state_nothing_is_resumed(build: Build, states: Path, damage: Callable[[Path], None]) -> None:
     build([0.5] * 3, 3).run()
     damage(states / "last.pt")

@@ -1,4 +1,4 @@
-"""One mask, every door: the command line, stock MONAI and Python."""
+"""One mask, every interface: the command line, stock MONAI and Python."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ MISSING = "missing.png"
 
 
 @dataclass(frozen=True)
-class Doors:
-    """What two doors wrote and said about the same inputs."""
+class Interfaces:
+    """What two interfaces wrote and said about the same inputs."""
 
     images: Path
     ours: Path
@@ -44,8 +44,8 @@ class Doors:
     our_end: Done
     stock_end: Done
 
-    def read(self, door: str, name: str) -> NDArray[np.uint8]:
-        return np.asarray(Image.open(getattr(self, door) / f"{name}.png"))
+    def read(self, interface: str, name: str) -> NDArray[np.uint8]:
+        return np.asarray(Image.open(getattr(self, interface) / f"{name}.png"))
 
     def source(self, name: str) -> Image.Image:
         (path,) = self.images.glob(f"{name}.*")
@@ -75,8 +75,8 @@ def write_images(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def doors(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Doors:
-    folder = tmp_path_factory.mktemp("doors")
+def interfaces(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Interfaces:
+    folder = tmp_path_factory.mktemp("interfaces")
     images, ours, stocks = folder / "images", folder / "ours", folder / "stocks"
     write_images(images)
     inputs = [str(images), str(images / MISSING)]
@@ -84,20 +84,20 @@ def doors(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Doors:
     shutil.copytree(place.run, folder / "copy")
     words = ("--config_file", "configs/inference.yaml", "--dataset_dir", str(inputs), "--output_dir", stocks)
     stock_end = stock("run", *words, "--overlay", "True", "--probability", "True", cwd=folder / "copy")
-    return Doors(images, ours, stocks, our_end, stock_end)
+    return Interfaces(images, ours, stocks, our_end, stock_end)
 
 
-def test_every_door_writes_the_same_files(doors: Doors) -> None:
+def test_every_interface_writes_the_same_files(interfaces: Interfaces) -> None:
     ours, stocks = (
         {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.png")}
-        for folder in (doors.ours, doors.stocks)
+        for folder in (interfaces.ours, interfaces.stocks)
     )
     assert set(ours) == {f"{name}_{kind}.png" for name in GOOD for kind in ("mask", "overlay", "probability")}
     assert ours == stocks
 
 
-def test_every_door_writes_the_same_table(doors: Doors) -> None:
-    ours, stocks = (read_table(folder) for folder in (doors.ours, doors.stocks))
+def test_every_interface_writes_the_same_table(interfaces: Interfaces) -> None:
+    ours, stocks = (read_table(folder) for folder in (interfaces.ours, interfaces.stocks))
     assert [row | {"bundle": "", "bundle_verified": ""} for row in ours] == [
         row | {"bundle": "", "bundle_verified": ""} for row in stocks
     ]
@@ -110,78 +110,78 @@ def read_table(folder: Path) -> list[dict[str, str]]:
         return sorted(csv.DictReader(file), key=lambda row: row["mask"])
 
 
-def test_the_python_door_gives_the_same_masks(doors: Doors, place: Place) -> None:
-    results = {r.name: r.mask for r in Segmenter(place.run).segment(doors.images, on_error=lambda _: None)}
+def test_the_python_interface_gives_the_same_masks(interfaces: Interfaces, place: Place) -> None:
+    results = {r.name: r.mask for r in Segmenter(place.run).segment(interfaces.images, on_error=lambda _: None)}
     assert set(results) == set(GOOD)
     for name, mask in results.items():
-        assert np.array_equal(mask * 255, doors.read("ours", f"{name}_mask")), name
+        assert np.array_equal(mask * 255, interfaces.read("ours", f"{name}_mask")), name
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_outputs_have_the_size_of_the_upright_image(name: str, doors: Doors) -> None:
-    width, height = doors.source(name).size
+def test_outputs_have_the_size_of_the_upright_image(name: str, interfaces: Interfaces) -> None:
+    width, height = interfaces.source(name).size
     assert width != height
-    assert doors.read("ours", f"{name}_mask").shape == (height, width)
-    assert doors.read("ours", f"{name}_probability").shape == (height, width)
-    assert doors.read("ours", f"{name}_overlay").shape == (height, width, 3)
+    assert interfaces.read("ours", f"{name}_mask").shape == (height, width)
+    assert interfaces.read("ours", f"{name}_probability").shape == (height, width)
+    assert interfaces.read("ours", f"{name}_overlay").shape == (height, width, 3)
 
 
-def test_masks_are_black_and_white_and_not_all_alike(doors: Doors) -> None:
+def test_masks_are_black_and_white_and_not_all_alike(interfaces: Interfaces) -> None:
     """Else every comparison here would pass with empty masks."""
-    masks = [doors.read("ours", f"{name}_mask") for name in GOOD]
+    masks = [interfaces.read("ours", f"{name}_mask") for name in GOOD]
     assert all(set(np.unique(mask)) <= {0, 255} for mask in masks)
     assert sum(0.02 < (mask > 0).mean() < 0.98 for mask in masks) >= 4
 
 
-def test_the_mask_turns_with_the_image(doors: Doors) -> None:
+def test_the_mask_turns_with_the_image(interfaces: Interfaces) -> None:
     """The same pixels, shown turned: the network sees another picture, and yet the lesion stays about where it is."""
-    upright, turned = (doors.read("ours", f"{name}_mask") > 0 for name in ("upright", "turned"))
+    upright, turned = (interfaces.read("ours", f"{name}_mask") > 0 for name in ("upright", "turned"))
     back = np.rot90(turned)
     assert back.shape == upright.shape
     assert 2 * (back & upright).sum() / (back.sum() + upright.sum()) > 0.6
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_the_probability_cut_at_the_threshold_is_the_mask(name: str, doors: Doors) -> None:
-    probability, mask = doors.read("ours", f"{name}_probability"), doors.read("ours", f"{name}_mask")
+def test_the_probability_cut_at_the_threshold_is_the_mask(name: str, interfaces: Interfaces) -> None:
+    probability, mask = interfaces.read("ours", f"{name}_probability"), interfaces.read("ours", f"{name}_mask")
     assert probability.dtype == np.uint16
     assert np.array_equal(probability >= 32768, mask > 0)
 
 
 @pytest.mark.parametrize(("name", "reason"), [*BAD.items(), (MISSING, "does not exist")])
-def test_a_bad_input_is_named_and_the_rest_goes_on(name: str, reason: str, doors: Doors) -> None:
-    (line,) = [line for line in doors.our_end.stderr.splitlines() if f"{name}: " in line]
+def test_a_bad_input_is_named_and_the_rest_goes_on(name: str, reason: str, interfaces: Interfaces) -> None:
+    (line,) = [line for line in interfaces.our_end.stderr.splitlines() if f"{name}: " in line]
     assert line.startswith("refused: ")
     assert reason in line
-    (line,) = [line for line in doors.stock_end.stdout.splitlines() if f"{name}: " in line]
+    (line,) = [line for line in interfaces.stock_end.stdout.splitlines() if f"{name}: " in line]
     assert reason in line
 
 
-def test_bad_inputs_make_the_exit_code_1_without_a_traceback(doors: Doors) -> None:
-    assert doors.our_end.returncode == 1
-    assert doors.stock_end.returncode == 1
-    assert f"{len(GOOD)} segmented, {len(BAD) + 1} refused" in doors.our_end.stdout
-    assert "Traceback" not in doors.our_end.stderr + doors.stock_end.stderr + doors.stock_end.stdout
+def test_bad_inputs_make_the_exit_code_1_without_a_traceback(interfaces: Interfaces) -> None:
+    assert interfaces.our_end.returncode == 1
+    assert interfaces.stock_end.returncode == 1
+    assert f"{len(GOOD)} segmented, {len(BAD) + 1} refused" in interfaces.our_end.stdout
+    assert "Traceback" not in interfaces.our_end.stderr + interfaces.stock_end.stderr + interfaces.stock_end.stdout
 
 
-def test_two_images_of_one_name_keep_their_masks_apart(doors: Doors, place: Place, tmp_path: Path) -> None:
+def test_two_images_of_one_name_keep_their_masks_apart(interfaces: Interfaces, place: Place, tmp_path: Path) -> None:
     for folder, source in (("a", "upright.jpg"), ("b", "turned.jpg")):
         (tmp_path / folder).mkdir()
-        shutil.copyfile(doors.images / source, tmp_path / folder / "photo.jpg")
+        shutil.copyfile(interfaces.images / source, tmp_path / folder / "photo.jpg")
     done = delineate("segment", place.run, "a", "b/photo.jpg", "--out", "masks", cwd=tmp_path)
     lines = [line.rsplit(" (", 1)[0] for line in done.stdout.splitlines() if " -> " in line]  # then comes the area
     written = dict(line.split(" -> ") for line in lines)
     assert len(set(written.values())) == 2
     for source, twin in (("a/photo.jpg", "upright"), ("b/photo.jpg", "turned")):
         mask = np.asarray(Image.open(tmp_path / written[source]))
-        assert np.array_equal(mask, doors.read("ours", f"{twin}_mask"))
+        assert np.array_equal(mask, interfaces.read("ours", f"{twin}_mask"))
 
 
-def test_threshold_0_makes_everything_foreground(doors: Doors, place: Place, tmp_path: Path) -> None:
-    succeeded(delineate("segment", place.run, doors.images / "tall.bmp", "--out", tmp_path, "--threshold", "0"))
+def test_threshold_0_makes_everything_foreground(interfaces: Interfaces, place: Place, tmp_path: Path) -> None:
+    succeeded(delineate("segment", place.run, interfaces.images / "tall.bmp", "--out", tmp_path, "--threshold", "0"))
     assert (np.asarray(Image.open(tmp_path / "tall_mask.png")) == 255).all()
 
 
-def test_threshold_1_leaves_no_foreground(doors: Doors, place: Place) -> None:
-    (result,) = Segmenter(place.run, threshold=1).segment(doors.images / "tall.bmp")
+def test_threshold_1_leaves_no_foreground(interfaces: Interfaces, place: Place) -> None:
+    (result,) = Segmenter(place.run, threshold=1).segment(interfaces.images / "tall.bmp")
     assert not result.mask.any()
