@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 
 from ..core.errors import DelineateError
-from ..datasets.datalist import dataset_hash
+from ..datasets.datalist import dataset_hash, open_datalist
 from ..datasets.splitting.splits import FRACTIONS
 from .pairs import quick_leaks
 
@@ -43,7 +43,7 @@ def refuse_leaks(dataset_dir: str | Path, allow_leaks: bool = False, mention_aud
 
 def split_command(folder: Path) -> str:
     """What splits a data set anew by the plan it has, so that what is known to repeat stays together."""
-    datalist = json.loads((folder / "datalist.json").read_text(encoding="utf-8"))
+    datalist = open_datalist(folder)
     fractions = datalist.get("fractions")
     options = {
         "--split": ",".join(map(str, fractions)) if fractions and tuple(fractions) != FRACTIONS else None,
@@ -57,7 +57,7 @@ def split_command(folder: Path) -> str:
 
 def _last_audit(folder: Path) -> str:
     """One line on the audit of this very data set."""
-    datalist = json.loads((folder / "datalist.json").read_text(encoding="utf-8"))
+    datalist = open_datalist(folder)
     try:
         audit = json.loads((folder / "audit.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from ..core.errors import InputError
 from ..core.files import write_atomically
 from ..datasets.datalist import content as image_content
-from ..datasets.datalist import dataset_hash, load_json, refuse_no_dataset
+from ..datasets.datalist import dataset_hash, open_datalist
 from ..duplicates.search import Duplicate, find_duplicates, find_equal
 from ..imaging.volumes.slicing import Slicing
 from .accept import read_accepted
@@ -90,8 +90,7 @@ def audit_dataset(
             data set or cannot be written.
     """
     folder = Path(dataset_dir)
-    refuse_no_dataset(folder)
-    datalist = load_json(folder / "datalist.json")
+    datalist = open_datalist(folder)
     if out and Path(out).resolve() != folder.resolve() and (Path(out) / "datalist.json").exists():
         raise InputError(
             out, "is the folder of another data set, which has an audit of its own", "choose another --out"

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import InputError
-from ..datasets.datalist import as_list, dataset_hash
+from ..datasets.datalist import as_list, dataset_hash, open_datalist
 from ..datasets.groups import audited_pairs
 from ..duplicates.search import Duplicate, carry
 from .accept import read_accepted
@@ -78,7 +78,7 @@ def quick_leaks(dataset_dir: str | Path) -> list[Finding]:
         InputError: ``accepted.yaml`` is not as it should be.
     """
     folder = Path(dataset_dir)
-    datalist = json.loads((folder / "datalist.json").read_text(encoding="utf-8"))
+    datalist = open_datalist(folder)
     members = read_members(datalist)
     known = [
         *_audited_leaks(folder, datalist),

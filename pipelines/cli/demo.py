@@ -36,6 +36,8 @@ def demo(
     quiet: Quiet = False,
 ) -> None:
     """Try everything once: index, train, evaluate and segment, then write one HTML page about it."""
+    from ..datasets.datalist import open_datalist
+
     _empty(out)
     commands: list[str] = []
     source = data or out / "phantoms"
@@ -45,7 +47,7 @@ def demo(
     dataset, run, scores, masks = (out / name for name in ("dataset", "run", "evaluation", "masks"))
     _step(commands, f"delineate data index {shlex.quote(str(source))} --out {dataset}")
     data_commands.index_and_show(source, "auto", dataset)
-    datalist = json.loads((dataset / "datalist.json").read_text(encoding="utf-8"))
+    datalist = open_datalist(dataset)
     bundle = "breast_lesion" if datalist["layout"] in ("busi", "busbra", "stu") else "skin_lesion"
     epochs = min(max(_ITERATIONS * _BATCH // len(datalist["training"]), _EPOCHS[0]), _EPOCHS[-1])
     settings = ["image_size=[128,128]", f"max_epochs={epochs}"]

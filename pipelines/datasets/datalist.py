@@ -18,6 +18,8 @@ Entry = dict[str, Any]
 Trait = tuple[str, str]
 
 UNLABELLED = "unlabelled"
+FORMAT = 1
+"""Of the file; lists that name none are of format 1, too."""
 _LABEL_FIELDS = ("label_is", "label_size", "label_values")
 _NOT_PATHS = {"image_sha256", "label_sha256", "pixels_sha256"}
 
@@ -83,7 +85,7 @@ def dataset_hash(datalist: Mapping[str, Any]) -> str:
 
 def data_hash(dataset_dir: str | Path) -> str:
     """The `dataset_hash` of the data list in a folder."""
-    return dataset_hash(json.loads((Path(dataset_dir) / "datalist.json").read_text(encoding="utf-8")))
+    return dataset_hash(open_datalist(dataset_dir))
 
 
 def in_splits(
@@ -126,18 +128,28 @@ def refuse_no_dataset(folder: str | Path) -> None:
         raise DelineateError(f"{name} has no datalist.json; {again}")
 
 
-def load_json(path: Path) -> dict[str, Any]:
-    """What a ``datalist.json`` holds, its paths as written.
+def open_datalist(folder: str | Path) -> dict[str, Any]:
+    """What ``folder/datalist.json`` holds, its paths as written. Nobody else reads that file.
 
     Raises:
-        InputError: it cannot be read, or holds something else.
+        DelineateError: the folder is no data set.
+        InputError: the data list cannot be read, holds something else, or is of a later format.
     """
+    refuse_no_dataset(folder)
+    return _load(Path(folder) / "datalist.json")
+
+
+def _load(path: Path) -> dict[str, Any]:
     try:
         datalist = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(path, f"is no data list ({error})", "index the images again into another folder") from error
     if not isinstance(datalist, dict):
         raise InputError(path, "holds no splits", "index the images again into another folder")
+    if (seen := datalist.get("format", FORMAT)) != FORMAT:
+        raise InputError(
+            path, f"is of format {seen!r}; this version reads {FORMAT}", "update Delineate, or index again"
+        )
     return datalist
 
 
@@ -148,8 +160,7 @@ def read_datalist(folder: Path) -> dict[str, Any]:
         DelineateError: the folder is no data set.
         InputError: it cannot be read, or was not written by `write_datalist`.
     """
-    refuse_no_dataset(folder)
-    datalist, base = load_json(folder / "datalist.json"), os.path.abspath(folder)
+    datalist, base = open_datalist(folder), os.path.abspath(folder)
     if not all({"group", "image_sha256"} <= entry.keys() for _, entry in placed(datalist)):
         raise InputError(folder, "has items without group or hash", "index the images: delineate data index")
     return _with_paths(datalist, lambda path: os.path.normpath(os.path.join(base, path)))
@@ -162,7 +173,7 @@ def older_datalist(out: Path, plan: Plan) -> dict[str, Any]:
         InputError: it cannot be read, so that its splits would be lost.
     """
     path = out / "datalist.json"
-    old = load_json(path) if path.exists() else {}
+    old = _load(path) if path.exists() else {}
     return old if all(old.get(key) == value for key, value in plan.as_dict().items()) else {}
 
 
@@ -177,7 +188,7 @@ def refuse_other_source(out: Path, source: str | None) -> None:
         InputError: ``out`` holds the data list of another source, which is still there, or what is no data list.
     """
     path = out / "datalist.json"
-    known = load_json(path).get("source") if path.exists() else None
+    known = _load(path).get("source") if path.exists() else None
     old = os.path.realpath(out / known) if known else None
     if old and source and old != os.path.realpath(source) and os.path.exists(old):
         raise InputError(out, f"already holds the data set of {old}", f"choose another --out, or remove {path}")
@@ -195,7 +206,8 @@ def write_datalist(datalist: Mapping[str, Any], out: Path) -> Path:
     """
     _refuse_fields_like_paths(datalist, out)
     path = out / "datalist.json"
-    text = json.dumps(_with_paths(datalist, lambda name: _path_text(Path(name), out)), indent=2) + "\n"
+    content = {"format": FORMAT, **_with_paths(datalist, lambda name: _path_text(Path(name), out))}
+    text = json.dumps(content, indent=2) + "\n"
     try:
         out.mkdir(parents=True, exist_ok=True)
         write_atomically(path, text.encode())

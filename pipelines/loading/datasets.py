@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
@@ -16,7 +15,7 @@ from monai.transforms import Compose
 from torch.utils.data import DistributedSampler, IterableDataset
 
 from ..core.errors import DelineateError, InputError, UnknownNameError
-from ..datasets.datalist import refuse_no_dataset
+from ..datasets.datalist import open_datalist
 from ..imaging.volumes.slicing import Slicing
 
 logger = logging.getLogger(__name__)
@@ -62,8 +61,7 @@ def load_datalist(
     path = Path(dataset_dir) / "datalist.json"
     if split not in SPLITS:
         raise UnknownNameError("split", split, SPLITS)
-    refuse_no_dataset(dataset_dir)
-    lists = _read_lists(path)
+    lists = open_datalist(dataset_dir)
     if slicing is not None and lists.get("slicing") is not None:
         _compare_slicing(path, Slicing.of(lists["slicing"]).as_dict(), Slicing.of(slicing).as_dict())
     found = [_chosen(item, path.parent) for item in _select(path, lists, split, fold)]
@@ -93,14 +91,6 @@ def named_paths(item: Item) -> list[str]:
     """The files and folders that an item names."""
     named = [item.get(key, []) for key in _PATHS]
     return [str(path) for value in named for path in ([value] if isinstance(value, str | Path) else value)]
-
-
-def _read_lists(path: Path) -> dict[str, Any]:
-    try:
-        lists = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(path, f"is no JSON ({error})", "index the images again") from error
-    return lists if isinstance(lists, dict) else {}
 
 
 def _compare_slicing(path: Path, cut: Mapping[str, Any], read: Mapping[str, Any]) -> None:

@@ -207,11 +207,9 @@ def refuse_other_data(record: Path, dataset_dir: str | Path, allowed: bool = Fal
 
 def count_items(dataset_dir: str | Path) -> dict[str, int]:
     """Numbers of items of a data set, by split or fold."""
-    from ..datasets.datalist import load_json, placed
+    from ..datasets.datalist import open_datalist, placed
 
-    return dict(
-        sorted(Counter(str(place) for place, _ in placed(load_json(Path(dataset_dir) / "datalist.json"))).items())
-    )
+    return dict(sorted(Counter(str(place) for place, _ in placed(open_datalist(dataset_dir))).items()))
 
 
 class _Loader(yaml.SafeLoader):

@@ -37,6 +37,7 @@ def stop_when(ready: Callable[[], bool], how: signal.Signals, *words: str | Path
         process = subprocess.Popen(
             [str(word) for word in (DELINEATE, *words)],
             cwd=cwd, env=environment(), stdout=log, stderr=log, start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
         )  # fmt: skip
     deadline = time.monotonic() + 60
     while not ready() and process.poll() is None and time.monotonic() < deadline:

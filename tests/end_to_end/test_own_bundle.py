@@ -24,7 +24,7 @@ def test_it_trains_is_scored_segments_is_exported_and_passes(dataset: Path, tmp_
     run("train", "wound", "--data", dataset, "--out", "run")
     run("evaluate", "run", "--data", dataset, "--out", "scores")
     run("segment", "run", image, "--out", "ours")
-    assert "logits differ from torch's by at most" in run("export", "run", "--format", "onnx")
+    assert "logits differ from PyTorch's by at most" in run("export", "run", "--format", "onnx")
     assert "passes" in run("bundle", "verify", "run")
     words = ("--config_file", "configs/inference.yaml", "--dataset_dir", image, "--output_dir", tmp_path / "stocks")
     succeeded(stock("run", *words, cwd=tmp_path / "run"))

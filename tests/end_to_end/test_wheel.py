@@ -63,7 +63,7 @@ def test_the_wheel_puts_nothing_else_into_site_packages(wheel: Path) -> None:
 def test_the_package_holds_no_tests_no_benchmarks_and_no_documents(wheel: Path) -> None:
     """The repository's root is the package's folder, so this does not go without saying."""
     names = [name.split("/") for name in zipfile.ZipFile(wheel).namelist()]
-    assert {name[1] for name in names if name[0] == "delineate"} == {"__init__.py", "py.typed", *ROOMS}
+    assert {name[1] for name in names if name[0] == "delineate"} == {"__init__.py", "errors.py", "py.typed", *ROOMS}
 
 
 def test_what_a_user_needs_is_imported_from_the_installed_package(site: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from delineate.pipelines.core.errors import InputError
 from delineate.pipelines.datasets.datalist import (
     dataset_hash,
     older_datalist,
+    open_datalist,
     read_datalist,
     straddling,
     write_datalist,
@@ -99,7 +100,7 @@ def test_paths_are_written_relative_below_the_data_set_and_read_absolute(tmp_pat
     datalist = lists([entry("a") | image], [], []) | {"duplicates": [pair], "refused": [{"file": "/far/c.png"}]}
     written = json.loads(write_datalist(datalist, tmp_path).read_text())
     assert written["training"][0]["image"] == written["duplicates"][0]["items"] == ["a.png", "/far/b.png"]
-    assert read_datalist(tmp_path) == datalist
+    assert read_datalist(tmp_path) == {"format": 1, **datalist}
 
 
 def test_a_field_that_monai_would_read_as_a_path_is_refused(tmp_path: Path) -> None:
@@ -128,3 +129,14 @@ def test_an_older_data_list_counts_if_it_was_dealt_by_the_same_plan(tmp_path: Pa
     first_version = {key: value for key, value in Plan().as_dict().items() if key != "folds"}
     (tmp_path / "datalist.json").write_text(json.dumps(lists([], [], []) | first_version))
     assert bool(older_datalist(tmp_path, plan)) is known
+
+
+def test_a_data_list_of_a_later_format_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "datalist.json").write_text('{"format": 2, "training": []}')
+    with pytest.raises(InputError, match=r"is of format 2; this version reads 1; update Delineate"):
+        open_datalist(tmp_path)
+
+
+def test_a_data_list_without_a_format_is_read(tmp_path: Path) -> None:
+    (tmp_path / "datalist.json").write_text('{"training": []}')
+    assert open_datalist(tmp_path) == {"training": []}
