@@ -12,11 +12,11 @@ from ..bundling.bundles import find_bundle
 from ..core.failures import advising
 from ..training.runs import parse_settings
 from .console import QUIET, print_monai_line, say, set_verbosity, show_table, verbosity
-from .options import Dataset, Quiet, Settings, Trust, Verbose
+from .options import AllowLeaks, Bundle, Dataset, Fold, Loss, Quiet, Settings, Trust, Verbose
 
 
 def compare(
-    bundle: Annotated[str, typer.Argument(help="Folder of a bundle, or the name of a shipped bundle.")],
+    bundle: Bundle,
     data: Dataset,
     networks: Annotated[
         str, typer.Option(metavar="A,B,...", help="The networks to compare; 'delineate networks' lists them.")
@@ -26,18 +26,10 @@ def compare(
     out: Annotated[
         Path | None, typer.Option(help="Folder for the table and the runs; without it, runs/BUNDLE_compare.")
     ] = None,
-    loss: Annotated[
-        str | None, typer.Option(help="Use this loss instead of the bundle's: bce, dice or dice_bce.")
-    ] = None,
+    loss: Loss = None,
     set_: Settings = None,
-    fold: Annotated[int | None, typer.Option(min=0, help="Validate on this fold, in a data set with folds.")] = None,
-    allow_leaks: Annotated[
-        bool,
-        typer.Option(
-            "--allow-leaks",
-            help="Train even if images of one patient, or duplicates, are in several splits; the records say so.",
-        ),
-    ] = False,
+    fold: Fold = None,
+    allow_leaks: AllowLeaks = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted comparison.")] = False,
     trust: Trust = False,
     quiet: Quiet = False,

@@ -60,3 +60,16 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="Change a setting of the bundle, e.g. max_epochs=20."),
 ]
+Bundle = Annotated[
+    str,
+    typer.Argument(help="Folder of a bundle, or the name of a shipped bundle.", autocompletion=_bundle_names),
+]
+Loss = Annotated[str | None, typer.Option(help="Use this loss instead of the bundle's: bce, dice or dice_bce.")]
+Fold = Annotated[int | None, typer.Option(min=0, help="Validate on this fold, in a data set with folds.")]
+AllowLeaks = Annotated[
+    bool,
+    typer.Option(
+        "--allow-leaks",
+        help="Train even if images of one patient, or duplicates, are in several splits; the run's record says so.",
+    ),
+]

@@ -13,28 +13,20 @@ from ..core.failures import advising
 from ..training import workflows
 from ..training.runs import parse_settings
 from .console import print_monai_line, say
-from .options import Dataset, Quiet, Settings, Trust, Verbose
+from .options import AllowLeaks, Bundle, Dataset, Fold, Loss, Quiet, Settings, Trust, Verbose
 
 
 def train(
-    bundle: Annotated[str, typer.Argument(help="Folder of a bundle, or the name of a shipped bundle.")],
+    bundle: Bundle,
     data: Dataset,
     out: Annotated[Path | None, typer.Option(help="Folder to create for the run; without it, runs/BUNDLE.")] = None,
     network: Annotated[
         str | None, typer.Option(help="Use this network instead of the bundle's; 'delineate networks' lists them.")
     ] = None,
-    loss: Annotated[
-        str | None, typer.Option(help="Use this loss instead of the bundle's: bce, dice or dice_bce.")
-    ] = None,
+    loss: Loss = None,
     set_: Settings = None,
-    fold: Annotated[int | None, typer.Option(min=0, help="Validate on this fold, in a data set with folds.")] = None,
-    allow_leaks: Annotated[
-        bool,
-        typer.Option(
-            "--allow-leaks",
-            help="Train even if images of one patient, or duplicates, are in several splits; the run's record says so.",
-        ),
-    ] = False,
+    fold: Fold = None,
+    allow_leaks: AllowLeaks = False,
     resume: Annotated[
         bool,
         typer.Option("--resume", help="Continue an interrupted run; with --set max_epochs=N, add epochs to it."),
