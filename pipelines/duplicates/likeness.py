@@ -21,7 +21,7 @@ Array = NDArray[Any]
 
 _WORDS, _NEAREST = 16384, 4  # of the vocabulary; of a feature
 _CANDIDATES = 16  # of a picture
-_FEWEST_AGREE, _LEAST_SHARED = 0.4, 0.25  # share of tiles; share of the first picture that the second shows
+_FEWEST_AGREE, _LEAST_SHARED = 0.5, 0.25  # share of tiles; share of the first picture that the second shows
 _ROWS = 1024  # of a block, to keep memory flat
 
 
