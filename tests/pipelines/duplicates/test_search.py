@@ -197,7 +197,9 @@ def test_carrying_a_picture_nowhere_changes_nothing() -> None:
 def test_known_duplicates_of_real_sets_are_found_and_no_others() -> None:
     busi, hc18 = SHARED / "Dataset_BUSI_with_GT", SHARED / "HC18/training_set"
     files = [busi / "benign/benign (433).png", busi / "malignant/malignant (145).png"]
-    files += [hc18 / "392_HC.png", hc18 / "392_2HC.png"]
+    files += [
+        hc18 / f"{name}HC.png" for name in ("392_", "392_2", "225_2", "295_", "343_", "362_", "537_")
+    ]  # heads differ
     files += [busi / f"benign/benign ({number}).png" for number in (42, 400, 401)] + [
         busi / "malignant/malignant (51).png"
     ]
