@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .errors import DelineateError as DelineateError
     from .networks import create_network as create_network
+    from .pipelines.comparison.networks import compare_networks as compare_networks
     from .pipelines.core.errors import InputError as InputError
+    from .pipelines.evaluation.workflow import evaluate as evaluate
     from .pipelines.inference.outputs import Segmentation as Segmentation
     from .pipelines.inference.segmenter import Segmenter as Segmenter
-    from .pipelines.training.workflows import evaluate as evaluate
-    from .pipelines.training.workflows import train as train
+    from .pipelines.training.workflow import train as train
 
     __version__: str
 
@@ -21,9 +22,10 @@ _HOMES = {
     "InputError": ".pipelines.core.errors",
     "Segmentation": ".pipelines.inference.outputs",
     "Segmenter": ".pipelines.inference.segmenter",
+    "compare_networks": ".pipelines.comparison.networks",
     "create_network": ".networks",
-    "evaluate": ".pipelines.training.workflows",
-    "train": ".pipelines.training.workflows",
+    "evaluate": ".pipelines.evaluation.workflow",
+    "train": ".pipelines.training.workflow",
 }
 __all__ = [
     "DelineateError",
@@ -31,6 +33,7 @@ __all__ = [
     "Segmentation",
     "Segmenter",
     "__version__",
+    "compare_networks",
     "create_network",
     "evaluate",
     "train",

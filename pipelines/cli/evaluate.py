@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ..core.errors import counted
-from ..training import workflows
+from ..evaluation import workflow
 from ..training.runs import parse_settings
 from .console import QUIET, print_monai_line, progress, say, show_table, verbosity, warn
 from .options import BundleOrRun, Dataset, Quiet, Settings, Trust, Verbose
@@ -33,7 +33,7 @@ def evaluate(
     """Score a trained bundle on labelled images, each at its own resolution."""
     settings = parse_settings(set_ or [])
     with progress("scoring") as moved:
-        metrics = workflows.evaluate(
+        metrics = workflow.evaluate(
             bundle,
             data,
             out,

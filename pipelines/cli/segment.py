@@ -9,10 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from ..bundling.gate import admit
+from ..bundling.workflow import refuse_decided
 from ..core.errors import InputError, fate, printable
 from ..core.files import refuse_unwritable
 from ..training.runs import parse_settings
-from ..training.workflows import refuse_decided
 from .console import print_monai_line, progress, say, show_refused
 from .options import BundleOrRun, Quiet, Settings, Trust, Verbose, VolumeFormat
 

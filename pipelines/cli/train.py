@@ -10,7 +10,7 @@ import typer
 
 from ..bundling.bundles import find_bundle
 from ..core.failures import advising
-from ..training import workflows
+from ..training import workflow
 from ..training.runs import parse_settings
 from .console import print_monai_line, say
 from .options import AllowLeaks, Bundle, Dataset, Fold, Loss, Quiet, Settings, Trust, Verbose
@@ -48,7 +48,7 @@ def train(
     run = out or Path("runs") / find_bundle(bundle).resolve().name
     again = shlex.join(["delineate", "train", bundle, "--data", str(data), "--out", str(run), "--resume"])
     with advising(f"go on with: {again}", run / "configs" / "train.yaml"):
-        workflows.train(
+        workflow.train(
             bundle,
             data,
             run,

@@ -9,7 +9,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -18,10 +18,11 @@ from typing import Any
 
 from ..bundling.bundles import change_bundle, copy_bundle, part
 from ..bundling.gate import admit
+from ..bundling.workflow import Announce, run_workflow
 from ..core.errors import DelineateError, known_cause
 from ..datasets.datalist import data_hash
 from ..training.runs import begin_run
-from ..training.workflows import Announce, refuse_leaks, run_workflow, training_settings
+from ..training.workflow import refuse_leaks, training_settings
 from .table import BUDGETED, Row, best_first, bundle_hash, finished, settle_terms, write_table
 
 logger = logging.getLogger(__name__)
@@ -57,7 +58,7 @@ class Comparison:
     """What became of a comparison.
 
     Attributes:
-        folder: with ``compare.md``, ``compare.csv`` and a run a network.
+        folder: with ``compare.md``, ``compare.csv`` and one run per network.
         rows: of the networks that were trained, the best Dice first.
         errors: why the others were not.
         terms: what all had in common.
@@ -88,6 +89,8 @@ def compare_networks(
 ) -> Comparison:
     """Train networks for so many minutes or epochs each, all else alike; evaluate and time them, and write one table.
 
+    Each has a process of its own, begun anew: a script that calls this needs ``if __name__ == "__main__":``.
+
     Args:
         bundle: folder of a bundle, or the name of a shipped one.
         data: folder with ``datalist.json``.
@@ -102,7 +105,7 @@ def compare_networks(
         resume: go on with a comparison that was broken off.
         trust: use the bundle although verification has findings.
         prepare: called first in each network's process; it can be pickled.
-        announce: as of :func:`~.workflows.train`; it can be pickled.
+        announce: as of :func:`~.workflow.train`; it can be pickled.
 
     Raises:
         DelineateError: when the terms are refused, before anything is trained.
@@ -110,22 +113,8 @@ def compare_networks(
     _refuse_terms(networks, minutes, epochs, settings or {})
     source, data, out = admit(bundle, trust).folder, Path(data), Path(out)
     values = training_settings(source, data, settings, fold, allow_leaks)
-    jobs = [
-        Job(
-            source,
-            data,
-            out / name,
-            name,
-            minutes,
-            values,
-            tuple(_overlays(name, loss)),
-            trust=trust,
-            epochs=epochs,
-            prepare=prepare,
-            announce=announce,
-        )
-        for name in networks
-    ]
+    common = Job(source, data, out, "", minutes, values, (), trust, epochs, prepare, announce)
+    jobs = [replace(common, run=out / name, network=name, overlays=_overlays(name, loss)) for name in networks]
     _try_out(jobs)
     if not resume:
         refuse_leaks(data, values)
@@ -140,6 +129,11 @@ def compare_networks(
         "data_hash": data_hash(data),
     }
     settle_terms(out, terms, resume)
+    return _train_each(jobs, out, terms)
+
+
+def _train_each(jobs: Sequence[Job], out: Path, terms: Mapping[str, Any]) -> Comparison:
+    """Train one network after the other, passing over those that are finished; the table is written after each."""
     rows: list[Row] = []
     errors: dict[str, str] = {}
     for job in jobs:
@@ -154,8 +148,8 @@ def compare_networks(
     return Comparison(out, best_first(rows), errors, terms)
 
 
-def _overlays(network: str, loss: str | None) -> list[Path]:
-    return [part("networks", network), *([part("losses", loss)] if loss else [])]
+def _overlays(network: str, loss: str | None) -> tuple[Path, ...]:
+    return (part("networks", network), *([part("losses", loss)] if loss else []))
 
 
 def _refuse_terms(

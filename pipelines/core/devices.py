@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .errors import DelineateError
+from .errors import DelineateError, is_out_of_memory
 
 if TYPE_CHECKING:
     import torch
@@ -24,6 +24,8 @@ def refuse_missing(device: str | torch.device) -> None:
     try:
         torch.zeros(1, device=torch.device(device)).cpu()
     except (RuntimeError, AssertionError, TypeError) as error:  # the last but one where torch is built without CUDA
+        if is_out_of_memory(error):
+            raise
         raise DelineateError(
             f"device is {str(device)!r}, and there is no such device here; leave device out, or set device=cpu"
         ) from error

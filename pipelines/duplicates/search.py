@@ -356,7 +356,7 @@ def _differences(fixed: Array, moving: Array, windows: Array) -> Array:
     """1 less the lower quartile of the tiles' correlations, (P,); 1 where there is too little to see."""
     side = fixed.shape[1]
     first, second = _detail(fixed), _warp(_detail(moving), windows)
-    shown = _shown(fixed) * (_warp(_shown(moving), windows) > 0.5)  # a frame that two pictures have is no likeness
+    shown = _visible(fixed) * (_warp(_visible(moving), windows) > 0.5)  # a frame that two pictures have is no likeness
     inside = _inside(windows, side, margin=0.03) * shown
     seen = _tiles(inside)
     first_power, second_power, product_ = (
@@ -381,7 +381,7 @@ def _detail(pictures: Array) -> Array:
     return np.asarray(fine / np.sqrt(_smooth(fine**2, 4) + _NOISE))
 
 
-def _shown(pictures: Array) -> Array:
+def _visible(pictures: Array) -> Array:
     """1 where pictures (P, S, S) show something, 0 in black and white areas and on their edges."""
     blank = (maximum_filter(pictures, 5, axes=(1, 2)) <= _DARK) | (minimum_filter(pictures, 5, axes=(1, 2)) >= _WHITE)
     reach = 5 + 2 * round(_EDGE * pictures.shape[1])

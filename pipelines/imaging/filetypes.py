@@ -94,7 +94,7 @@ _SIGNS = (
 def is_picture(path: Path) -> bool:
     """Whether a file is one for `read_image`: by its suffix or, where that is none of a picture, by its first bytes."""
     suffix = path.suffix.lower()
-    return suffix in IMAGE_SUFFIXES or _told_by_content(path) in READABLE
+    return suffix in IMAGE_SUFFIXES or _kind_by_content(path) in READABLE
 
 
 def refuse_foreign(path: Path) -> InputError | None:
@@ -106,7 +106,7 @@ def refuse_foreign(path: Path) -> InputError | None:
     if suffix and suffix not in _PLAIN and not path.is_file():
         missing = "is a link to nothing" if path.is_symlink() else "is no regular file"
         return InputError(path, missing, "copy what it stands for into a file, or remove it")
-    key = _told_by_content(path)
+    key = _kind_by_content(path)
     if key not in _FOREIGN or _belongs_to_header(path):
         return None
     what, remedy = _FOREIGN[key]
@@ -152,7 +152,7 @@ def _boxed(start: bytes) -> str:
     return {b"crx ": ".cr3", b"jp2 ": ".jp2", b"jpx ": ".jp2"}.get(brand, ".mp4")
 
 
-def _told_by_content(path: Path) -> str:
+def _kind_by_content(path: Path) -> str:
     """What a file is whose suffix is none of a picture's: by its first bytes, where these tell, else by the suffix."""
     suffix = path.suffix.lower()
     if suffix in IMAGE_SUFFIXES or suffix in _PLAIN or Path(path.stem).suffix.lower() in _PLAIN:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from paired_pictures import make_paired
 from PIL import Image
+from small_training import SMALL_TRAINING
 
 if TYPE_CHECKING:
     from monai.transforms import Compose
@@ -37,3 +38,23 @@ def cache_way() -> Compose:
     from cache_parts import make_way  # here, as MONAI takes seconds to import and most tests beside do without
 
     return make_way()
+
+
+@pytest.fixture(scope="session")
+def phantom_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set of twelve phantoms; nothing may write into it."""
+    from delineate.pipelines.datasets.index import index_dataset
+    from delineate.pipelines.phantoms.images import write_phantoms
+
+    folder = tmp_path_factory.mktemp("data")
+    write_phantoms(folder / "phantoms", 12)
+    index_dataset(folder / "phantoms", out=folder / "dataset")
+    return folder / "dataset"
+
+
+@pytest.fixture(scope="session")
+def phantom_run(phantom_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of one epoch on it; nothing may write into it."""
+    from delineate.pipelines.training.workflow import train
+
+    return train("skin_lesion", phantom_data, tmp_path_factory.mktemp("runs") / "skin", settings=SMALL_TRAINING)

@@ -46,12 +46,12 @@ def path_problems(component: Mapping[object, object], data: dict[str, Any], top:
         if name in _REFUSED and value is not None:
             yield name, f"{name} is not allowed: it decides on names or formats of files; leave it out"
         elif name in _NAMES and not (value is None or (isinstance(value, str) and _NAME.fullmatch(value))):
-            yield name, f"{name} {_shown(value)} is no plain name of a file; write letters, digits, - and _"
+            yield name, f"{name} {_quoted(value)} is no plain name of a file; write letters, digits, - and _"
         elif name == _ROOT:
             if value != "." and (top or value != f"@{_ROOT}"):
-                yield name, f"bundle_root {_shown(value)} leads to another bundle's files; write '.' or '@{_ROOT}'"
+                yield name, f"bundle_root {_quoted(value)} leads to another bundle's files; write '.' or '@{_ROOT}'"
         elif _is_path(name, value) and not _is_inside(name, value, data):
-            yield name, f"{name} {_shown(value)} may lead out of the bundle; {_remedy(name)}"
+            yield name, f"{name} {_quoted(value)} may lead out of the bundle; {_remedy(name)}"
     target = component.get("_target_")
     needed = _NEEDED.get(target, ()) if isinstance(target, str) else ()
     if needed and not any(component.get(name) is not None for name in needed):
@@ -137,5 +137,5 @@ def _remedy(name: str) -> str:
     return f"write {name}: \"$@bundle_root + '/name'\""
 
 
-def _shown(value: object) -> str:
+def _quoted(value: object) -> str:
     return repr(value)[:200]

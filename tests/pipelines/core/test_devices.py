@@ -18,6 +18,15 @@ def test_a_device_that_is_not_there_is_refused(device: str | torch.device) -> No
         refuse_missing(device)
 
 
+def test_a_device_whose_memory_is_full_is_not_called_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch, "zeros", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        refuse_missing("cpu")
+
+
 @pytest.mark.parametrize("device", [None, ["cpu"], 1.5])
 def test_what_is_no_device_is_refused(device: object) -> None:
     with pytest.raises(DelineateError, match="there is no such device here"):

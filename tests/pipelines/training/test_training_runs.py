@@ -16,8 +16,9 @@ from PIL import Image
 
 from delineate.pipelines.core.errors import DelineateError
 from delineate.pipelines.datasets.index import index_dataset
+from delineate.pipelines.evaluation.workflow import evaluate
 from delineate.pipelines.phantoms.images import write_phantoms
-from delineate.pipelines.training.workflows import evaluate, train
+from delineate.pipelines.training.workflow import train
 
 pytestmark = pytest.mark.filterwarnings("ignore:parsing config_file")  # MONAI says so of every bundle that is run
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from bundle_parts import LOGGING
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -73,22 +74,6 @@ METADATA: dict[str, Any] = {
         "outputs": {"pred": {**TENSOR, "num_channels": 1}},
     },
 }
-LOGGING = """\
-[loggers]
-keys=root
-[handlers]
-keys=console
-[formatters]
-keys=plain
-[logger_root]
-level=INFO
-handlers=console
-[handler_console]
-class=StreamHandler
-args=(sys.stdout,)
-[formatter_plain]
-format=%(asctime)s %(message)s
-"""
 
 
 def build(folder: Path) -> Path:

@@ -7,27 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+from bundle_parts import LOGGING
 
 from delineate.pipelines.bundling.verify.files import check_files, check_logging
 from delineate.pipelines.bundling.verify.findings import Finding
 from delineate.pipelines.bundling.verify.listing import list_entries
-
-LOGGING = """\
-[loggers]
-keys=root
-[handlers]
-keys=console
-[formatters]
-keys=plain
-[logger_root]
-level=INFO
-handlers=console
-[handler_console]
-class=StreamHandler
-args=(sys.stdout,)
-[formatter_plain]
-format=%(asctime)s %(message)s
-"""
 
 
 @pytest.fixture

@@ -1,0 +1,133 @@
+"""A bundle trained: what the command line and Python call alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..bundling.bundles import part
+from ..bundling.gate import Admission, admit
+from ..bundling.workflow import Announce, run_workflow
+from ..core.errors import DelineateError
+from ..core.files import let_go
+from ..datasets.datalist import refuse_no_dataset
+from .runs import (
+    LOCK,
+    begin_run,
+    check_resumable,
+    discard_run,
+    extend_run,
+    hold_training,
+    refuse_other_data,
+    refuse_unbegun,
+    settings_of_data,
+)
+
+
+def train(
+    bundle: str | Path,
+    data: str | Path,
+    out: str | Path | None = None,
+    *,
+    network: str | None = None,
+    loss: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    fold: int | None = None,
+    allow_leaks: bool = False,
+    resume: bool = False,
+    trust: bool = False,
+    init_from: str | Path | None = None,
+    allow_other_data: bool = False,
+    announce: Announce | None = None,
+) -> Path:
+    """Train a bundle in a copy of it.
+
+    Args:
+        bundle: folder of a bundle or run, or the name of a shipped bundle.
+        data: folder with ``datalist.json``, made by ``delineate data index``.
+        out: the run's folder, new or empty; ``runs/BUNDLE`` where ``None``.
+        network: another network, see ``delineate.networks.list_networks()``.
+        loss: another loss: ``bce``, ``dice`` or ``dice_bce``.
+        settings: ids of the bundle and their values, e.g. ``{"max_epochs": 20}``.
+        fold: of a data set with folds, the one to validate on.
+        allow_leaks: train although the splits leak; the run's record says so.
+        resume: go on with a run that was broken off; with more ``max_epochs`` in ``settings``, extend it: from its last
+            epoch on, one new cycle of the learning rate.
+        trust: use the bundle, and the run that is resumed, although verification has findings; the record says so.
+        init_from: begin with the weights of a run or of a file, as far as names and shapes are the network's.
+        allow_other_data: resume although the data are others than before; the run's record says so.
+        announce: called with the workflow's file and its arguments before it starts.
+
+    Returns:
+        the run's folder, which is a bundle, too.
+
+    Raises:
+        UnverifiedError: the bundle is no part of the package, and verification has findings.
+        DelineateError: what is asked for cannot be trained; the message says what to do.
+    """
+    admission, data = admit(bundle, trust), Path(data)
+    source = admission.folder
+    run = Path(out) if out is not None else Path("runs") / source.resolve().name
+    values = training_settings(source, data, settings, fold, allow_leaks)
+    if not resume:
+        refuse_leaks(data, values)  # before anything is made
+    overlays = [part(kind, name) for kind, name in (("networks", network), ("losses", loss)) if name]
+    arguments: dict[str, object] = {"bundle_root": str(run), "dataset_dir": str(data)}
+    if resume and init_from:
+        raise DelineateError("a run that is resumed has its weights; leave out --init-from, or begin a new run with it")
+    was_there = run.exists()
+    if resume:
+        refuse_unbegun(run)
+        arguments |= {"resume": True} | ({"allow_other_data": True} if allow_other_data else {})
+    else:
+        begin_run(source, run, values, overlays, None if init_from is None else Path(init_from))
+    try:
+        if resume:
+            admission = _prepare_resume(run, data, values, overlays, allow_other_data, trust)
+        run_workflow(admission, run / "configs" / "train.yaml", arguments, announce)
+    except Exception:
+        if not resume and not (run / "checkpoints" / "last.pt").is_file():
+            discard_run(run, keep_folder=was_there)  # or it would be in the way of the next try
+        raise
+    finally:
+        let_go(run / "checkpoints" / LOCK)
+    return run
+
+
+def _prepare_resume(
+    run: Path, data: Path, values: Mapping[str, Any], overlays: list[Path], allow_other_data: bool, trust: bool
+) -> Admission:
+    """Refuse what would else be refused when the caches are filled; extend the run where that is asked."""
+    from .states import settle_last
+
+    admission = admit(run, trust)  # before anything in it is read or locked; a damaged state is no finding
+    hold_training(run / "checkpoints")
+    settle_last(run / "checkpoints")
+    epochs = check_resumable(run, values, overlays)
+    refuse_other_data(run / "logs" / "record.json", data, allow_other_data)
+    if epochs is None:
+        return admission
+    extend_run(run, epochs)
+    return admit(run, trust)
+
+
+def training_settings(
+    source: Path, data: Path, settings: Mapping[str, Any] | None, fold: int | None, allow_leaks: bool
+) -> dict[str, Any]:
+    """All that a training changes in its bundle, what the data set asks for included.
+
+    Raises:
+        DelineateError: ``data`` is no data set.
+    """
+    refuse_no_dataset(data)
+    values = settings_of_data(source, data) | dict(settings or {})
+    return values | ({} if fold is None else {"fold": fold}) | ({"allow_leaks": True} if allow_leaks else {})
+
+
+def refuse_leaks(data: Path, values: Mapping[str, Any]) -> None:
+    """Refuse to begin on splits that leak, unless the settings allow it; the workflow itself looks once more."""
+    from ..audit import before_training
+
+    if not values.get("allow_leaks"):
+        before_training.refuse_leaks(data, mention_audit=False)
