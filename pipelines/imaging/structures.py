@@ -1,0 +1,176 @@
+"""What is outlined in an image: an ordered list of structures, of which a lesion alone is the shortest."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..core.errors import DelineateError, UnknownNameError
+
+UNANNOTATED = 255
+"""Of every pixel of a structure's mask that nobody drew: it is left out of loss and scores."""
+
+Colour = tuple[int, int, int]
+COLOURS: tuple[Colour, ...] = (
+    *((255, 220, 0), (86, 180, 233), (255, 110, 60), (60, 220, 140), (230, 120, 220)),
+    *((255, 255, 255), (150, 110, 255), (190, 210, 60)),
+)
+"""Of structures that name none, in their order: to be distinguished from each other and from tissue."""
+
+_NAME = re.compile(r"[^\W_][\w ()+-]{0,63}")
+
+
+@dataclass(frozen=True)
+class Code:
+    """What a structure is called in a terminology.
+
+    Attributes:
+        scheme: the coding scheme designator of DICOM PS3.16 section 8, e.g. ``SCT`` for SNOMED CT.
+        value: e.g. ``80891009``.
+        meaning: e.g. ``Heart``.
+    """
+
+    scheme: str
+    value: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Structure:
+    """One structure; in YAML a mapping of the same names.
+
+    Attributes:
+        name: as people read it, e.g. ``left lung``.
+        code: what it is called in a terminology.
+        values: those of a label map that are this structure; ``None`` where its masks are files of their own.
+        threshold: of its probabilities, 0-1; what the bundle has for all where ``None``.
+        colour: of its outline: red, green and blue, 0-255; one of `COLOURS` where ``None``.
+    """
+
+    name: str
+    code: Code | None = None
+    values: tuple[int, ...] | None = None
+    threshold: float | None = None
+    colour: Colour | None = None
+
+    @property
+    def file_name(self) -> str:
+        """The name as a part of file names: ``left_lung``."""
+        plain = unicodedata.normalize("NFC", self.name)
+        return re.sub(r"\W+", "_", plain).strip("_")
+
+    def as_dict(self) -> dict[str, Any]:
+        """As configuration and data lists hold it; without what is not known."""
+        code = self.code and {"scheme": self.code.scheme, "value": self.code.value, "meaning": self.code.meaning}
+        values, colour = (list(one) if one is not None else None for one in (self.values, self.colour))
+        known = {"name": self.name, "code": code, "values": values, "threshold": self.threshold, "colour": colour}
+        return {key: value for key, value in known.items() if value is not None}
+
+
+def structures_of(settings: Sequence[Mapping[str, Any] | Structure] | None) -> tuple[Structure, ...]:
+    """The structures of a bundle or a data list, in their order.
+
+    Args:
+        settings: as YAML or JSON hold them; ``None`` where there is one, which has no name.
+
+    Raises:
+        DelineateError: one has no name, a wrong value, or the name of another.
+        UnknownNameError: one has a setting that structures do not have.
+    """
+    if settings is not None and (isinstance(settings, str | Mapping) or not isinstance(settings, Sequence)):
+        raise DelineateError(f"structures is {settings!r}; write a list of mappings, e.g. [{{name: heart}}]")
+    found = tuple(one if isinstance(one, Structure) else _structure(one) for one in settings or ())
+    files = [one.file_name.casefold() for one in found]
+    for one, file in zip(found, files, strict=True):
+        if files.count(file) > 1:
+            raise DelineateError(f"structures names {one.name!r} twice, or two names whose files would be one")
+    return found
+
+
+def colours_of(structures: Sequence[Structure]) -> list[Colour]:
+    """The colour of each structure: its own, else the next of `COLOURS`."""
+    return [one.colour or COLOURS[index % len(COLOURS)] for index, one in enumerate(structures)]
+
+
+def thresholds_of(
+    structures: Sequence[Structure], threshold: float | Mapping[str, float] | None = None
+) -> tuple[float, ...]:
+    """The threshold of each structure's probabilities, 0-1; one where the only structure has no name.
+
+    Args:
+        structures: of the bundle.
+        threshold: one for all; some by the structure's name; each structure's own (else 0.5) where ``None``.
+
+    Raises:
+        UnknownNameError: no structure has the name.
+        DelineateError: a threshold is not within 0 and 1.
+    """
+    named = dict(threshold) if isinstance(threshold, Mapping) else {}
+    names = [one.name for one in structures]
+    for name in named:
+        if name not in names:
+            raise UnknownNameError("structure", str(name), names)
+    if threshold is not None and not isinstance(threshold, Mapping):
+        return (_probability(threshold, "threshold"),) * max(len(structures), 1)
+    own = [0.5 if one.threshold is None else one.threshold for one in structures] or [0.5]
+    return tuple(
+        _probability(named.get(name, value), "threshold") for name, value in zip(names or [""], own, strict=True)
+    )
+
+
+def _structure(settings: Mapping[str, Any]) -> Structure:
+    if not isinstance(settings, Mapping):
+        raise DelineateError(f"structures holds {settings!r}; write a mapping each, e.g. {{name: heart}}")
+    for key in settings:
+        if key not in Structure.__dataclass_fields__:
+            raise UnknownNameError("setting of a structure", str(key), Structure.__dataclass_fields__)
+    name = settings.get("name")
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or name.casefold() == "background":
+        raise DelineateError(
+            f"a structure has the name {name!r}; write letters, digits, spaces, dashes, e.g. left lung; the background "
+            "is no structure"
+        )
+    threshold = settings.get("threshold")
+    return Structure(
+        name,
+        _code(name, settings.get("code")),
+        _whole(name, "values", settings.get("values")),
+        None if threshold is None else _probability(threshold, f"threshold of {name}"),
+        _colour(name, settings.get("colour")),
+    )
+
+
+def _code(name: str, code: Any) -> Code | None:
+    if code is None:
+        return None
+    if not isinstance(code, Mapping) or set(code) != set(Code.__dataclass_fields__):
+        raise DelineateError(f"code of {name} is {code!r}; write {{scheme: SCT, value: '80891009', meaning: Heart}}")
+    return Code(**{key: str(value) for key, value in code.items()})
+
+
+def _whole(name: str, key: str, values: Any) -> tuple[int, ...] | None:
+    if values is None:
+        return None
+    numbers = values if isinstance(values, list | tuple) else [values]
+    if not numbers or any(not isinstance(one, int) or isinstance(one, bool) or one < 0 for one in numbers):
+        raise DelineateError(f"{key} of {name} is {values!r}; write whole numbers of 0 or more, e.g. [1, 2]")
+    return tuple(numbers)
+
+
+def _colour(name: str, colour: Any) -> Colour | None:
+    numbers = _whole(name, "colour", colour)
+    if numbers is None:
+        return None
+    if len(numbers) != 3 or max(numbers) > 255:
+        raise DelineateError(f"colour of {name} is {colour!r}; write red, green and blue, 0-255, e.g. [255, 220, 0]")
+    red, green, blue = numbers
+    return red, green, blue
+
+
+def _probability(value: Any, what: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise DelineateError(f"{what} is {value!r}; set a probability, 0 to 1")
+    return float(value)
