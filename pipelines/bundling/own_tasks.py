@@ -14,10 +14,15 @@ _PARAMETERS = """\
 # --- the task: {structure} ------------------------------------------------------------------------------------------
 channels: {channels:<15}# images are read as rgb (3 channels) or grey (1 channel)
 in_channels: {in_channels}
-out_channels: 1          # one logit per pixel: {structure} against background
+structures:              # what is outlined, in the order of the network's channels
+  - {{name: {structure}}}
+exclusive: false         # true: no pixel is of two structures; softmax with the background as first channel
+out_channels: 1          # one logit per pixel and structure; where they are exclusive, one more
 slicing: {{axis: null, window: auto, neighbours: 0}}  # images, not volumes; "axis: axial" would cut CT or MR
 image_size: [256, 256]   # rows, columns: the grid that images are resized to, for training and inference alike
 window: "@image_size"    # of the sliding window; make it smaller than image_size to slide
+flip_left_right: true    # training shows images mirrored, too; false where structures have a side
+upright: false           # true: images are always upright, so training does not turn them
 """
 _DATA_LICENSE = """\
 This bundle carries no images and no weights trained on them.
