@@ -164,6 +164,8 @@ def change_bundle(bundle: Path, values: Mapping[str, Any], overlays: list[Path] 
         if not [_set(config, id_.split("::"), value) for config in configs.values() if has(config, id_)]:
             raise unknown_setting(id_, configs.values())
     for config in configs.values():
+        if overlays and has(config, "loss"):
+            config.setdefault("exclusive", False)  # losses refer to it; bundles of before structures had names lack it
         refuse_wrong_values({"image_size": None, **config})
     for path, config in configs.items():
         text = StringIO()

@@ -56,7 +56,9 @@ def new(
         str | None, typer.Option(help="With --structures: how the images are acquired, e.g. dermoscopy.")
     ] = None,
     network: Annotated[str, typer.Option(help="The network; 'delineate networks' lists them.")] = "ultra_light_unet",
-    loss: Annotated[str, typer.Option(help="The loss: bce, dice or dice_bce.")] = "dice_bce",
+    loss: Annotated[
+        str, typer.Option(help="The loss: bce, dice or dice_bce; ce for exclusive structures.")
+    ] = "dice_bce",
     set_: Settings = None,
     quiet: Quiet = False,
 ) -> None:

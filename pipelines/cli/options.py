@@ -64,7 +64,10 @@ Bundle = Annotated[
     str,
     typer.Argument(help="Folder of a bundle, or the name of a shipped bundle.", autocompletion=_bundle_names),
 ]
-Loss = Annotated[str | None, typer.Option(help="Use this loss instead of the bundle's: bce, dice or dice_bce.")]
+Loss = Annotated[
+    str | None,
+    typer.Option(help="Use this loss instead of the bundle's: bce, dice or dice_bce; ce for exclusive structures."),
+]
 Fold = Annotated[int | None, typer.Option(min=0, help="Validate on this fold, in a data set with folds.")]
 AllowLeaks = Annotated[
     bool,

@@ -8,6 +8,7 @@ __getattr__, __dir__, __all__ = attach(
         "checkpoint": ["CheckpointSaver", "EarlyStop"],
         "finite": ["StopWhenNotFinite"],
         "history": ["EpochSeed", "HistoryLogger"],
+        "losses": ["StructureLoss"],
         "record": ["RunRecord"],
     },
 )

@@ -48,7 +48,7 @@ def train(
         data: folder with ``datalist.json``, made by ``delineate data index``.
         out: the run's folder, new or empty; ``runs/BUNDLE`` where ``None``.
         network: another network, see ``delineate.networks.list_networks()``.
-        loss: another loss: ``bce``, ``dice`` or ``dice_bce``.
+        loss: another loss: ``bce``, ``dice`` or ``dice_bce``; of exclusive structures ``ce``, ``dice`` or ``dice_bce``.
         settings: ids of the bundle and their values, e.g. ``{"max_epochs": 20}``.
         fold: of a data set with folds, the one to validate on.
         allow_leaks: train although the splits leak; the run's record says so.

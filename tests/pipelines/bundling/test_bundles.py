@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from monai.bundle import ConfigParser
 
 from delineate.pipelines.bundling.bundles import (
@@ -124,7 +125,7 @@ def test_the_network_and_loss_are_those_asked_for(tmp_path: Path) -> None:
     bundle = new_bundle(tmp_path / "new", "breast_lesion", "unet", "bce")
     for workflow in WORKFLOWS:
         assert config(bundle, workflow)["network_def"]["_target_"] == "delineate.networks.UNet"
-    assert config(bundle, "train")["loss"]["_target_"] == "torch.nn.BCEWithLogitsLoss"
+    assert config(bundle, "train")["loss"]["loss"]["_target_"] == "torch.nn.BCEWithLogitsLoss"
 
 
 def test_no_id_is_defined_twice(bundle: Path) -> None:
@@ -270,8 +271,16 @@ def test_a_network_overlay_changes_all_workflows_and_keeps_the_channels(bundle: 
 
 def test_a_loss_overlay_changes_training(bundle: Path) -> None:
     change_bundle(bundle, {}, [part("losses", "dice")])
-    assert config(bundle, "train")["loss"]["_target_"] == "monai.losses.DiceLoss"
+    assert config(bundle, "train")["loss"]["loss"]["_target_"] == "monai.losses.DiceLoss"
     assert "monai.losses" not in text(bundle, "inference")
+
+
+def test_a_loss_overlay_fits_a_bundle_of_before_structures_had_names(bundle: Path) -> None:
+    old = yaml.safe_load(text(bundle, "train"))
+    del old["exclusive"]
+    (bundle / "configs/train.yaml").write_text(yaml.safe_dump(old))
+    change_bundle(bundle, {}, [part("losses", "dice")])
+    assert config(bundle, "train")["exclusive"] is False
 
 
 def test_values_win_over_overlays(bundle: Path) -> None:
