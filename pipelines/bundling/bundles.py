@@ -16,6 +16,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from ..core.errors import DelineateError, UnknownNameError
 from ..core.files import write_atomically
+from ..imaging.structures import channels_of, structures_of
 from .settings import WORKFLOWS, has, refuse_wrong_values, unknown_setting
 from .verify.targets import target_problem
 
@@ -175,7 +176,7 @@ def change_bundle(bundle: Path, values: Mapping[str, Any], overlays: list[Path] 
 
 
 def sync_metadata(bundle: Path) -> None:
-    """Write the true channels and shapes of the network into ``metadata.json``."""
+    """Write the true channels, structures and shapes of the network into ``metadata.json``."""
     config = _yaml().load(bundle / "configs" / "inference.yaml")
     path = bundle / "configs" / "metadata.json"
     metadata = json.loads(path.read_text(encoding="utf-8"))
@@ -183,6 +184,8 @@ def sync_metadata(bundle: Path) -> None:
         for tensor in metadata["network_data_format"][tensors].values():
             tensor["num_channels"] = config[channels]
             tensor["spatial_shape"] = list(config["image_size"])
+    if structures := structures_of(config.get("structures")):
+        metadata["network_data_format"]["outputs"]["pred"]["channel_def"] = channels_of(structures, config["exclusive"])
     write_atomically(path, (json.dumps(metadata, indent=4) + "\n").encode())
 
 

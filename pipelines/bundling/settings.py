@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 import yaml
 
 from ..core.devices import refuse_missing
-from ..core.errors import UnknownNameError, WrongValueError
+from ..core.errors import DelineateError, UnknownNameError, WrongValueError
+from ..imaging.structures import Structure, structures_of, thresholds_of
+from ..imaging.writers import VOLUME_FORMATS
 
 WORKFLOWS = ("train", "evaluate", "inference")
 _STAGES = {"train": "training", "evaluate": "evaluation", "inference": "segmentation"}
@@ -67,10 +69,10 @@ _KINDS = {
     "flip_left_right": _SWITCH,
     "upright": _SWITCH,
     "precision": _one_of("auto", "float32", "bfloat16"),
-    "threshold": _number(lambda value: 0 <= value <= 1, "a probability, 0 to 1"),
     "overlay": _SWITCH,
     "probability": _SWITCH,
-    "volume_format": _one_of("nii.gz", "nii", "nrrd", "mha"),
+    "label_map": _SWITCH,
+    "volume_format": _one_of(*VOLUME_FORMATS),
     "fold": _or_null(_whole(0)),
     "allow_leaks": _SWITCH,
     "allow_other_data": _SWITCH,
@@ -86,6 +88,7 @@ _KINDS = {
     "save_interval": _whole(0),
     "cache_budget_gb": _or_null(_number(lambda value: value >= 0, "a number of 0 or more")),
 }
+_ONE_THRESHOLD = _number(lambda value: 0 <= value <= 1, "a probability, 0 to 1")
 _ALWAYS_LITERAL = "image_size"  # stands in the metadata, too
 
 
@@ -103,8 +106,27 @@ def refuse_wrong_values(config: Mapping[str, Any]) -> None:
             continue
         if name == "device":
             refuse_missing(value)
+        elif name == "threshold":
+            _refuse_wrong_threshold(config.get("structures"), value)
         elif name in _KINDS and not _KINDS[name].fits(value):
             raise WrongValueError(f"{name} is {value!r}; set {_KINDS[name].needs}")
+
+
+def _refuse_wrong_threshold(structures: Any, threshold: Any) -> None:
+    """Bundles of before there were structures take one number."""
+    if isinstance(structures, list):
+        try:
+            thresholds_of(structures_of(structures), threshold)
+        except DelineateError as error:
+            raise WrongValueError(str(error)) from error
+    elif not _ONE_THRESHOLD.fits(threshold):
+        raise WrongValueError(f"threshold is {threshold!r}; set {_ONE_THRESHOLD.needs}")
+
+
+def structures_in(folder: Path) -> tuple[Structure, ...]:
+    """The structures of a bundle; none where it has one that has no name."""
+    structures = (_config(folder, "inference") or {}).get("structures")
+    return structures_of(structures) if isinstance(structures, list) else ()
 
 
 def refuse_unknown(folder: Path, config: Mapping[str, Any], workflow: str, names: Iterable[str]) -> None:
@@ -130,7 +152,7 @@ def refuse_unknown(folder: Path, config: Mapping[str, Any], workflow: str, names
 def unknown_setting(name: str, configs: Iterable[Mapping[str, Any]]) -> UnknownNameError:
     """The refusal of a setting that none of the workflows has."""
     known = dict.fromkeys(id_ for config in configs for id_ in _ids(config))
-    plain = ", ".join(id_ for id_ in known if id_ in _KINDS or id_ == "device")
+    plain = ", ".join(id_ for id_ in known if id_ in _KINDS or id_ in ("device", "threshold"))
     there = f"there are, among others: {plain}; " if plain else ""
     return UnknownNameError("setting", name, known, instead=f"{there}all stand in the bundle's configs/*.yaml")
 

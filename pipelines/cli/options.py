@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -47,7 +47,6 @@ BundleOrRun = Annotated[
         autocompletion=_bundle_names,
     ),
 ]
-VolumeFormat = Literal["nii.gz", "nii", "nrrd", "mha"]
 Dataset = Annotated[Path, typer.Option("--data", help="Folder of the data set, made by 'delineate data index'.")]
 Trust = Annotated[
     bool,

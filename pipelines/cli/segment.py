@@ -9,12 +9,15 @@ from typing import Annotated, Any
 import typer
 
 from ..bundling.gate import admit
+from ..bundling.settings import structures_in
 from ..bundling.workflow import refuse_decided
-from ..core.errors import InputError, fate, printable
+from ..core.errors import InputError, fate
 from ..core.files import refuse_unwritable
+from ..imaging.structures import parse_thresholds
+from ..imaging.writers import VolumeFormat
 from ..training.runs import parse_settings
 from .console import print_monai_line, progress, say, show_refused
-from .options import BundleOrRun, Quiet, Settings, Trust, Verbose, VolumeFormat
+from .options import BundleOrRun, Quiet, Settings, Trust, Verbose
 
 
 def segment(
@@ -28,14 +31,21 @@ def segment(
     ],
     out: Annotated[Path, typer.Option(help="Folder for the masks and results.csv.")],
     overlay: Annotated[
-        bool, typer.Option("--overlay", help="Also write a copy of each image with the outline drawn in.")
+        bool, typer.Option("--overlay", help="Also write a copy of each image with the outlines drawn in.")
     ] = False,
     probability: Annotated[
         bool, typer.Option("--probability", help="Also write each pixel's probability, as 16-bit PNG.")
     ] = False,
+    label_map: Annotated[
+        bool, typer.Option("--label-map", help="Write one file with 1, 2, 3 ... instead of a mask for each structure.")
+    ] = False,
     threshold: Annotated[
-        float | None,
-        typer.Option(min=0, max=1, help="Probability from which a pixel is foreground; without it, the bundle's."),
+        list[str] | None,
+        typer.Option(
+            metavar="[NAME=]PROBABILITY",
+            help="Probability from which a pixel is foreground, of all structures or, e.g. heart=0.3, of one; may be "
+            "repeated; without it, the bundle's.",
+        ),
     ] = None,
     volume_format: Annotated[VolumeFormat, typer.Option(help="File format of the masks of volumes.")] = "nii.gz",
     set_: Settings = None,
@@ -45,26 +55,29 @@ def segment(
 ) -> None:
     """Write one mask PNG per image, of the same size; for a volume, one mask volume on its grid.
 
-    Foreground is 255 in PNG files and 1 in volumes. OUT/results.csv lists each input with its result or the reason why
-    there is none.
+    Where a bundle outlines several structures, each has a mask: NAME_heart_mask.png. Foreground is 255 in PNG files
+    and 1 in volumes. OUT/results.csv lists each input with its result or the reason why there is none.
     """
     admission = admit(bundle, trust)
     root = admission.folder
     options: dict[str, Any] = {"overlay": overlay, "probability": probability, "volume_format": volume_format}
+    options["label_map"] = label_map
+    thresholds = parse_thresholds(threshold or [], structures_in(root))
     arguments: dict[str, Any] = {
         "bundle_root": str(root),
         "dataset_dir": inputs[0] if len(inputs) == 1 else inputs,
         "output_dir": str(out),
         **{name: value for name, value in options.items() if value not in (False, "nii.gz")},
-        **({} if threshold is None else {"threshold": threshold}),
+        **({} if thresholds is None else {"threshold": thresholds}),
     }
     settings = parse_settings(set_ or [])
     refuse_decided(settings, {**arguments, **options})
-    settings |= {} if threshold is None else {"threshold": threshold}
+    settings |= {} if thresholds is None else {"threshold": thresholds}
     refuse_unwritable(out)
     print_monai_line(str(root / "configs" / "inference.yaml"), arguments | settings)
     from ..core.memory import keep_freed_memory
-    from ..inference.results import ResultFolder, facts_of
+    from ..inference.files import OutputOptions
+    from ..inference.results import ResultFolder, facts_of, shown_path
     from ..inference.segmenter import Segmenter
 
     keep_freed_memory()
@@ -76,16 +89,16 @@ def segment(
         folder.refuse(error)
 
     segmenter = Segmenter(admission, **settings)
-    folder = ResultFolder(out, facts_of(admission, segmenter.threshold), **options)
+    folder = ResultFolder(out, facts_of(admission), segmenter.thresholds, OutputOptions(**options))
     done = 0
     with progress("segmenting") as moved:
         for result in segmenter.segment(inputs, on_error=refuse, on_progress=moved):
             try:
-                path = folder.write(result)
+                paths = folder.write(result)
             except InputError as error:
                 refuse(error)
                 continue
-            say(f"{result.label} -> {printable(path)} ({result.extent})")
+            say(f"{result.label} -> {shown_path(paths, result)} ({result.extent})")
             done += 1
     fates = Counter(map(fate, found))
     skipped = f", {fates['skipped']} skipped" if fates["skipped"] else ""

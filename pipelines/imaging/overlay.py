@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
+
+from .structures import Colour, Structure, colours_of
 
 Bytes = NDArray[np.uint8]
 YELLOW, CYAN = (255, 220, 0), (0, 225, 255)
+_STRIP, _TEXT = (24, 24, 24), (240, 240, 240)
 
 
 def draw_outline(image: Bytes, mask: Bytes, colour: tuple[int, int, int] = YELLOW, width: int | None = None) -> Bytes:
@@ -37,3 +44,54 @@ def draw_outline(image: Bytes, mask: Bytes, colour: tuple[int, int, int] = YELLO
     drawn = np.array(np.broadcast_to(image, (*mask.shape, 3)))
     drawn[grown > shrunk] = colour
     return drawn
+
+
+def draw_structures(image: Bytes, masks: Sequence[Bytes], structures: Sequence[Structure]) -> Bytes:
+    """Draw the border of each structure in its colour, later ones over earlier ones; of several, name them below.
+
+    Args:
+        image: (H, W, 3) or (H, W, 1), 0..255.
+        masks: (H, W), 0/1, one a structure.
+        structures: in the order of the masks.
+
+    Returns:
+        of one structure (H, W, 3), 0..255; of several higher, by a strip with their names, and wider where a name
+        needs it. The image's pixels stay where they are.
+
+    Raises:
+        ValueError: image and masks differ in size.
+    """
+    drawn = image
+    for mask, colour in zip(masks, colours_of(structures), strict=True):
+        drawn = draw_outline(drawn, mask, colour)
+    if len(structures) < 2:
+        return drawn
+    return _above(drawn, _legend([one.name for one in structures], colours_of(structures), drawn.shape[:2]))
+
+
+def _legend(names: Sequence[str], colours: Sequence[Colour], size: tuple[int, int]) -> Bytes:
+    """A strip as wide as the image, or as the longest name: a box of the colour before each name, in rows."""
+    high = max(11, round(max(size) / 45))  # pixels: legible on a small image, and on a large one shown small
+    font, gap = _font(high), max(3, high // 3)
+    lengths = [gap + high + gap + round(font.getlength(name)) + gap for name in names]
+    width = max(size[1], *lengths)
+    strip = Image.new("RGB", (width, (high + 2 * gap) * len(names)), _STRIP)
+    draw, x, y = ImageDraw.Draw(strip), 0, gap
+    for name, colour, length in zip(names, colours, lengths, strict=True):
+        if x and x + length > width:
+            x, y = 0, y + high + gap
+        draw.rectangle((x + gap, y, x + gap + high - 1, y + high - 1), fill=colour)
+        draw.text((x + 2 * gap + high, y + high / 2), name, font=font, fill=_TEXT, anchor="lm")
+        x += length
+    return np.asarray(strip)[: y + high + gap]
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    import matplotlib
+
+    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)
+
+
+def _above(image: Bytes, strip: Bytes) -> Bytes:
+    beside = np.full((len(image), strip.shape[1] - image.shape[1], 3), _STRIP, np.uint8)
+    return np.concatenate([np.concatenate([image, beside], axis=1), strip])

@@ -96,13 +96,15 @@ def colours_of(structures: Sequence[Structure]) -> list[Colour]:
 
 
 def thresholds_of(
-    structures: Sequence[Structure], threshold: float | Mapping[str, float] | None = None
+    structures: Sequence[Structure], threshold: float | Mapping[str, float] | None = None, exclusive: bool = False
 ) -> tuple[float, ...]:
     """The threshold of each structure's probabilities, 0-1; one where the only structure has no name.
 
     Args:
         structures: of the bundle.
-        threshold: one for all; some by the structure's name; each structure's own (else 0.5) where ``None``.
+        threshold: one for all; some by the structure's name, the others have their own; each its own where ``None``.
+        exclusive: whether a pixel is of the structure whose probability is the greatest: then one that has no
+            threshold of its own has 0, else 0.5.
 
     Raises:
         UnknownNameError: no structure has the name.
@@ -115,10 +117,49 @@ def thresholds_of(
             raise UnknownNameError("structure", str(name), names)
     if threshold is not None and not isinstance(threshold, Mapping):
         return (_probability(threshold, "threshold"),) * max(len(structures), 1)
-    own = [0.5 if one.threshold is None else one.threshold for one in structures] or [0.5]
+    usual = 0.0 if exclusive else 0.5
+    own = [usual if one.threshold is None else one.threshold for one in structures] or [usual]
     return tuple(
-        _probability(named.get(name, value), "threshold") for name, value in zip(names or [""], own, strict=True)
+        _probability(named.get(name, value), f"threshold of {name}" if name in named else "threshold")
+        for name, value in zip(names or [""], own, strict=True)
     )
+
+
+def channels_of(structures: Sequence[Structure], exclusive: bool) -> dict[str, str]:
+    """What stands in ``channel_def`` of a bundle's metadata: what each value of a mask, or each channel, is.
+
+    Of one structure, and of exclusive ones, 0 is the background and the structures follow, as the values of a mask do;
+    several that may overlap have a channel each, from 0.
+    """
+    background = ["background"] if exclusive or len(structures) == 1 else []
+    return {str(index): name for index, name in enumerate([*background, *(one.name for one in structures)])}
+
+
+def parse_thresholds(words: Sequence[str], structures: Sequence[Structure]) -> float | dict[str, float] | None:
+    """Thresholds from text: ``0.4`` of all structures, ``heart=0.3`` of one; ``None`` where nothing is given.
+
+    Raises:
+        UnknownNameError: no structure has the name.
+        DelineateError: a word is of neither form, or a threshold is not within 0 and 1.
+    """
+    of_all, named = None, dict[str, float]()
+    for word in words:
+        name, equals, number = word.rpartition("=")
+        try:
+            threshold = float(number)
+        except ValueError as error:
+            raise DelineateError(
+                f"--threshold got {word!r}; write a probability, 0 to 1, or one of a structure, e.g. heart=0.3"
+            ) from error
+        if equals:
+            named[name.strip()] = threshold
+        else:
+            of_all = threshold
+    thresholds_of(structures, of_all)
+    thresholds_of(structures, named)
+    if not named:
+        return of_all
+    return ({} if of_all is None else {one.name: of_all for one in structures}) | named
 
 
 def _structure(settings: Mapping[str, Any]) -> Structure:

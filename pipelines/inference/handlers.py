@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ignite.engine import Engine, Events
 
-from ..core.errors import InputError, SkippedError, counted, printable
-from .outputs import Assembler, VolumeFormat
-from .results import ResultFolder, facts_of
+from ..core.errors import InputError, SkippedError, counted
+from ..imaging.writers import VolumeFormat
+from .assembler import Assembler
+from .files import OutputOptions
+from .results import ResultFolder, facts_of, shown_path, used_thresholds
 
 logger = logging.getLogger(__name__)
 
 
 class MaskWriter:
-    """Writes the masks of an evaluator, a PNG an image, a file a volume, on its own grid, and ``results.csv``.
+    """Writes the masks of an evaluator, a PNG a structure of an image, a file of a volume, and ``results.csv``.
 
     Args:
         output_dir: folder of the masks.
@@ -24,8 +27,11 @@ class MaskWriter:
         probability: whether to write the probabilities, too.
         volume_format: of masks of volumes: ``nii.gz``, ``nii``, ``nrrd`` or ``mha``.
         bundle_root: the bundle's folder, whose hash the table names.
-        threshold: of the probabilities, which the table names.
+        threshold: of the probabilities, which the table names: as for `StructureMasksd`.
         dataset: the streamed data set; what it refused is in the table, too.
+        structures: in the order of the channels, as for `StructureMasksd`.
+        exclusive: whether no pixel is of two structures.
+        label_map: write one file for all structures instead of a mask each; what overlaps is refused.
     """
 
     def __init__(
@@ -37,15 +43,15 @@ class MaskWriter:
         bundle_root: str | Path | None = None,
         threshold: Any = None,
         dataset: Any = None,
+        structures: Sequence[Mapping[str, Any]] | None = None,
+        exclusive: bool = False,
+        label_map: bool = False,
     ) -> None:
         self.output_dir, self.dataset = output_dir, dataset
-        self._options: dict[str, Any] = {
-            "overlay": overlay,
-            "probability": probability,
-            "volume_format": volume_format,
-        }
-        self._bundle_root, self._threshold = bundle_root, threshold
-        self._assembler, self._refused = Assembler(), 0
+        self._options = OutputOptions(overlay, probability, volume_format, label_map)
+        self._bundle_root, self._structures = bundle_root, structures
+        self._thresholds = used_thresholds(structures, threshold, exclusive)
+        self._assembler, self._refused = Assembler(structures), 0
 
     def attach(self, engine: Engine) -> None:
         """Attach to the evaluator."""
@@ -56,8 +62,8 @@ class MaskWriter:
 
     def started(self, _: Engine) -> None:
         """Open the folder: one that cannot be written is refused before the work."""
-        self._folder = ResultFolder(self.output_dir, facts_of(self._bundle_root, self._threshold), **self._options)
-        self._assembler, self._refused = Assembler(), 0
+        self._folder = ResultFolder(self.output_dir, facts_of(self._bundle_root), self._thresholds, self._options)
+        self._assembler, self._refused = Assembler(self._structures), 0
 
     def __call__(self, engine: Engine) -> None:
         """Write what this iteration brought."""
@@ -67,7 +73,7 @@ class MaskWriter:
             if result is None:
                 continue
             try:
-                path = self._folder.write(result)
+                paths = self._folder.write(result)
             except InputError as error:
                 logger.error(str(error))
                 self._folder.refuse(error)
@@ -75,7 +81,7 @@ class MaskWriter:
                     self.dataset.refused.append(error)
                     self._refused += 1
                 continue
-            logger.info(f"{result.label} -> {printable(path)} ({result.extent})")
+            logger.info(f"{result.label} -> {shown_path(paths, result)} ({result.extent})")
 
     def completed(self, _: Engine) -> None:
         """Write what was refused last."""

@@ -4,37 +4,35 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import DelineateError, printable
 from ..imaging.dicom import SpacingKind
-from ..imaging.overlay import draw_outline
+from ..imaging.overlay import draw_structures
 from ..imaging.pictures import write_png
-from ..imaging.reading import open_volume, read_picture
-from ..imaging.volumes.planes import Affine, plane_axis, put_plane, take_plane
+from ..imaging.reading import read_picture
+from ..imaging.structures import Structure
+from ..imaging.volumes.planes import Affine, plane_axis, take_plane
 from ..imaging.volumes.slicing import Axis, Slicing
 from ..imaging.volumes.volume import Volume
-from ..imaging.volumes.writing import write_volume
+from ..imaging.writers import VolumeFormat, write_pixels, writer_of
+from .files import OutputOptions, file_endings, join_labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 Item = Mapping[Any, Any]
-VolumeFormat = Literal["nii.gz", "nii", "nrrd", "mha"]
-ENDINGS = (
-    "_overlay.png",
-    *(f"_{kind}.{ending}" for kind in ("mask", "probability") for ending in ("png", *get_args(VolumeFormat))),
-)
-"""Of the files that a result may be written to."""
+UNNAMED = Structure("")
+"""The structure of a bundle that names none: it has one."""
 
 _UID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))*")  # PS3.5, 9.1
 
@@ -46,14 +44,15 @@ PLANES: Mapping[SpacingKind | None, str] = {
 
 @dataclass(frozen=True, repr=False, eq=False)  # arrays are too long to show, and have no one truth to compare
 class Segmentation:
-    """The outline in one image, or in one volume.
+    """The outlines in one image, or in one volume.
 
     Attributes:
         source: the image file; of a DICOM series the folder.
         name: relative path without suffix that outputs are named after.
-        mask: uint8, 0 or 1, on the source's own grid: (H, W), EXIF orientation applied; of a volume (I, J, K), as in
-            `Volume`.
-        probability: float32, 0-1, of the mask's shape.
+        masks: of each structure, by its name: uint8, 0 or 1, on the source's own grid: (H, W), EXIF orientation
+            applied; of a volume (I, J, K), as in `Volume`.
+        probabilities: of each structure, by its name: float32, 0-1, of the mask's shape.
+        structures: in the order of the network's channels; a bundle that names none has one, whose name is empty.
         spacing: distances in mm between rows and columns, or of a volume's voxels along I, J, K; ``None`` where the
             source does not tell.
         item: what names the image: its files or the array itself (``image``), its place within (``slice``, ``series``).
@@ -65,8 +64,9 @@ class Segmentation:
 
     source: str
     name: str
-    mask: NDArray[np.uint8]
-    probability: NDArray[np.float32]
+    masks: Mapping[str, NDArray[np.uint8]]
+    probabilities: Mapping[str, NDArray[np.float32]]
+    structures: tuple[Structure, ...] = (UNNAMED,)
     spacing: tuple[float, ...] | None = None
     item: Mapping[str, Any] = field(default_factory=dict)
     slicing: Slicing = field(default_factory=Slicing)
@@ -74,17 +74,24 @@ class Segmentation:
     spacing_kind: SpacingKind | None = None
 
     @classmethod
-    def from_output(cls, output: Item) -> Segmentation:
-        """From one item after postprocessing: ``image`` (for its meta), ``name``, ``pred``, ``probability``."""
+    def from_output(cls, output: Item, structures: Sequence[Structure] = ()) -> Segmentation:
+        """From one item after postprocessing: ``image`` (for its meta), ``name``, ``pred``, ``probability`` (S, H, W).
+
+        Args:
+            output: the item.
+            structures: of the channels; none where there is one, which has no name.
+        """
         meta = output["image"].meta
         source = str(meta["filename_or_obj"])
         image = output.get("held") or (json.loads(meta["files"]) if "files" in meta else source)
-        pixels = {key: np.asarray(output[key].detach().cpu())[0] for key in ("pred", "probability")}
+        listed = tuple(structures) or (UNNAMED,)
+        pixels = {key: np.asarray(output[key].detach().cpu()) for key in ("pred", "probability")}
         return cls(
             source,
             str(output.get("name", Path(source).stem)),
-            pixels["pred"].astype(np.uint8),
-            pixels["probability"].astype(np.float32),
+            {one.name: pixels["pred"][channel].astype(np.uint8) for channel, one in enumerate(listed)},
+            {one.name: pixels["probability"][channel].astype(np.float32) for channel, one in enumerate(listed)},
+            listed,
             tuple(json.loads(meta["spacing"])) if "spacing" in meta else None,
             {"image": image} | {key: meta[key] for key in ("slice", "series") if key in meta},
             Slicing.of(json.loads(meta.get("slicing", "{}"))),
@@ -92,22 +99,73 @@ class Segmentation:
         )
 
     @property
-    def size(self) -> tuple[float, str]:
-        """How much is foreground, and its unit: mm² (and where they hold), ml; without spacing, pixels or voxels."""
-        count = int(self.mask.sum())
+    def mask(self) -> NDArray[np.uint8]:
+        """The mask where there is one structure.
+
+        Raises:
+            DelineateError: there are several.
+        """
+        return self.masks[self._only("masks")]
+
+    @property
+    def probability(self) -> NDArray[np.float32]:
+        """The probabilities where there is one structure.
+
+        Raises:
+            DelineateError: there are several.
+        """
+        return self.probabilities[self._only("probabilities")]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of each mask: (H, W), or (I, J, K) of a volume."""
+        return next(iter(self.masks.values())).shape
+
+    @property
+    def sizes(self) -> dict[str, tuple[float, str]]:
+        """How much each structure covers, and the unit: mm² (and where they hold), ml; else pixels, voxels."""
+        counts = {name: int(mask.sum()) for name, mask in self.masks.items()}
         if self.spacing is None:
-            return count, "pixels" if self.volume is None else "voxels"
-        size = count * prod(self.spacing)
-        return (size, f"mm²{PLANES.get(self.spacing_kind, '')}") if self.volume is None else (size / 1000, "ml")
+            return {name: (count, self._points) for name, count in counts.items()}
+        if self.volume is not None:
+            return {name: (count * prod(self.spacing) / 1000, "ml") for name, count in counts.items()}
+        unit = f"mm²{PLANES.get(self.spacing_kind, '')}"
+        return {name: (count * prod(self.spacing), unit) for name, count in counts.items()}
+
+    @property
+    def size(self) -> tuple[float, str]:
+        """As `sizes`, where there is one structure.
+
+        Raises:
+            DelineateError: there are several.
+        """
+        return self.sizes[self._only("sizes")]
 
     @property
     def extent(self) -> str:
-        """How much is foreground, as people read it: 24 pixels, 4.4 mm²; 120 voxels, 0.36 ml."""
-        size, unit = self.size
-        count = f"{int(self.mask.sum())} {'pixels' if self.volume is None else 'voxels'}"
-        if self.spacing is None:
-            return f"{count}; pixel size unknown"
-        return f"{count}, {size:.1f} {unit}" if self.volume is None else f"{count}, {size:.2f} {unit}"
+        """How much is foreground, as people read it: ``24 pixels, 4.4 mm²``; ``heart 24 pixels; lung 8 pixels``."""
+        known = self.spacing is not None
+        return "; ".join(filter(None, [*map(self._extent, self.masks), "" if known else "pixel size unknown"]))
+
+    def _extent(self, name: str) -> str:
+        label = f"{name} " if len(self.masks) > 1 else ""
+        count = f"{label}{int(self.masks[name].sum())} {self._points}"
+        size, unit = self.sizes[name]
+        return count if self.spacing is None else f"{count}, {size:.{1 if self.volume is None else 2}f} {unit}"
+
+    @property
+    def _points(self) -> str:
+        return "pixels" if self.volume is None else "voxels"
+
+    def _only(self, wanted: str) -> str:
+        """The name of the only structure."""
+        if len(self.masks) > 1:
+            names = ", ".join(self.masks)
+            raise DelineateError(
+                f"{self.label} has {len(self.masks)} structures ({names}); take one, e.g. "
+                f"result.{wanted}[{next(iter(self.masks))!r}]"
+            )
+        return next(iter(self.masks))
 
     @property
     def series(self) -> str:
@@ -128,44 +186,63 @@ class Segmentation:
         return printable(self.source) + (f" (frame {frame + 1})" if isinstance(frame, int) else "")
 
     def __repr__(self) -> str:
-        return f"<Segmentation of {self.source}: {' x '.join(map(str, self.mask.shape))}, {self.extent}>"
+        return f"<Segmentation of {self.source}: {' x '.join(map(str, self.shape))}, {self.extent}>"
+
+    def file_endings(self, options: OutputOptions) -> list[dict[str, str]]:
+        """How the names of its files end: of each structure ``mask``, ``overlay`` and ``probability``, as asked for."""
+        return file_endings(self.structures, self._ending(options), options)
+
+    def pixel_values(self, options: OutputOptions) -> list[np.uint8]:
+        """What each structure's pixels are in the file of its mask."""
+        if options.label_map:
+            return [np.uint8(value) for value in range(1, len(self.masks) + 1)]
+        return [np.uint8(writer_of(self._ending(options)).FOREGROUND)] * len(self.masks)
+
+    def _ending(self, options: OutputOptions) -> str:
+        return "png" if self.volume is None else options.volume_format
 
     def save(self, target: str | Path, **options: Any) -> Path:
-        """Write the mask; no ``results.csv``, which only ``delineate segment`` and stock MONAI write.
+        """Write the masks; no ``results.csv``, which only ``delineate segment`` and stock MONAI write.
 
         Args:
-            target: a folder, which gets what `write_segmentation` writes; or the mask's own file, ``.png`` (0/255) of
-                an image, ``.nii.gz``, ``.nii``, ``.nrrd`` or ``.mha`` (0/1) of a volume.
-            options: of a folder: ``overlay``, ``probability``, ``volume_format`` as for `write_segmentation`.
+            target: a folder, which gets what `write_segmentation` writes; or a file of its own, for the mask of the
+                one structure or, with ``label_map=True``, for the label map: ``.png`` of an image, ``.nii.gz``,
+                ``.nii``, ``.nrrd`` or ``.mha`` of a volume.
+            options: of a folder: ``overlay``, ``probability``, ``volume_format``, ``label_map`` as for
+                `write_segmentation`.
 
         Returns:
-            the mask's path.
+            the mask's path; of several masks that of the first.
 
         Raises:
-            DelineateError: the file's ending is another.
+            DelineateError: the file's ending is another; there are several structures for one file, or they overlap.
         """
         target = Path(target)
         if target.is_dir() or not target.suffix:
             return write_segmentation(self, target, **options)
+        as_map = options.pop("label_map", False)
         if options:
             raise DelineateError(f"{target} is the mask's own file; name a folder for {', '.join(options)}")
-        if self.volume is None and target.suffix.lower() != ".png":
-            raise DelineateError(f"{target}: masks of images are written as PNG; name it .png, or name a folder")
+        if len(self.masks) > 1 and not as_map:
+            several = f"{len(self.masks)} structures ({', '.join(self.masks)})"
+            raise DelineateError(f"{target} is one file for {several}; name a folder, or add label_map=True")
+        pixels = join_labels(self.source, self.masks) if as_map else self.mask * self.pixel_values(OutputOptions())[0]
         target.parent.mkdir(parents=True, exist_ok=True)
-        if self.volume is not None:
-            return write_volume(target, self.mask, self.volume)
-        write_png(target, self.mask * np.uint8(255))
-        return target
+        return write_pixels(target, pixels, self.volume)
 
     def overlay(self) -> NDArray[np.uint8]:
-        """The image, of a volume the slice with most foreground, with the outline drawn in: (H, W, 3), 0-255."""
+        """The image, of a volume the slice with most foreground, with the outlines drawn in: (H, W, 3), 0-255.
+
+        Of several structures each has its colour, and their names stand below the image: see `draw_structures`.
+        """
         if self.volume is None:
-            return draw_outline(read_picture({"image": self.source, **self.item}, self.slicing), self.mask)
-        affine, axis = _grid(self)
-        along = plane_axis(affine, axis)
-        index = int(self.mask.sum(axis=tuple({0, 1, 2} - {along})).argmax())
-        plane = take_plane(self.mask, affine, axis, index)
-        return draw_outline(read_picture({**self.item, "slice": index}, self.slicing), plane)
+            picture = read_picture({"image": self.source, **self.item}, self.slicing)
+            return draw_structures(picture, list(self.masks.values()), self.structures)
+        affine, axis = grid_of(self)
+        others = tuple({0, 1, 2} - {plane_axis(affine, axis)})
+        index = int(np.sum([mask.sum(axis=others, dtype=np.int64) for mask in self.masks.values()], axis=0).argmax())
+        planes = [take_plane(mask, affine, axis, index) for mask in self.masks.values()]
+        return draw_structures(read_picture({**self.item, "slice": index}, self.slicing), planes, self.structures)
 
     def plot(self, axes: Axes | None = None) -> Figure:
         """Show `overlay` with matplotlib; needs no display, and leaves no figure open behind it.
@@ -181,53 +258,17 @@ class Segmentation:
 
             axes = Figure(layout="constrained").subplots()
         axes.imshow(self.overlay())
-        axes.set_title(f"{self.name}: {self.extent}", fontsize="small")
+        title = f"{self.name}: {self.extent}"
+        axes.set_title(title if len(self.masks) == 1 else title.replace("; ", "\n"), fontsize="small")
         axes.set_axis_off()
         return axes.figure.canvas.figure
 
 
-class Assembler:
-    """Puts the results of a volume's slices together; those of other images pass.
-
-    A volume is given out when all its slices have come; one with a slice that was refused never is.
-    """
-
-    def __init__(self) -> None:
-        self._open: dict[str, tuple[Segmentation, int]] = {}
-
-    def add(self, output: Item) -> Segmentation | None:
-        """Take one item after postprocessing.
-
-        Returns:
-            the result of the image, or of the volume that it completes; ``None`` where slices are still to come.
-        """
-        plane, meta = Segmentation.from_output(output), output["image"].meta
-        if "slices" not in meta:
-            return plane
-        whole, done = self._open.pop(plane.name) if plane.name in self._open else (_empty(plane), 0)
-        affine, axis = _grid(whole)
-        for voxels, pixels in ((whole.mask, plane.mask), (whole.probability, plane.probability)):
-            put_plane(voxels, affine, axis, meta["slice"], pixels)
-        if done + 1 == meta["slices"]:
-            return whole
-        self._open[plane.name] = (whole, done + 1)
-        return None
-
-
-def _grid(result: Segmentation) -> tuple[Affine, Axis]:
+def grid_of(result: Segmentation) -> tuple[Affine, Axis]:
     """Where a volume lies, and along what it is cut."""
     assert result.volume is not None
     assert result.slicing.axis is not None  # nobody could have read a slice without
     return result.volume.affine, result.slicing.axis
-
-
-def _empty(plane: Segmentation) -> Segmentation:
-    """A volume's result with no foreground yet."""
-    volume = open_volume(plane.item, Path(plane.source))
-    grid = volume.voxels.shape[:3]
-    spacing = tuple(np.linalg.norm(volume.affine[:3, :3], axis=0).tolist())
-    empty = np.zeros(grid, np.uint8), np.zeros(grid, np.float32)
-    return Segmentation(plane.source, plane.name, *empty, spacing, plane.item, plane.slicing, volume)
 
 
 def write_segmentation(
@@ -237,40 +278,50 @@ def write_segmentation(
     overlay: bool = False,
     probability: bool = False,
     volume_format: VolumeFormat = "nii.gz",
+    label_map: bool = False,
 ) -> Path:
     """Write ``NAME_mask.png`` (0/255) or, of a volume, ``NAME_mask.nii.gz`` (0/1); more where asked.
+
+    Of several structures each has its files: ``NAME_left_lung_mask.png``, ``NAME_heart_mask.png``.
 
     Args:
         result: one segmented image or volume.
         folder: where to; folders below it are made as ``result.name`` asks.
-        overlay: also ``NAME_overlay.png``, the image (of a volume the slice with most foreground) with the outline.
+        overlay: also ``NAME_overlay.png``, the image (of a volume the slice with most foreground) with the outlines.
         probability: also ``NAME_probability.png``, 16 bit, 0-65535 for 0-1; of a volume ``NAME_probability.nii.gz``,
             float32.
         volume_format: ``nii.gz``, ``nii``, ``nrrd`` or ``mha``.
+        label_map: instead of masks ``NAME_labels.png`` or ``NAME_labels.nii.gz``, in which the structures are 1, 2, 3
+            ... in their order; refused where they overlap.
 
     Returns:
-        the mask's path.
+        the mask's path; of several masks that of the first.
+
+    Raises:
+        InputError: structures overlap where a label map is wanted.
     """
-    return write_outputs(result, folder, overlay=overlay, probability=probability, volume_format=volume_format)["mask"]
+    options = OutputOptions(overlay, probability, volume_format, label_map)
+    return write_outputs(result, folder, options)[0]["mask"]
 
 
-def write_outputs(
-    result: Segmentation, folder: str | Path, *, overlay: bool, probability: bool, volume_format: VolumeFormat
-) -> dict[str, Path]:
-    """As `write_segmentation`; returns the paths of ``mask``, ``overlay`` and ``probability``, as far as written."""
+def write_outputs(result: Segmentation, folder: str | Path, options: OutputOptions) -> list[dict[str, Path]]:
+    """As `write_segmentation`; returns of each structure the paths of ``mask``, ``overlay`` and ``probability``.
+
+    Raises:
+        InputError: structures overlap where a label map is wanted; nothing is written then.
+    """
     base = Path(folder) / result.name
+    endings = result.file_endings(options)
+    paths = [{kind: base.with_name(f"{base.name}{ending}") for kind, ending in one.items()} for one in endings]
+    labels = join_labels(result.source, result.masks) if options.label_map else None
     base.parent.mkdir(parents=True, exist_ok=True)
-    kinds = ["overlay"] * overlay + ["probability"] * probability + ["mask"]
-    ending = "png" if result.volume is None else volume_format
-    paths = {kind: base.with_name(f"{base.name}_{kind}.{'png' if kind == 'overlay' else ending}") for kind in kinds}
-    if overlay:
-        write_png(paths["overlay"], result.overlay())
-    if result.volume is not None:
-        if probability:
-            write_volume(paths["probability"], result.probability, result.volume)
-        write_volume(paths["mask"], result.mask, result.volume)
-        return paths
-    if probability:
-        write_png(paths["probability"], np.round(result.probability * 65535).astype(np.uint16))
-    write_png(paths["mask"], result.mask * np.uint8(255))
+    if options.overlay:
+        write_png(paths[0]["overlay"], result.overlay())
+    for files, name, value in zip(paths, result.masks, result.pixel_values(options), strict=True):
+        if options.probability:
+            write_pixels(files["probability"], result.probabilities[name], result.volume)
+        if labels is None:
+            write_pixels(files["mask"], result.masks[name] * value, result.volume)
+    if labels is not None:
+        write_pixels(paths[0]["mask"], labels, result.volume)
     return paths

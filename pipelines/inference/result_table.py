@@ -12,13 +12,15 @@ from pathlib import Path
 
 from ..core.errors import DelineateError
 from ..core.files import write_atomically
+from .files import KINDS
 
 TABLE = "results.csv"
-FILES = ("mask", "overlay", "probability")
 COLUMNS = (
-    *("input", "series", "frame", "status", "reason", *FILES, "grid", "foreground", "area_or_volume", "unit"),
-    *("threshold", "bundle", "bundle_verified", "delineate"),
+    *("input", "series", "frame", "structure", "status", "reason", *KINDS, "value", "grid"),
+    *("foreground", "area_or_volume", "unit", "threshold", "bundle", "bundle_verified", "delineate"),
 )
+"""``structure`` is empty where there is one; ``value`` is that of its pixels in the mask's file."""
+
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
 
 Row = dict[str, str]
@@ -50,8 +52,8 @@ def as_csv(rows: Iterable[Mapping[str, object]], columns: Sequence[str], header:
 class ResultTable:
     """The rows of a folder's ``results.csv``; UTF-8 with a byte order mark, by which spreadsheets know it.
 
-    A new row is appended; one that takes the place of another is written with all others, beside the table, which is
-    then replaced. So whoever reads the table finds each row whole, and one an image.
+    New rows are appended; those that take the place of others are written with all others, beside the table, which is
+    then replaced. So whoever reads the table finds each row whole, and one an image, or one a structure of it.
 
     Args:
         folder: the folder; it may be missing until the first `put`.
@@ -59,7 +61,7 @@ class ResultTable:
 
     def __init__(self, folder: str | Path) -> None:
         self.path = Path(folder) / TABLE
-        self.rows: dict[Key, Row] = {}
+        self.rows: dict[Key, list[Row]] = {}
         self._columns: tuple[str, ...] = COLUMNS
         self._stamp: tuple[int, ...] | None = None
         self._intact = True
@@ -73,22 +75,23 @@ class ResultTable:
         if (stamp := self._now()) == self._stamp:
             return False
         self._columns, rows, self._intact = _read(self.path) if stamp else (COLUMNS, [], True)
-        self.rows = {key_of(row): row for row in rows}
+        self.rows = _grouped(rows)
         self._stamp = stamp
         return True
 
-    def put(self, row: Row, instead_of: Iterable[Key] = ()) -> None:
-        """Add a row, which takes the place of that of the same key and of those in `instead_of`."""
-        key = key_of(row)
+    def put(self, rows: Sequence[Row], instead_of: Iterable[Key] = ()) -> None:
+        """Add the rows of one key, which take the place of all of that key and of those in `instead_of`."""
+        key = key_of(rows[0])
         replaced = [old for old in {key, *instead_of} if old in self.rows]
         for old in replaced:
             del self.rows[old]
-        self.rows[key] = row
-        if replaced or self._stamp is None or not self._intact or not set(row) <= set(self._columns):
+        self.rows[key] = list(rows)
+        if replaced or self._stamp is None or not self._intact or not set(rows[0]) <= set(self._columns):
             self._columns, self._intact = tuple(dict.fromkeys([*COLUMNS, *self._columns])), True
-            write_atomically(self.path, as_csv(self.rows.values(), self._columns).encode("utf-8-sig"))
+            every = (row for rows_of_one in self.rows.values() for row in rows_of_one)
+            write_atomically(self.path, as_csv(every, self._columns).encode("utf-8-sig"))
         else:
-            _append(self.path, as_csv([row], self._columns, header=False).encode())
+            _append(self.path, as_csv(rows, self._columns, header=False).encode())
         self._stamp = self._now()
 
     def _now(self) -> tuple[int, ...] | None:
@@ -106,7 +109,15 @@ def own_files(folder: Path) -> set[Path]:
         table.refresh()
     except (DelineateError, OSError):
         return set()
-    return {folder / row[kind] for row in table.rows.values() for kind in FILES if row[kind]}
+    return {folder / row[kind] for rows in table.rows.values() for row in rows for kind in KINDS if row[kind]}
+
+
+def _grouped(rows: Iterable[Row]) -> dict[Key, list[Row]]:
+    """Rows by their key; of two of one structure the last."""
+    found: dict[Key, dict[str, Row]] = {}
+    for row in rows:
+        found.setdefault(key_of(row), {})[row["structure"]] = row
+    return {key: list(by_structure.values()) for key, by_structure in found.items()}
 
 
 def _read(path: Path) -> tuple[tuple[str, ...], list[Row], bool]:
@@ -118,12 +129,12 @@ def _read(path: Path) -> tuple[tuple[str, ...], list[Row], bool]:
         lines = list(reader)
     except (csv.Error, UnicodeDecodeError) as error:
         raise _foreign(path) from error
-    if not {"input", "series", "frame", "status", "reason", *FILES} <= set(columns):
+    if not {"input", "series", "frame", "status", "reason", *KINDS} <= set(columns):
         raise _foreign(path)
     if cut := not text.endswith("\n"):
         lines = lines[:-1]
     rows = [row for row in lines if None not in row and None not in row.values()]
-    decoded = [{name: cell.removeprefix("'") for name, cell in row.items()} for row in rows]
+    decoded = [{"structure": ""} | {name: cell.removeprefix("'") for name, cell in row.items()} for row in rows]
     return columns, decoded, not cut and len(rows) == len(lines)
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import count
@@ -18,10 +17,12 @@ from ..bundling.gate import Admission, fingerprint
 from ..core.errors import DelineateError, InputError, fate, printable
 from ..core.files import remove_leftovers, taking_turns
 from ..core.versions import versions
-from .outputs import ENDINGS, Segmentation, VolumeFormat, write_outputs
-from .result_table import FILES, TABLE, Key, ResultTable, Row, key_of
+from ..imaging.structures import structures_of, thresholds_of
+from .files import KINDS, OutputOptions, name_of, possible_endings
+from .outputs import UNNAMED, Segmentation, write_outputs
+from .result_table import TABLE, Key, ResultTable, Row, key_of
 
-_LONGEST = 255 - len("_probability.nii.gz") - len("_9999")  # bytes of a file's name
+_LONGEST_NAME, _SHORTEST = 255, 20  # bytes of a file's name, with and without what is added to it
 _UNNAMEABLE = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL)
 
 
@@ -29,15 +30,14 @@ class ResultFolder:
     """Writes results into a folder, and a row of each, and of each refusal, into its ``results.csv``.
 
     Where a name is taken, by a result of another input or by a file that is not in the table, the next free one
-    (``NAME_2``) is chosen, whatever its case. The same input again replaces its own files. Several processes may write
-    into one folder.
+    (``NAME_2``) is chosen, whatever its case. The same input again replaces its own files, whatever structures it had.
+    Several processes may write into one folder.
 
     Args:
         folder: where to; made when the first result or refusal comes.
-        facts: cells that all rows share: ``threshold``, ``bundle``, ``bundle_verified``, ``delineate``.
-        overlay: also write the image with the outline.
-        probability: also write the probabilities.
-        volume_format: of masks of volumes.
+        facts: cells that all rows share: ``bundle``, ``bundle_verified``, ``delineate``.
+        thresholds: of each structure, by its name; none where they are not known.
+        options: what is written of each result.
 
     Raises:
         DelineateError: the folder cannot be written, or holds a ``results.csv`` that is something else.
@@ -47,56 +47,63 @@ class ResultFolder:
         self,
         folder: str | Path,
         facts: Mapping[str, str] | None = None,
-        *,
-        overlay: bool = False,
-        probability: bool = False,
-        volume_format: VolumeFormat = "nii.gz",
+        thresholds: Mapping[str, float] | None = None,
+        options: OutputOptions | None = None,
     ) -> None:
-        self.folder, self.facts = Path(folder), dict(facts or {})
-        self._options: dict[str, Any] = {
-            "overlay": overlay,
-            "probability": probability,
-            "volume_format": volume_format,
-        }
+        self.folder, self.facts, self._thresholds = Path(folder), dict(facts or {}), dict(thresholds or {})
+        self._options = options or OutputOptions()
         self._table, self._owners = ResultTable(folder), dict[str, Key]()
         with self._turn():
             for place in [self.folder, *(path for path in self.folder.rglob("*") if path.is_dir())]:
                 remove_leftovers(place)
         self._earlier: dict[str, list[Key]] = {}  # what earlier calls refused: this one judges it anew
-        for key, row in self._table.rows.items():
-            if not row["mask"]:
-                self._earlier.setdefault(row["input"], []).append(key)
+        for key, rows in self._table.rows.items():
+            if not rows[0]["mask"]:
+                self._earlier.setdefault(rows[0]["input"], []).append(key)
 
-    def write(self, result: Segmentation) -> Path:
-        """Write a result's files and its row.
+    def write(self, result: Segmentation) -> list[Path]:
+        """Write a result's files and its rows.
 
         Returns:
-            the mask's path.
+            the paths of its masks, one a structure, or of its label map.
 
         Raises:
-            InputError: the file system takes no file of such a name.
+            InputError: the file system takes no file of such a name; structures overlap where a label map is wanted.
             DelineateError: the folder can no longer be written.
         """
-        row = {**_place(result), **_extent(result), "status": "segmented", "reason": "", **self.facts}
         with self._turn():
-            key = key_of({**row, "mask": "?"})
-            before = self._table.rows.get(key, {})
-            name = self._free_name(key, sound_name(result.name))
+            place = _place(result)
+            key = key_of({**place, "mask": "?"})
+            before = self._table.rows.get(key, [])
+            name = self._free_name(key, result)
             try:
-                written = write_outputs(replace(result, name=name), self.folder, **self._options)
+                written = write_outputs(replace(result, name=name), self.folder, self._options)
             except OSError as error:
                 if error.errno not in _UNNAMEABLE:
                     raise
                 reason = f"its mask cannot be named {printable(name)} ({error.strerror})"
                 raise InputError(result.source, reason, "give it a shorter name") from error
-            files = {
-                kind: written[kind].relative_to(self.folder).as_posix() if kind in written else "" for kind in FILES
+            rows = [place | row for row in self._rows(result, written)]
+            self._put(rows)
+            files = {row[kind] for row in rows for kind in KINDS}
+            for earlier in (
+                {row[kind] for row in before for kind in KINDS} - files - {""}
+            ):  # of other options or structures
+                (self.folder / earlier).unlink(missing_ok=True)
+        return list(dict.fromkeys(files["mask"] for files in written))
+
+    def _rows(self, result: Segmentation, written: Sequence[Mapping[str, Path]]) -> Iterator[Row]:
+        values = result.pixel_values(self._options)
+        for (name, mask), paths, value in zip(result.masks.items(), written, values, strict=True):
+            size, unit = result.sizes[name]
+            yield {
+                "structure": name if len(result.masks) > 1 else "",
+                **{kind: paths[kind].relative_to(self.folder).as_posix() if kind in paths else "" for kind in KINDS},
+                **{"status": "segmented", "reason": "", "value": str(value)},
+                "grid": "x".join(map(str, mask.shape if result.volume is not None else mask.shape[::-1])),
+                **{"foreground": str(int(mask.sum())), "area_or_volume": f"{size:.10g}", "unit": unit},
+                **{"threshold": _number(self._thresholds.get(name)), **self.facts},
             }
-            self._put(row | files)
-            for kind in FILES:  # of an earlier threshold, or in another format
-                if before.get(kind) and before[kind] not in files.values():
-                    (self.folder / before[kind]).unlink(missing_ok=True)
-        return written["mask"]
 
     def refuse(self, error: InputError) -> None:
         """Write the row of an input that was refused or skipped, or of a note on it.
@@ -109,9 +116,10 @@ class ResultFolder:
             "input": printable(source),
             "status": fate(error),
             "reason": printable(f"{error.reason}; {error.remedy}"),
+            "threshold": _together(self._thresholds),
         }
         with self._turn():
-            self._put({**dict.fromkeys(("series", "frame", *FILES), ""), **row, **self.facts})
+            self._put([dict.fromkeys(("series", "frame", "structure", *KINDS), "") | row | self.facts])
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -120,7 +128,9 @@ class ResultFolder:
             self.folder.mkdir(parents=True, exist_ok=True)
             with taking_turns(self.folder):
                 if self._table.refresh():
-                    self._owners = {_folded(_name(row)): key for key, row in self._table.rows.items() if row["mask"]}
+                    self._owners.clear()
+                    for rows in self._table.rows.values():
+                        self._own(rows)
                 yield
         except OSError as error:
             room = "make room there, or " if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
@@ -130,28 +140,46 @@ class ResultFolder:
                 f"{room}choose another --out{before}"
             ) from error
 
-    def _put(self, row: Row) -> None:
-        self._table.put(row, self._earlier.pop(row["input"], ()))
-        if row["mask"]:
-            self._owners[_folded(_name(row))] = key_of(row)
+    def _put(self, rows: list[Row]) -> None:
+        self._table.put(rows, self._earlier.pop(rows[0]["input"], ()))
+        self._own(rows)
 
-    def _free_name(self, key: Key, wanted: str) -> str:
-        if key in self._table.rows:
-            return _name(self._table.rows[key])
+    def _own(self, rows: Sequence[Row]) -> None:
+        """Remember whose the name and the files are."""
+        for row in (row for row in rows if row["mask"]):
+            taken = [_name(row), *(row[kind] for kind in KINDS if row[kind])]
+            self._owners |= {_folded(one): key_of(row) for one in taken}
+
+    def _free_name(self, key: Key, result: Segmentation) -> str:
+        """The name that the result has already, unless another's file is in the way now; else the first free one."""
+        endings, own = possible_endings(result.structures), self._table.rows.get(key)
+        written = {ending for files in result.file_endings(self._options) for ending in files.values()}
+        if own and self._is_free(_name(own[0]), key, written):
+            return _name(own[0])
+        wanted = sound_name(result.name, endings)
         names = (wanted if number == 1 else f"{wanted}_{number}" for number in count(1))
-        return next(name for name in names if _folded(name) not in self._owners and not self._is_there(name))
+        return next(name for name in names if self._is_free(name, key, endings))
 
-    def _is_there(self, name: str) -> bool:
-        return any(os.path.lexists(self.folder / f"{name}{ending}") for ending in ENDINGS)
+    def _is_free(self, name: str, key: Key, endings: Iterable[str]) -> bool:
+        def is_ours(file: str) -> bool:
+            owner = self._owners.get(_folded(file))
+            return owner == key if owner else not os.path.lexists(self.folder / file)
+
+        return self._owners.get(_folded(name), key) == key and all(is_ours(f"{name}{ending}") for ending in endings)
 
 
-def sound_name(name: str) -> str:
+def sound_name(name: str, endings: Iterable[str] = possible_endings([UNNAMED])) -> str:
     """A relative name that a file can have and a person can read.
 
     What is too long for a file, and characters that control a terminal or are no UTF-8, make way for a hash.
+
+    Args:
+        name: the name.
+        endings: of the files that are named so.
     """
     *folders, last = PurePath(name).parts
-    return str(PurePath(*(_sound(part, 255) for part in folders), _sound(last, _LONGEST)))
+    longest = _LONGEST_NAME - max(len(os.fsencode(ending)) for ending in endings) - len("_9999")
+    return str(PurePath(*(_sound(part, _LONGEST_NAME) for part in folders), _sound(last, max(longest, _SHORTEST))))
 
 
 def _sound(part: str, longest: int) -> str:
@@ -168,7 +196,7 @@ def _folded(name: str) -> str:
 
 
 def _name(row: Mapping[str, str]) -> str:
-    return re.sub(r"_mask\.[a-z.]+$", "", row["mask"])
+    return name_of(row["mask"], row["structure"])
 
 
 def _place(result: Segmentation) -> Row:
@@ -183,19 +211,45 @@ def _place(result: Segmentation) -> Row:
     }
 
 
-def _extent(result: Segmentation) -> Row:
-    size, unit = result.size
-    return {
-        "grid": "x".join(map(str, result.mask.shape if result.volume is not None else result.mask.shape[::-1])),
-        "foreground": str(int(result.mask.sum())),
-        "area_or_volume": f"{size:.10g}",
-        "unit": unit,
-    }
+def _number(threshold: float | None) -> str:
+    return "" if threshold is None else f"{threshold:.10g}"
 
 
-def facts_of(bundle: Admission | str | Path | None, threshold: object) -> Row:
+def _together(thresholds: Mapping[str, float]) -> str:
+    """Of all structures: one number where they have the same."""
+    if len(set(thresholds.values())) < 2:
+        return _number(next(iter(thresholds.values()), None))
+    return "; ".join(f"{name} {_number(threshold)}" for name, threshold in thresholds.items())
+
+
+def used_thresholds(
+    structures: Sequence[Mapping[str, Any]] | None, threshold: float | Mapping[str, float] | None, exclusive: bool
+) -> dict[str, float]:
+    """The threshold of each structure, by its name; none where the bundle does not tell.
+
+    Args:
+        structures: of the bundle; ``None`` where it names none.
+        threshold: the bundle's setting; ``None`` where it has none.
+        exclusive: whether no pixel is of two structures.
+    """
+    if structures is None and threshold is None:
+        return {}
+    known = structures_of(structures)
+    names = [one.name for one in known] or [UNNAMED.name]
+    return dict(zip(names, thresholds_of(known, threshold, exclusive), strict=True))
+
+
+def shown_path(paths: Sequence[Path], result: Segmentation) -> str:
+    """Where the masks of a result are, as it is printed: those of several structures as one pattern."""
+    if len(paths) == 1:
+        return printable(paths[0])
+    name, ending = name_of(paths[0].name, next(iter(result.masks))), paths[0].name.rpartition("_mask.")[2]
+    return printable(paths[0].with_name(f"{name}_*_mask.{ending}"))
+
+
+def facts_of(bundle: Admission | str | Path | None) -> Row:
     """The cells that all results of a bundle share; one that did not pass the gate is verified by nobody."""
-    cells = {"threshold": "" if threshold is None else str(threshold), "delineate": versions()["delineate"]}
+    cells = {"delineate": versions()["delineate"]}
     if bundle is None:
         return cells
     if not isinstance(bundle, Admission):

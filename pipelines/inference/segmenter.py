@@ -14,7 +14,10 @@ from ..bundling.gate import Admission, admit
 from ..bundling.settings import refuse_unknown, refuse_wrong_values
 from ..core.errors import DelineateError, InputError, NotedError, counted, plain_errors
 from ..loading.datasets import StreamDataset
-from .outputs import Assembler, Segmentation
+from . import backends
+from .assembler import Assembler
+from .outputs import Segmentation
+from .results import used_thresholds
 from .streams import Sources, stream_items
 
 logger = logging.getLogger(__name__)
@@ -26,20 +29,24 @@ class Segmenter:
     Args:
         bundle: folder of a bundle or run, the name of a shipped bundle, or one that was let in (`admit`).
         trust: use the bundle although verification has findings; it may then run any code.
-        settings: ids of ``inference.yaml`` and their values, e.g. ``threshold=0.3``, ``device="cpu"``.
+        backend: what computes the network: one of ``backends.BACKENDS``.
+        settings: ids of ``inference.yaml`` and their values, e.g. ``threshold=0.3``, ``threshold={"heart": 0.3}``,
+            ``device="cpu"``.
 
     Raises:
-        UnknownNameError: when there is no such bundle, or its ``inference.yaml`` has no such setting.
+        UnknownNameError: when there is no such bundle or backend, or its ``inference.yaml`` has no such setting.
         UnverifiedError: when it is no part of the package, and verification has findings.
         DelineateError: when it has no weights, they do not fit, or a setting cannot be what it is.
 
     Example::
 
         for result in Segmenter("runs/skin").segment(["photos"]):
-            print(result.source, result.mask.sum(), "pixels")
+            print(result.source, {name: mask.sum() for name, mask in result.masks.items()})
     """
 
-    def __init__(self, bundle: str | Path | Admission, *, trust: bool = False, **settings: Any) -> None:
+    def __init__(
+        self, bundle: str | Path | Admission, *, trust: bool = False, backend: str = "torch", **settings: Any
+    ) -> None:
         self.admission = admit(bundle, trust)
         self.bundle = self.admission.folder
         parser = ConfigParser()
@@ -50,10 +57,13 @@ class Segmenter:
         parser.update({"bundle_root": str(self.bundle), **settings})
         with plain_errors():
             self.device = torch.device(parser.get_parsed_content("device"))
-            self.network = parser.get_parsed_content("network")
+            self.network = backends.load_network(backend, parser)
             self.preprocessing = parser.get_parsed_content("preprocessing")
-            self.threshold = parser.get_parsed_content("threshold") if "threshold" in parser else None
-            self.slicing = parser.get_parsed_content("slicing") if "slicing" in parser else None
+            self.structures, threshold, exclusive, self.slicing = (
+                parser.get_parsed_content(id_) if id_ in parser else None
+                for id_ in ("structures", "threshold", "exclusive", "slicing")
+            )
+            self.thresholds = used_thresholds(self.structures, threshold, bool(exclusive))
             self.inferer = parser.get_parsed_content("inferer")
             self.in_channels = int(parser.get_parsed_content("in_channels"))
             rows, columns = parser.get_parsed_content("window")
@@ -91,7 +101,7 @@ class Segmenter:
             refused.append(error)
             on_error(error) if on_error else logger.error(str(error))
 
-        assembler = Assembler()
+        assembler = Assembler(self.structures)
         stream = StreamDataset(stream_items(sources, refuse, self.slicing), self.preprocessing, refuse)
         for item in stream:
             if on_progress:

@@ -7,6 +7,6 @@ __getattr__, __dir__, __all__ = attach(
     submod_attrs={
         "caches": ["cached_dataset"],
         "datasets": ["AugmentedDataset", "EpochSampler", "StreamDataset", "load_datalist"],
-        "transforms": ["ReadImaged", "ReadMaskd", "ResizeToGridd"],
+        "transforms": ["ReadImaged", "ReadMaskd", "ResizeToGridd", "StructureMasksd"],
     },
 )

@@ -11,11 +11,13 @@ import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import InvertibleTransform, MapTransform
+from monai.utils import ensure_tuple_rep
 from torch.nn.functional import interpolate
 
-from ..core.errors import InputError
+from ..core.errors import DelineateError, InputError
 from ..imaging.held import HeldImage
 from ..imaging.reading import read_label, read_pixels, read_spacing, read_spacing_kind
+from ..imaging.structures import structures_of, thresholds_of
 from ..imaging.unchanged import refuse_changed
 from ..imaging.volumes.slicing import Slicing
 
@@ -156,6 +158,62 @@ class ResizeToGridd(MapTransform, InvertibleTransform):
             size = self.pop_transform(item[key])["orig_size"]
             item[key] = MetaTensor(_resize(item[key].as_tensor().float(), list(size)), meta=dict(item[key].meta))
         return item
+
+
+class StructureMasksd(MapTransform):
+    """Probabilities (C, H, W) to a mask of each structure: (S, H, W), uint8, 0 or 1.
+
+    Structures that may overlap have a channel each: a pixel is of each structure whose probability reaches its
+    threshold. Exclusive ones have the background before them, in channel 0: a pixel is of the one structure whose
+    probability is the greatest of all, background included, and reaches its threshold. Of equal probabilities the
+    first is the greatest, so the background wins against all others.
+
+    Args:
+        keys: keys of the probabilities, which become masks.
+        structures: their names, thresholds and so on, in the order of the channels, as mappings with the names of
+            :class:`delineate.pipelines.imaging.structures.Structure`; ``None`` where there is one, which has no name.
+        exclusive: whether no pixel is of two structures.
+        threshold: of all, or a mapping of names to thresholds; ``None``: each structure's own, else 0.5, or where
+            structures are exclusive 0: the greatest is enough.
+        probability_keys: keys that the probabilities (S, H, W) of the structures, without the background, go to.
+
+    Raises:
+        UnknownNameError: a threshold is of no structure.
+        DelineateError: a structure or threshold is none; there are more or fewer channels than structures.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        structures: Sequence[Mapping[str, Any]] | None = None,
+        exclusive: bool = False,
+        threshold: float | Mapping[str, float] | None = None,
+        probability_keys: KeysCollection = "probability",
+    ) -> None:
+        super().__init__(keys)
+        self.exclusive, self.probability_keys = exclusive, ensure_tuple_rep(probability_keys, len(self.keys))
+        self.thresholds = thresholds_of(structures_of(structures), threshold, exclusive)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> Item:
+        """Replace the probabilities by masks."""
+        item = dict(data)
+        for key, probability_key in self.key_iterator(item, self.probability_keys):
+            item[key], item[probability_key] = self._cut(item[key])
+        return item
+
+    def _cut(self, channels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        if len(channels) != len(self.thresholds) + self.exclusive:
+            background = " and the background" if self.exclusive else ""
+            raise DelineateError(
+                f"the network gives {len(channels)} channels for {len(self.thresholds)} structures{background}; set "
+                f"out_channels to {len(self.thresholds) + self.exclusive} and train again, or correct structures"
+            )
+        probability = channels[1:] if self.exclusive else channels
+        mask = probability >= torch.tensor(self.thresholds, device=channels.device)[:, None, None]
+        if self.exclusive:
+            order = torch.arange(1, len(channels), device=channels.device)
+            mask &= channels.argmax(0) == order[:, None, None]
+        return mask.to(torch.uint8), probability
 
 
 def _resize(image: torch.Tensor, size: Sequence[int]) -> torch.Tensor:

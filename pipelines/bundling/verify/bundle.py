@@ -1,7 +1,7 @@
 """`delineate bundle verify`: is this folder a bundle that one may load? Read and judged, never run.
 
-Rules: files, code, syntax, target, expression, path, size, ids, metadata, weights, preprocessing. Nothing in a
-bundle is imported, evaluated, unpickled or handed to MONAI here; torch and monai are not even loaded.
+Rules: files, code, syntax, target, expression, path, size, ids, metadata, structures, weights, preprocessing. Nothing
+in a bundle is imported, evaluated, unpickled or handed to MONAI here; torch and monai are not even loaded.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from .findings import Finding
 from .limits import size_problems
 from .listing import Entry, TooMuchError, list_entries, too_large
 from .paths import path_problems, text_problem
+from .structures import CHANNEL_DEF, channel_problem, structure_problems
 from .targets import arguments_problem, target_problem
 from .values import TooLargeError, Values
 
@@ -58,6 +59,8 @@ ALIKE = (
     *((TRAIN, EVALUATE, "preprocessing"), (TRAIN, INFERENCE, "preprocessing")),
     *((TRAIN, EVALUATE, "network_def"), (TRAIN, INFERENCE, "network_def")),
     (EVALUATE, INFERENCE, "inferer"),
+    *((TRAIN, EVALUATE, "structures"), (TRAIN, INFERENCE, "structures")),
+    *((TRAIN, EVALUATE, "exclusive"), (TRAIN, INFERENCE, "exclusive")),
 )
 MAX_FINDINGS = 100
 _MANY = 2000  # among more ids the closest is not looked for
@@ -124,7 +127,7 @@ def _findings(folder: Path, entries: list[Entry], shipping: bool) -> Iterator[Fi
         yield from _check_ids(name, config, configs)
     yield from _check_weights(folder, entries, shipping)
     try:
-        yield from chain(_check_metadata(configs), _check_alike(configs))
+        yield from chain(_check_metadata(configs), _check_structures(configs), _check_alike(configs))
     except ConfigError as error:
         yield Finding("configs", error.line, "syntax", str(error))
 
@@ -284,6 +287,18 @@ def _check_metadata(configs: Configs) -> Iterator[Finding]:
             seen = "missing" if said is MISSING else repr(said)
             message = f"{id_} is {seen}, but {source_id} in {source} is {done!r}; write {done!r}"
             yield Finding(METADATA, config.line(id_), "metadata", message)
+
+
+def _check_structures(configs: Configs) -> Iterator[Finding]:
+    for name in REQUIRED_IDS:
+        for id_, problem in structure_problems(configs[name]) if name in configs else ():
+            yield Finding(name, configs[name].line(id_), "structures", problem)
+    if (
+        METADATA in configs
+        and INFERENCE in configs
+        and (problem := channel_problem(configs[METADATA], configs[INFERENCE]))
+    ):
+        yield Finding(METADATA, configs[METADATA].line(CHANNEL_DEF), "structures", problem)
 
 
 def _check_weights(folder: Path, entries: Sequence[Entry], shipping: bool) -> Iterator[Finding]:

@@ -11,14 +11,17 @@ import torch
 from dicom_files import element, write_image, write_series
 from monai.data import MetaTensor
 from PIL import Image
+from segmentations import segmentation
 
 from delineate.pipelines.imaging.overlay import draw_outline
 from delineate.pipelines.imaging.volumes.formats import read_volume
 from delineate.pipelines.imaging.volumes.slicing import Axis, Slicing
 from delineate.pipelines.imaging.volumes.volume import Volume
 from delineate.pipelines.imaging.volumes.windows import PRESETS, Window, show
+from delineate.pipelines.imaging.writers import VolumeFormat
+from delineate.pipelines.inference.assembler import Assembler
 from delineate.pipelines.inference.inputs import find_images
-from delineate.pipelines.inference.outputs import Assembler, Segmentation, VolumeFormat, write_segmentation
+from delineate.pipelines.inference.outputs import Segmentation, write_segmentation
 from delineate.pipelines.loading.transforms import ReadImaged
 
 RNG = np.random.default_rng(0)
@@ -30,7 +33,7 @@ PROBABILITY = RNG.random((20, 33), dtype=np.float32)
 def result(tmp_path: Path) -> Segmentation:
     source = tmp_path / "photo.png"
     Image.fromarray(RNG.integers(0, 256, (20, 33, 3), dtype=np.uint8)).save(source)
-    return Segmentation(str(source), "photo", MASK, PROBABILITY)
+    return segmentation(source, MASK, PROBABILITY)
 
 
 def read(path: Path) -> np.ndarray:
@@ -60,14 +63,14 @@ def test_probabilities_have_16_bits(tmp_path: Path, result: Segmentation) -> Non
 def test_the_ends_of_probability_are_exact(tmp_path: Path, result: Segmentation) -> None:
     ends = np.zeros((20, 33), np.float32)
     ends[0] = 1
-    write_segmentation(Segmentation(result.source, "ends", MASK, ends), tmp_path, probability=True)
+    write_segmentation(segmentation(result.source, MASK, ends, "ends"), tmp_path, probability=True)
     assert np.unique(read(tmp_path / "ends_probability.png")).tolist() == [0, 65535]
 
 
 def test_the_overlay_is_the_image_with_an_outline(tmp_path: Path, result: Segmentation) -> None:
     mask = np.zeros((20, 33), np.uint8)
     mask[5:15, 8:25] = 1
-    write_segmentation(Segmentation(result.source, "photo", mask, PROBABILITY), tmp_path / "out", overlay=True)
+    write_segmentation(segmentation(result.source, mask, PROBABILITY), tmp_path / "out", overlay=True)
     overlay, photo = read(tmp_path / "out/photo_overlay.png"), read(Path(result.source))
     assert overlay.shape == photo.shape
     assert not np.array_equal(overlay, photo)
@@ -77,7 +80,7 @@ def test_the_overlay_is_the_image_with_an_outline(tmp_path: Path, result: Segmen
 @pytest.mark.parametrize("name", ["patient 1/left/photo", "a.b", "photo[1]", "photo.jpg", "Lésion"])
 def test_folders_and_odd_names_are_kept(tmp_path: Path, result: Segmentation, name: str) -> None:
     path = write_segmentation(
-        Segmentation(result.source, name, MASK, PROBABILITY), tmp_path / "out", overlay=True, probability=True
+        segmentation(result.source, MASK, PROBABILITY, name), tmp_path / "out", overlay=True, probability=True
     )
     assert path == tmp_path / f"out/{name}_mask.png"
     assert len(list(path.parent.iterdir())) == 3
@@ -104,7 +107,7 @@ def test_an_output_without_a_name_is_called_after_its_file() -> None:
 def test_what_is_printed_tells_frames_and_series_apart(tmp_path: Path) -> None:
     def label(source: str, volume: bool = False, **item: Any) -> str:
         grid = Volume(Path(source), np.zeros((2, 2, 2)), np.eye(4)) if volume else None
-        return Segmentation(source, "x", MASK, PROBABILITY, item=item, volume=grid).label
+        return segmentation(source, MASK, PROBABILITY, item=item, volume=grid).label
 
     assert label("a.png") == "a.png"
     assert label("a\nb.dcm", slice=4) == r"a\nb.dcm (frame 5)"

@@ -3,16 +3,17 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from segmentations import segmentation
 
 from delineate.pipelines.core.errors import DelineateError, InputError, NotedError, SkippedError
 from delineate.pipelines.inference import results
+from delineate.pipelines.inference.files import OutputOptions
 from delineate.pipelines.inference.outputs import Segmentation
 from delineate.pipelines.inference.result_table import COLUMNS
 from delineate.pipelines.inference.results import ResultFolder, sound_name
@@ -21,8 +22,7 @@ FULL, EMPTY = np.ones((4, 6), np.uint8), np.zeros((4, 6), np.uint8)
 
 
 def result(source: Path | str, mask: np.ndarray = FULL, name: str | None = None, **more: object) -> Segmentation:
-    one = Segmentation(str(source), name or Path(source).stem, mask, mask.astype(np.float32))
-    return replace(one, **more)  # type: ignore[arg-type]
+    return segmentation(source, mask, name=name, **more)
 
 
 def table(folder: Path) -> list[dict[str, str]]:
@@ -40,8 +40,8 @@ def pixels(path: Path) -> np.ndarray:
 
 
 def test_a_row_tells_where_the_mask_is_and_what_it_was_made_with(tmp_path: Path) -> None:
-    folder = ResultFolder(tmp_path, {"threshold": "0.5", "bundle": "ab12", "delineate": "1.0"})
-    path = folder.write(result("photos/a.png", spacing=(0.5, 0.25), name="sub/a"))
+    folder = ResultFolder(tmp_path, {"bundle": "ab12", "delineate": "1.0"}, {"": 0.5})
+    (path,) = folder.write(result("photos/a.png", spacing=(0.5, 0.25), name="sub/a"))
     assert path == tmp_path / "sub/a_mask.png"
     (row,) = table(tmp_path)
     assert tuple(row) == COLUMNS
@@ -49,6 +49,7 @@ def test_a_row_tells_where_the_mask_is_and_what_it_was_made_with(tmp_path: Path)
         "input": os.path.abspath("photos/a.png"),
         "status": "segmented",
         "mask": "sub/a_mask.png",
+        "value": "255",
         "grid": "6x4",
         "foreground": "24",
         "area_or_volume": "3",
@@ -118,15 +119,15 @@ def test_a_file_that_is_in_no_table_is_never_overwritten(tmp_path: Path) -> None
     (tmp_path / "x_mask.png").write_bytes(b"the reference")
     (tmp_path / "y_overlay.png").write_bytes(b"a picture")
     folder = ResultFolder(tmp_path)
-    assert folder.write(result(tmp_path / "x.png")).name == "x_2_mask.png"
-    assert folder.write(result(tmp_path / "y.png")).name == "y_2_mask.png"
+    assert folder.write(result(tmp_path / "x.png"))[0].name == "x_2_mask.png"
+    assert folder.write(result(tmp_path / "y.png"))[0].name == "y_2_mask.png"
     assert (tmp_path / "x_mask.png").read_bytes() == b"the reference"
 
 
 def test_an_overlay_of_an_earlier_mask_does_not_stay(tmp_path: Path) -> None:
     Image.fromarray(FULL).save(tmp_path / "x.png")
     source = result(tmp_path / "x.png")
-    ResultFolder(tmp_path / "out", overlay=True, probability=True).write(source)
+    ResultFolder(tmp_path / "out", options=OutputOptions(overlay=True, probability=True)).write(source)
     assert files(tmp_path / "out") == ["results.csv", "x_mask.png", "x_overlay.png", "x_probability.png"]
     ResultFolder(tmp_path / "out").write(source)
     assert files(tmp_path / "out") == ["results.csv", "x_mask.png"]
@@ -163,7 +164,7 @@ LONG = "ä" * 127  # 254 bytes
     ids=["long", "newline", "escape", "no UTF-8", "bidi"],
 )
 def test_odd_names_become_sound_ones_and_stay_different(tmp_path: Path, name: str) -> None:
-    folder = ResultFolder(tmp_path, probability=True)
+    folder = ResultFolder(tmp_path, options=OutputOptions(probability=True))
     for one in (name, f"{name[:-1]}b"):
         folder.write(result(f"{one[-20:]}.png", name=f"sub/{one}"))
     masks = [row["mask"] for row in table(tmp_path)]

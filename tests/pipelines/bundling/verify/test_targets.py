@@ -93,7 +93,7 @@ PUBLIC = {
     "delineate.pipelines.evaluation": "PixelAccuracy ScoreWriter",
     "delineate.pipelines.inference": "MaskWriter PrecisionInferer end_with_refused find_images",
     "delineate.pipelines.loading": """AugmentedDataset EpochSampler ReadImaged ReadMaskd ResizeToGridd StreamDataset
-        cached_dataset load_datalist""",
+        StructureMasksd cached_dataset load_datalist""",
     "delineate.pipelines.training": """CheckpointSaver EarlyStop EpochSeed HistoryLogger RunRecord StopWhenNotFinite
         StructureLoss""",
 }

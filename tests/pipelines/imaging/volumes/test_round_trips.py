@@ -18,7 +18,7 @@ from delineate.pipelines.imaging.volumes.formats import read_grid, read_volume
 from delineate.pipelines.imaging.volumes.planes import plane_count, plane_spacing, put_plane, same_grid, take_plane
 from delineate.pipelines.imaging.volumes.slicing import Axis
 from delineate.pipelines.imaging.volumes.volume import Volume
-from delineate.pipelines.imaging.volumes.writing import write_volume
+from delineate.pipelines.imaging.writers import write_pixels
 
 NIFTI = SHARED / "nifti"
 AXES: tuple[Axis, ...] = ("axial", "sagittal", "coronal")
@@ -83,7 +83,7 @@ def test_a_mask_of_a_nifti_has_its_voxels_and_affine(
         nib.save(image, f"{folder}/source.nii.gz")
         source = read_volume(f"{folder}/source.nii.gz")
         mask = cut_and_join(source.voxels, source.affine, axis)
-        written = nib.load(write_volume(f"{folder}/mask{suffix}", mask, source))
+        written = nib.load(write_pixels(f"{folder}/mask{suffix}", mask, source))
         np.testing.assert_array_equal(np.asarray(written.dataobj), voxels)
         np.testing.assert_array_equal(written.affine, source.affine)
         for form in ("get_sform", "get_qform"):
@@ -98,7 +98,7 @@ def test_every_format_puts_voxels_where_simpleitk_sees_them(
     voxels: np.ndarray, affine: np.ndarray, suffix: str
 ) -> None:
     with TemporaryDirectory() as folder:
-        path = write_volume(f"{folder}/mask{suffix}", voxels, Volume(Path("made"), voxels, affine))
+        path = write_pixels(f"{folder}/mask{suffix}", voxels, Volume(Path("made"), voxels, affine))
         volume, image = read_volume(path), sitk.ReadImage(str(path))
         last = [side - 1 for side in voxels.shape]
         place = np.array(image.TransformIndexToPhysicalPoint(last)) * (-1, -1, 1)
@@ -113,8 +113,8 @@ def test_every_format_puts_voxels_where_simpleitk_sees_them(
 def test_formats_agree_on_a_grid(tmp_path: Path, source: str, target: str) -> None:
     affine = np.array([[0, -1.5, 0, 30], [0, 0, 2, -7], [3, 0, 0, 11], [0, 0, 0, 1]])
     voxels = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
-    first = read_volume(write_volume(tmp_path / f"a{source}", voxels, Volume(Path("made"), voxels, affine)))
-    second = read_volume(write_volume(tmp_path / f"b{target}", first.voxels, first))
+    first = read_volume(write_pixels(tmp_path / f"a{source}", voxels, Volume(Path("made"), voxels, affine)))
+    second = read_volume(write_pixels(tmp_path / f"b{target}", first.voxels, first))
     np.testing.assert_array_equal(second.voxels, voxels)
     np.testing.assert_array_equal(second.affine, first.affine)
 
@@ -151,6 +151,6 @@ def test_real_labels_cut_and_written_come_back_unchanged(tmp_path: Path, name: s
     joined = cut_and_join(source.voxels, source.affine, axis)
     np.testing.assert_array_equal(joined, source.voxels)
     mask = (joined if joined.ndim == 3 else joined.any(axis=-1)).astype(np.uint8)
-    written = read_volume(write_volume(tmp_path / "mask.nii.gz", mask, source))
+    written = read_volume(write_pixels(tmp_path / "mask.nii.gz", mask, source))
     np.testing.assert_array_equal(written.voxels, mask)
     np.testing.assert_array_equal(written.affine, source.affine)

@@ -1,0 +1,65 @@
+"""The results of images, one by one, and of a volume's slices, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..imaging.reading import open_volume
+from ..imaging.structures import structures_of
+from ..imaging.volumes.planes import put_plane
+from .outputs import Item, Segmentation, grid_of
+
+
+class Assembler:
+    """Puts the results of a volume's slices together; those of other images pass.
+
+    A volume is given out when all its slices have come; one with a slice that was refused never is.
+
+    Args:
+        structures: of the bundle, in the order of the channels, as its configuration has them; ``None`` where there
+            is one, which has no name.
+    """
+
+    def __init__(self, structures: Sequence[Mapping[str, Any]] | None = None) -> None:
+        self._structures = structures_of(structures)
+        self._open: dict[str, tuple[Segmentation, int]] = {}
+
+    def add(self, output: Item) -> Segmentation | None:
+        """Take one item after postprocessing.
+
+        Returns:
+            the result of the image, or of the volume that it completes; ``None`` where slices are still to come.
+        """
+        plane, meta = Segmentation.from_output(output, self._structures), output["image"].meta
+        if "slices" not in meta:
+            return plane
+        whole, done = self._open.pop(plane.name) if plane.name in self._open else (_empty(plane), 0)
+        affine, axis = grid_of(whole)
+        for name in plane.masks:
+            put_plane(whole.masks[name], affine, axis, meta["slice"], plane.masks[name])
+            put_plane(whole.probabilities[name], affine, axis, meta["slice"], plane.probabilities[name])
+        if done + 1 == meta["slices"]:
+            return whole
+        self._open[plane.name] = (whole, done + 1)
+        return None
+
+
+def _empty(plane: Segmentation) -> Segmentation:
+    """A volume's result with no foreground yet."""
+    volume = open_volume(plane.item, Path(plane.source))
+    grid = volume.voxels.shape[:3]
+    return Segmentation(
+        plane.source,
+        plane.name,
+        {name: np.zeros(grid, np.uint8) for name in plane.masks},
+        {name: np.zeros(grid, np.float32) for name in plane.masks},
+        plane.structures,
+        tuple(np.linalg.norm(volume.affine[:3, :3], axis=0).tolist()),
+        plane.item,
+        plane.slicing,
+        volume,
+    )
