@@ -293,12 +293,9 @@ def _check_structures(configs: Configs) -> Iterator[Finding]:
     for name in REQUIRED_IDS:
         for id_, problem in structure_problems(configs[name]) if name in configs else ():
             yield Finding(name, configs[name].line(id_), "structures", problem)
-    if (
-        METADATA in configs
-        and INFERENCE in configs
-        and (problem := channel_problem(configs[METADATA], configs[INFERENCE]))
-    ):
-        yield Finding(METADATA, configs[METADATA].line(CHANNEL_DEF), "structures", problem)
+    metadata, inference = configs.get(METADATA), configs.get(INFERENCE)
+    if metadata and inference and (wrong := channel_problem(metadata, inference)):
+        yield Finding(METADATA, metadata.line(CHANNEL_DEF), "structures", wrong)
 
 
 def _check_weights(folder: Path, entries: Sequence[Entry], shipping: bool) -> Iterator[Finding]:
