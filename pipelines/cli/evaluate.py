@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -44,17 +45,28 @@ def evaluate(
             announce=print_monai_line,
             on_progress=moved,
         )
-    from ..evaluation.metrics import interval_text
-
-    scores: dict[str, Any] = {name: score for name, score in metrics.items() if isinstance(score, dict)}
-    rows = [[n, f"{s['value']:.4f}", interval_text(s)] for n, s in scores.items() if "ci95" in s]
     if verbosity() > QUIET:
-        show_table(
-            f"{metrics['count']} images of the split {metrics['split']}", ["score", "mean", "95 % interval"], rows
-        )
+        _show(metrics)
     say(f"written: {out / 'metrics.json'}, {out / 'per_image.csv'}")
     if metrics["refused"]:
         warn(
             f"{counted(len(metrics['refused']), 'image')} could not be scored; they are named in {out / 'metrics.json'}"
         )
         raise typer.Exit(1)
+
+
+def _show(metrics: Mapping[str, Any]) -> None:
+    """The scores; of several structures their mean, then each."""
+    from ..evaluation.intervals import interval_text, value_text
+
+    def rows(scores: Mapping[str, Any]) -> list[list[str]]:
+        found = {name: score for name, score in scores.items() if isinstance(score, dict) and "ci95" in score}
+        return [[name, value_text(score), interval_text(score)] for name, score in found.items()]
+
+    title, columns = f"{metrics['count']} images of the split {metrics['split']}", ["score", "mean", "95 % interval"]
+    if not (structures := metrics.get("structures")):
+        show_table(title, columns, rows(metrics))
+        return
+    parts = {"mean over structures": metrics, **structures}
+    table = [[name, str(part["count"]), *row] for name, part in parts.items() for row in rows(part)]
+    show_table(title, ["structure", "images", *columns], table)

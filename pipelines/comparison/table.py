@@ -181,7 +181,7 @@ def _markdown(rows: Sequence[Row], errors: Mapping[str, str], terms: Mapping[str
 
 
 def _explanation(rows: Sequence[Row], terms: Mapping[str, Any]) -> list[str]:
-    from ..evaluation.scores import EMPTY_POLICY
+    from ..evaluation.metrics import empty_policy
 
     first = rows[0]
     counts = sorted({row["images"] for row in rows})
@@ -191,7 +191,7 @@ def _explanation(rows: Sequence[Row], terms: Mapping[str, Any]) -> list[str]:
         f"Means over the {' or '.join(map(str, counts))} images of the split test, each on its own grid"
         + (f"; up to {refused} more could not be scored. " if refused else ". ")
         + "The interval is a 95 % percentile bootstrap over groups. "
-        + f"Empty masks: {EMPTY_POLICY}.",
+        + f"Empty masks: {empty_policy(('mean_dice', 'mean_iou'))}.",
         "",
         f"All share data, split, seed {first['seed']} and settings"
         + (f" ({', '.join(f'{name}={value}' for name, value in settings.items())})" if settings else "")

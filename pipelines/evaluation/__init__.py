@@ -5,7 +5,8 @@ from lazy_loader import attach
 __getattr__, __dir__, __all__ = attach(
     __name__,
     submod_attrs={
-        "metrics": ["PixelAccuracy"],
+        "metrics.pixel_accuracy": ["PixelAccuracy"],
+        "per_structure": ["PerStructure"],
         "scores": ["ScoreWriter"],
     },
 )

@@ -22,16 +22,30 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int], None]
 
 
-class Score(TypedDict):
-    """A mean over images, with its 95 % interval; ``None`` where a single group tells nothing of another."""
-
-    value: float
+class _Mean(TypedDict):
+    value: float | None
     ci95: list[float] | None
 
 
-class Scores(TypedDict):
-    """What `evaluate` found; the file ``metrics.json`` has more: versions, hash of the data, the policy of scores."""
+class Score(_Mean, total=False):
+    """A mean over images, with its 95 % interval; ``None`` where a single group tells nothing of another.
 
+    ``undefined``, where there are any: how many values were not finite, and are not in the mean.
+    """
+
+    undefined: int
+
+
+class StructureScores(TypedDict):
+    """The scores of one structure, over the ``count`` images in which it is annotated."""
+
+    count: int
+    mean_dice: Score
+    mean_iou: Score
+    pixel_accuracy: Score
+
+
+class _Scores(TypedDict):
     split: str
     count: int
     groups: int
@@ -39,6 +53,15 @@ class Scores(TypedDict):
     mean_dice: Score
     mean_iou: Score
     pixel_accuracy: Score
+
+
+class Scores(_Scores, total=False):
+    """What `evaluate` found; the file ``metrics.json`` has more: versions, hash of the data, the policy of scores.
+
+    Where there are several structures, the scores are means over them, and ``structures`` holds those of each by name.
+    """
+
+    structures: dict[str, StructureScores]
 
 
 def evaluate(

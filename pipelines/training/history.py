@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import logging
+import math
 import sys
 import time
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..core.files import write_atomically
+from ..imaging.structures import structures_of
 
 logger = logging.getLogger(__name__)
 
@@ -45,19 +48,25 @@ class HistoryLogger:
     """One line and one row of ``history.csv`` an epoch; a progress bar on a terminal.
 
     Columns: epoch, loss (mean of the epoch), learning_rate, one ``val_*`` per metric of the validator (empty in epochs
-    without validation), seconds.
+    without validation) and, where there are several structures, one more of each; seconds.
 
     Args:
         validator: evaluator whose metrics are shown.
         optimizer: optimizer whose learning rate is shown.
         output_dir: folder of ``history.csv``.
         writer: TensorBoard's ``SummaryWriter``, given the same figures.
+        structures: those of the channels, as the bundle names them; one without a name where ``None``.
     """
 
     def __init__(
-        self, validator: Engine, optimizer: torch.optim.Optimizer, output_dir: str | Path, writer: Any = None
+        self,
+        validator: Engine,
+        optimizer: torch.optim.Optimizer,
+        output_dir: str | Path,
+        writer: Any = None,
+        structures: Sequence[Mapping[str, Any]] | None = None,
     ) -> None:
-        self.writer = writer
+        self.writer, self.structures = writer, structures_of(structures)
         self.validator, self.optimizer, self.path = validator, optimizer, Path(output_dir) / "history.csv"
         self.rows: list[dict[str, Any]] = []
         self._losses: list[torch.Tensor] = []
@@ -113,14 +122,27 @@ class HistoryLogger:
             "learning_rate": self.optimizer.param_groups[0]["lr"],
         }
         validated = self.validator.state.epoch == engine.state.epoch
-        row |= {name: float(value) for name, value in self.validator.state.metrics.items() if validated}
+        means = {name: float(value) for name, value in self.validator.state.metrics.items() if validated}
+        row |= means | (self._of_structures(means) if len(self.structures) > 1 else {})
         row["seconds"] = round(time.perf_counter() - self._start, 2)
+        row = {name: value for name, value in row.items() if name == "loss" or math.isfinite(value)}
         self.rows.append(row)
         self._write()
         self._write_curves(row)
-        shown = "  ".join(f"{name} {value:.4f}" for name, value in row.items() if name == "loss" or "val_" in name)
+        shown = "  ".join(f"{name} {row[name]:.4f}" for name in ("loss", *means) if name in row)
         line = f"epoch {row['epoch']}/{engine.state.max_epochs}  {shown}  {row['seconds']:.1f} s"
         logger.info(line) if self._bar is None else self._bar.console.print(line)
+
+    def _of_structures(self, names: Iterable[str]) -> dict[str, float]:
+        """The mean of each structure over the images that have a value, of the metrics that tell them apart."""
+        details = getattr(self.validator.state, "metric_details", {})
+        found = {name: details[name] for name in names if details.get(name) is not None}
+        return {
+            f"{name}_{structure.file_name}": float(value)
+            for name, values in found.items()
+            if isinstance(values, torch.Tensor) and values.shape[1:] == (len(self.structures),)
+            for structure, value in zip(self.structures, values.nanmean(0), strict=True)
+        }
 
     def stop(self, _: Engine, error: BaseException | None = None) -> None:
         """Take the bar away; raise the exception that ended the training, which ignite would else swallow."""

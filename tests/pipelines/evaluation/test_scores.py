@@ -2,15 +2,17 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from tiny_evaluation import ALL, GHOST, HALF, NORMAL, Item, evaluator, item
+from monai.metrics import ConfusionMatrixMetric, DiceMetric, HausdorffDistanceMetric, MeanIoU
+from tiny_evaluation import ALL, GHOST, HALF, NORMAL, Item, evaluator, item, several
 
 from delineate.pipelines.core.errors import DelineateError, InputError
+from delineate.pipelines.evaluation.per_structure import PerStructure
 from delineate.pipelines.evaluation.scores import ScoreWriter
 from delineate.pipelines.loading.datasets import StreamDataset
 
@@ -21,17 +23,26 @@ def dataset_dir(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def score(data: Sequence[Item], dataset_dir: Path, refuse: Sequence[str] = ()) -> tuple[Item, list[dict[str, str]]]:
+def score(
+    data: Sequence[Item],
+    dataset_dir: Path,
+    refuse: Sequence[str] = (),
+    metrics: Mapping[str, Any] | None = None,
+    structures: Sequence[str] | None = None,
+) -> tuple[Item, list[dict[str, str]]]:
     def read(one: Item) -> Item:
         if one["image"].meta["filename_or_obj"] in refuse:
             raise InputError(one["image"].meta["filename_or_obj"], "is empty (0 bytes)", "copy it again")
         return one
 
     stream = StreamDataset(data, read, lambda _: None)
-    evaluator(stream, ScoreWriter(dataset_dir / "out", dataset_dir, "test", stream)).run()
-    metrics: Item = json.loads((dataset_dir / "out/metrics.json").read_text())
+    named = None if structures is None else [{"name": name} for name in structures]
+    writer = ScoreWriter(dataset_dir / "out", dataset_dir, "test", stream, named)
+    evaluator(stream, writer, metrics=metrics).run()
+    text = (dataset_dir / "out/metrics.json").read_text()
+    report: Item = json.loads(text, parse_constant=lambda found: pytest.fail(f"{found} is no JSON"))
     with (dataset_dir / "out/per_image.csv").open(newline="") as file:
-        return metrics, list(csv.DictReader(file))
+        return report, list(csv.DictReader(file))
 
 
 def test_each_image_is_a_row_in_the_order_scored(dataset_dir: Path) -> None:
@@ -130,3 +141,106 @@ def test_no_name_in_the_scores_is_a_formula_or_breaks_a_line(dataset_dir: Path) 
     _, rows = score([item("=x\n\udcff.png", [[1]], [[1]], group="@a"), HALF], dataset_dir)
     assert rows[0]["image"] == "'=x\\n\\xff.png"
     assert rows[0]["group"] == "'@a"
+
+
+# --- any metric of MONAI -------------------------------------------------------------------------------------
+
+
+def test_a_metric_of_no_registry_is_a_column_and_an_entry(dataset_dir: Path) -> None:
+    report, rows = score(ALL, dataset_dir, metrics={"plain_iou": MeanIoU(ignore_empty=False)})
+    assert [float(row["plain_iou"]) for row in rows] == pytest.approx([1 / 3, 1, 1, 0])
+    assert report["plain_iou"]["value"] == pytest.approx(7 / 12)
+    assert "plain_iou: as its documentation says" in report["empty_masks"]
+
+
+@pytest.mark.filterwarnings("ignore:.*always_return_as_numpy", "ignore:the (ground truth|prediction) of class")
+@pytest.mark.parametrize("wrap", [PerStructure, lambda metric: metric], ids=["wrapped", "plain"])
+def test_values_that_are_not_finite_poison_nothing(dataset_dir: Path, wrap: Any) -> None:
+    """MONAI's Hausdorff distance of an empty mask is NaN or infinite."""
+    report, rows = score(ALL, dataset_dir, metrics={"hausdorff": wrap(HausdorffDistanceMetric())})
+    assert [row["hausdorff"] for row in rows] == ["2.0", "0.0", "", ""]
+    assert report["hausdorff"] == {"value": 1.0, "ci95": None, "undefined": 2}  # the two are of one patient
+
+
+@pytest.mark.filterwarnings("ignore:.*always_return_as_numpy", "ignore:the (ground truth|prediction) of class")
+def test_a_metric_without_any_value_has_no_mean(dataset_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "delineate"):
+        report, _ = score([NORMAL, GHOST], dataset_dir, metrics={"hausdorff": PerStructure(HausdorffDistanceMetric())})
+    assert report["hausdorff"] == {"value": None, "ci95": None, "undefined": 2}
+    assert "hausdorff undefined [undefined]" in caplog.text
+
+
+@pytest.mark.filterwarnings("ignore:metric handler can only record")  # MONAI's, of several
+@pytest.mark.parametrize("names", ["sensitivity", ["sensitivity", "precision"]], ids=str)
+def test_a_metric_that_keeps_no_scores_is_refused_by_name(dataset_dir: Path, names: Any) -> None:
+    with pytest.raises(DelineateError, match=r"the metric confusion gives \(1, 4\) values an .*; wrap it in"):
+        score(ALL, dataset_dir, metrics={"confusion": ConfusionMatrixMetric(metric_name=names)})
+
+
+# --- several structures --------------------------------------------------------------------------------------
+
+DRAWN, NONE, MISSING = [[1, 0, 0]], [[0, 0, 0]], [[255, 255, 255]]
+BOTH = several("both.png", [DRAWN, [[1, 1, 0]]], [DRAWN, [[1, 1, 1]]], group="p1")
+ONLY_HEART = several("heart.png", [NONE, DRAWN], [DRAWN, MISSING], group="p2")
+ONLY_LUNG = several("lung.png", [DRAWN, [[0, 1, 1]]], [MISSING, [[0, 1, 1]]], group="p3")
+PARTLY = [BOTH, ONLY_HEART, ONLY_LUNG]
+NAMES = ["heart", "left lung"]
+
+
+def test_each_structure_has_its_scores_and_they_have_a_mean(dataset_dir: Path) -> None:
+    report, _ = score(PARTLY, dataset_dir, structures=NAMES)
+    heart, lung = (report["structures"][name] for name in NAMES)
+    assert (heart["count"], lung["count"]) == (2, 2)
+    assert heart["mean_dice"]["value"] == 0.5
+    assert lung["mean_dice"]["value"] == pytest.approx(0.9)
+    assert report["mean_dice"]["value"] == pytest.approx(0.7)
+    assert "undefined" not in heart["mean_dice"]
+    low, high = report["mean_dice"]["ci95"]
+    assert low <= 0.7 <= high
+
+
+def test_an_image_has_a_column_of_each_structure_empty_where_it_is_not_annotated(dataset_dir: Path) -> None:
+    _, rows = score(PARTLY, dataset_dir, structures=NAMES)
+    columns = ("mean_dice", "mean_dice_heart", "mean_dice_left_lung")
+    assert [[row[name] for name in columns] for row in rows][1:] == [["0.0", "0.0", ""], ["1.0", "", "1.0"]]
+    assert [float(rows[0][name]) for name in columns] == pytest.approx([0.9, 1.0, 0.8])
+    assert [row["reference_pixels_heart"] for row in rows] == ["1", "1", ""]
+    assert [row["reference_pixels_left_lung"] for row in rows] == ["3", "", "2"]
+    assert [row["predicted_pixels_left_lung"] for row in rows] == ["2", "1", "2"]
+
+
+def test_a_metric_that_knows_no_annotations_counts_annotated_images_alone(dataset_dir: Path) -> None:
+    report, _ = score(PARTLY, dataset_dir, metrics={"plain": DiceMetric(ignore_empty=False)}, structures=NAMES)
+    assert {**report["structures"]["heart"]}["plain"] == report["structures"]["heart"]["mean_dice"]
+    assert report["plain"] == report["mean_dice"]
+
+
+def test_structures_without_names_are_numbered(dataset_dir: Path) -> None:
+    report, rows = score(PARTLY, dataset_dir)
+    assert list(report["structures"]) == ["1", "2"]
+    assert rows[0]["mean_dice_1"] == "1.0"
+
+
+def test_a_structure_that_is_nowhere_annotated_is_said_to_be_undefined(dataset_dir: Path) -> None:
+    report, _ = score([ONLY_HEART, ONLY_HEART], dataset_dir, structures=NAMES)
+    assert report["structures"]["left lung"]["count"] == 0
+    assert report["structures"]["left lung"]["mean_dice"] == {"value": None, "ci95": None}
+    assert report["mean_dice"]["value"] == 0
+
+
+def test_one_structure_is_written_as_before_it_had_a_name(dataset_dir: Path) -> None:
+    named, rows = score(ALL, dataset_dir, structures=["lesion"])
+    plain, plain_rows = score(ALL, dataset_dir)
+    assert (named, rows) == (plain, plain_rows)
+    assert "structures" not in named
+
+
+def test_the_structures_that_were_nowhere_found_are_named(dataset_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
+    empty = several("a.png", [DRAWN, NONE, NONE], [DRAWN, DRAWN, NONE])
+    score([empty, empty], dataset_dir, structures=["heart", "left lung", "clavicle"])
+    assert caplog.messages[-1].startswith("no left lung was predicted in any image: train longer ")
+
+
+def test_other_structures_than_the_bundle_names_are_refused(dataset_dir: Path) -> None:
+    with pytest.raises(DelineateError, match="the bundle names 3 structures, its masks are of 2"):
+        score(PARTLY, dataset_dir, structures=["heart", "lung", "clavicle"])

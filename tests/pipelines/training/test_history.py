@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import logging
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from tiny_training import Build
 
 from delineate.pipelines.training import checkpoint
+from delineate.pipelines.training.history import HistoryLogger
 
 
 def rows(tmp_path: Path) -> list[dict[str, str]]:
@@ -53,6 +55,47 @@ def test_epochs_without_validation_have_no_score(build: Build, tmp_path: Path) -
     written = rows(tmp_path)
     assert [row["val_mean_dice"] for row in written] == ["", "0.5", ""]
     assert list(written[0])[-1] == "seconds"
+
+
+def validated(tmp_path: Path, values: torch.Tensor, mean: float, **more: Any) -> dict[str, str]:
+    """The row of an epoch after whose validation the metric kept these values, (images, structures)."""
+    state = SimpleNamespace(epoch=1, metrics={"val_mean_dice": mean}, metric_details={"val_mean_dice": values})
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], 0.1)
+    history = HistoryLogger(SimpleNamespace(state=state), optimizer, tmp_path / "logs", **more)  # type: ignore[arg-type]
+    trainer: Any = SimpleNamespace(state=SimpleNamespace(epoch=1, max_epochs=1, output={"loss": torch.tensor(0.5)}))
+    history.epoch_started(trainer)
+    history.iteration_completed(trainer)
+    history.epoch_completed(trainer)
+    return rows(tmp_path)[0]
+
+
+HEART_AND_LUNG = [{"name": "heart"}, {"name": "left lung"}]
+
+
+def test_each_structure_is_a_column_beside_the_mean(tmp_path: Path) -> None:
+    values = torch.tensor([[0.5, torch.nan], [0.75, 0.25]])
+    row = validated(tmp_path, values, 0.4375, structures=HEART_AND_LUNG)
+    assert list(row)[3:] == ["val_mean_dice", "val_mean_dice_heart", "val_mean_dice_left_lung", "seconds"]
+    assert [row[name] for name in list(row)[3:6]] == ["0.4375", "0.625", "0.25"]
+
+
+@pytest.mark.parametrize("structures", [None, HEART_AND_LUNG[:1]], ids=["no name", "a name"])
+def test_a_single_structure_has_no_column_of_its_own(tmp_path: Path, structures: Any) -> None:
+    row = validated(tmp_path, torch.tensor([[0.5], [0.75]]), 0.625, structures=structures)
+    assert list(row) == ["epoch", "loss", "learning_rate", "val_mean_dice", "seconds"]
+
+
+def test_a_metric_of_other_columns_has_the_mean_alone(tmp_path: Path) -> None:
+    row = validated(tmp_path, torch.ones(2, 1, 4), 0.5, structures=HEART_AND_LUNG)
+    assert "val_mean_dice_heart" not in row
+
+
+def test_what_is_undefined_is_left_empty(tmp_path: Path) -> None:
+    values = torch.tensor([[0.5, torch.nan]])
+    curves = Curves()
+    row = validated(tmp_path, values, float("nan"), structures=HEART_AND_LUNG, writer=curves)
+    assert row.get("val_mean_dice_left_lung", "") == row.get("val_mean_dice", "") == ""
+    assert all(value == value for _, value, _ in curves.scalars)
 
 
 def test_rows_survive_a_resume(build: Build, tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ PUBLIC = {
     "delineate.pipelines.audit": "refuse_leaks",
     "delineate.pipelines.bundling": "load_weights",
     "delineate.pipelines.core": "keep_freed_memory",
-    "delineate.pipelines.evaluation": "PixelAccuracy ScoreWriter",
+    "delineate.pipelines.evaluation": "PerStructure PixelAccuracy ScoreWriter",
     "delineate.pipelines.inference": "MaskWriter PrecisionInferer end_with_refused find_images",
     "delineate.pipelines.loading": """AugmentedDataset EpochSampler ReadImaged ReadMaskd ResizeToGridd StreamDataset
         StructureMasksd cached_dataset load_datalist""",
