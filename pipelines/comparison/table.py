@@ -18,6 +18,7 @@ from ..bundling.bundles import refuse_occupied
 from ..core.errors import DelineateError
 from ..core.files import remove_leftovers, write_atomically
 from ..core.versions import commit, cpu_name, versions
+from ..imaging.structures import Structure
 
 if TYPE_CHECKING:
     from ..inference.segmenter import Segmenter
@@ -109,6 +110,8 @@ def measure(run: Path, network: str, data: Path, trust: bool = False) -> Row:
         "threads": torch.get_num_threads(),
         "commit": commit(),
     }
+    if parts := metrics.get("structures"):
+        row["structures"] = {name: {"images": part["count"], **part["mean_dice"]} for name, part in parts.items()}
     write_atomically(_row_path(run), (json.dumps(row, indent=2) + "\n").encode())
     return row
 
@@ -138,12 +141,21 @@ def latency_ms(segmenter: Segmenter, image: Any) -> float:
 def write_table(out: Path, rows: Sequence[Row], errors: Mapping[str, str], terms: Mapping[str, Any]) -> None:
     """Write ``compare.csv`` and ``compare.md``: the best Dice first, what failed last."""
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    dice = {f"dice_{Structure(name).file_name}": name for name in _structures(rows)}
+    split = COLUMNS.index("latency_ms")
+    columns = [*COLUMNS[:split], *dice, *COLUMNS[split:]]
+    writer = csv.DictWriter(text, columns, lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
-    writer.writerows(best_first(rows))
+    for row in best_first(rows):
+        writer.writerow(row | {column: row["structures"][name]["value"] for column, name in dice.items()})
     writer.writerows({"network": network, "error": error} for network, error in errors.items())
     write_atomically(out / "compare.csv", text.getvalue().encode())
     write_atomically(out / "compare.md", _markdown(best_first(rows), errors, terms).encode())
+
+
+def _structures(rows: Sequence[Row]) -> list[str]:
+    """The names of the structures, where there are several; all networks have the same."""
+    return list(rows[0].get("structures", ())) if rows else []
 
 
 def best_first(rows: Sequence[Row]) -> list[Row]:
@@ -175,9 +187,23 @@ def _markdown(rows: Sequence[Row], errors: Mapping[str, str], terms: Mapping[str
     if rows:
         lines += [*_explanation(rows, terms), "", _line(TITLES), _line(["---", *["---:"] * (len(TITLES) - 1)])]
         lines += [_line(cells(row)) for row in rows]
+    if names := _structures(rows):
+        lines += [
+            "",
+            "Dice of each structure, over the images in which it is annotated; above, the mean over structures:",
+            "",
+        ]
+        lines += [_line(["network", *names]), _line(["---", *["---:"] * len(names)])]
+        lines += [_line([row["network"], *(_dice(row["structures"][name]) for name in names)]) for row in rows]
     if errors:
         lines += ["", "Not trained to the end:", "", *(f"- {network}: {error}" for network, error in errors.items())]
     return "\n".join(lines) + "\n"
+
+
+def _dice(score: Mapping[str, Any]) -> str:
+    from ..evaluation.intervals import interval_text, value_text
+
+    return f"{value_text(score)} ({interval_text(score)})"
 
 
 def _explanation(rows: Sequence[Row], terms: Mapping[str, Any]) -> list[str]:

@@ -91,6 +91,22 @@ def test_the_best_dice_comes_first_and_what_failed_last(tmp_path: Path) -> None:
     assert tuple(table(tmp_path)[0]) == COLUMNS
 
 
+STRUCTURES = {
+    "heart": {"images": 9, "value": 0.8, "ci95": [0.75, 0.85]},
+    "left lung": {"images": 0, "value": None, "ci95": None},
+}
+
+
+def test_each_structure_is_a_column_and_a_table_of_the_page(tmp_path: Path) -> None:
+    write_table(tmp_path, [row("a", 0.7, structures=STRUCTURES)], {"c": "out of memory"}, TERMS)
+    a, c = table(tmp_path)
+    assert list(a)[6:9] == ["iou", "dice_heart", "dice_left_lung"]
+    assert (a["dice_heart"], a["dice_left_lung"], c["dice_heart"]) == ("0.8", "", "")
+    page = (tmp_path / "compare.md").read_text()
+    assert "| network | heart | left lung |" in page
+    assert "| a | 0.8000 (0.7500 - 0.8500) | undefined (undefined) |" in page
+
+
 def test_the_page_tells_split_count_budget_and_policy(tmp_path: Path) -> None:
     write_table(tmp_path, [row("a", 0.7)], {"c": "out of memory"}, TERMS)
     page = (tmp_path / "compare.md").read_text()
