@@ -21,6 +21,7 @@ from .train import train
 
 if TYPE_CHECKING:
     from ..evaluation.report import Picture
+    from ..inference.outputs import Segmentation
 
 _MARK = ".delineate-demo"
 _ITERATIONS = 1500  # about: what the training on a real data set gets
@@ -89,6 +90,8 @@ def _new_images(out: Path, dataset: Path, datalist: dict[str, Any], data: Path |
 
 
 def _page(out: Path, commands: list[str], dataset: Path, datalist: dict[str, Any], new: list[Path]) -> Path:
+    import numpy as np
+
     from ..datasets.datalist import as_list
     from ..evaluation.report import Picture, pick_examples, write_report
     from ..imaging.pictures import read_image
@@ -98,13 +101,15 @@ def _page(out: Path, commands: list[str], dataset: Path, datalist: dict[str, Any
         rows = list(csv.DictReader(file))
     items = {str((dataset / item["image"]).resolve()): item for item in datalist["test"]}
     chosen = [rows[i] for i, _ in pick_examples([float(row["mean_dice"]) for row in rows])]
-    masks = _masks(out / "run", [row["image"] for row in chosen] + [str(path) for path in new])
+    results = _results(out / "run", [row["image"] for row in chosen] + [str(path) for path in new])
 
     def picture(path: str, dice: float | None = None) -> Picture:
         item = items[str(Path(path).resolve())] if dice is not None else {}
         label = [str(dataset / one) for one in as_list(item.get("label", []))]
         reference = read_label({**item, "label": label}) if label else None
-        return Picture(Path(path).name, read_image(path, "rgb"), masks[path], reference, dice)
+        found = results[path]
+        masks = np.stack([*found.masks.values()]) if len(found.masks) > 1 else found.mask
+        return Picture(Path(path).name, read_image(path, "rgb"), masks, reference, dice, found.structures)
 
     return write_report(
         out / "report.html",
@@ -117,7 +122,7 @@ def _page(out: Path, commands: list[str], dataset: Path, datalist: dict[str, Any
     )
 
 
-def _masks(run: Path, paths: list[str]) -> dict[str, Any]:
+def _results(run: Path, paths: list[str]) -> dict[str, Segmentation]:
     from ..inference.segmenter import Segmenter
 
-    return {result.source: result.mask for result in Segmenter(run).segment(paths)}
+    return {result.source: result for result in Segmenter(run).segment(paths)}

@@ -23,18 +23,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..imaging.overlay import CYAN, YELLOW, draw_outline
+from ..imaging.structures import Structure, colours_of
+from .metrics import METRICS, title_of
 
 Bytes = NDArray[np.uint8]
 Rank = Literal["worst", "median", "best"]
 
 _THUMBNAIL = 320  # pixels, the longer side
-_SCORES = {"mean_dice": "Mean Dice", "mean_iou": "Mean IoU", "pixel_accuracy": "Pixel accuracy"}
-_CURVES = {
-    "Training loss": {"loss": "loss"},
-    "Validation": {"val_mean_dice": "Dice", "val_mean_iou": "IoU"},
-    "Learning rate": {"learning_rate": "learning rate"},
-}
-_INK, _HUES = "#123456", ("#2f7fd6", "#d9722e")  # _INK is replaced by the colour of the page's text
+_INK = "#123456"  # is replaced by the colour of the page's text
+_HUES = ("#2f7fd6", "#d9722e", "#2a9d57", "#b04fc4", "#9a7a12", "#c43f4a", "#1398a8", "#7a7f87")
 
 
 @dataclass(frozen=True)
@@ -44,9 +41,10 @@ class Picture:
     Attributes:
         name: shown above the picture, e.g. the file's name.
         image: (H, W, 3) or (H, W, 1), 0..255.
-        prediction: (H, W), 0/1.
-        reference: (H, W), 0/1, where there is one.
+        prediction: (H, W), 0/1, or (S, H, W) of several structures.
+        reference: the same, where there is one; 255 where a structure is not annotated.
         dice: of prediction and reference, 0..1.
+        structures: those of the masks, where there are several.
     """
 
     name: str
@@ -54,6 +52,7 @@ class Picture:
     prediction: Bytes
     reference: Bytes | None = None
     dice: float | None = None
+    structures: Sequence[Structure] = ()
 
 
 def pick_examples(scores: Sequence[float | None], each: int = 2) -> list[tuple[int, Rank]]:
@@ -117,7 +116,8 @@ def write_report(
         title=title,
         date=(date or datetime.now().astimezone()).strftime("%d %B %Y, %H:%M %Z").rstrip(" ,"),
         count=metrics.get("count", len(pictures)),
-        scores=[_score(name, metrics[key]) for key, name in _SCORES.items() if key in metrics],
+        scores=_scores(metrics),
+        legend=_legend([*pictures, *segmented]),
         curves=_curves(history_csv) if history_csv else [],
         judged=[_figure(pictures[index], rank) for index, rank in ranked],
         segmented=[_figure(picture) for picture in segmented],
@@ -129,11 +129,37 @@ def write_report(
     return path
 
 
+def _scores(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The rows of the table: each metric and, where there are several structures, those of each below."""
+    names = [name for name, score in metrics.items() if name in METRICS or _is_score(score)]
+    parts = metrics.get("structures", {})
+    return [
+        row
+        for name in names
+        for row in (
+            _score(title_of(name) + (", mean over structures" if parts else ""), metrics[name]),
+            *(_score(structure, part[name]) | {"part": "part"} for structure, part in parts.items() if name in part),
+        )
+    ]
+
+
+def _is_score(value: Any) -> bool:
+    return isinstance(value, Mapping) and "ci95" in value
+
+
 def _score(name: str, score: Any) -> dict[str, str]:
     """A row of the table, from a number or from a value with its interval."""
     value, interval = (score.get("value"), score.get("ci95")) if isinstance(score, Mapping) else (score, None)
     span = " to ".join(_decimals(bound) for bound in interval) if interval else "-"
-    return {"name": name, "value": _decimals(value), "interval": span}
+    return {"name": name, "value": _decimals(value), "interval": span, "part": ""}
+
+
+def _legend(pictures: Sequence[Picture]) -> list[dict[str, str]]:
+    """The structures in the pictures with the colours of their outlines; nothing where there is one."""
+    structures = {one.name: one for picture in pictures for one in picture.structures}.values()
+    colours = (f"rgb{colour}" for colour in colours_of([*structures]))
+    found = [{"name": one.name, "colour": colour} for one, colour in zip(structures, colours, strict=True)]
+    return found if len(found) > 1 else []
 
 
 def _decimals(value: float | None) -> str:
@@ -152,12 +178,30 @@ def _curves(history_csv: Path) -> list[dict[str, str]]:
     with history_csv.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     charts = []
-    for title, columns in _CURVES.items():
+    for title, columns in _groups([name for name in rows[0] if name] if rows else []).items():
         lines = {label: _points(rows, column) for column, label in columns.items()}
         lines = {label: points for label, points in lines.items() if points}
         if lines:
             charts.append({"title": title, "svg": _chart(title, lines)})
     return charts
+
+
+def _groups(columns: Sequence[str]) -> dict[str, dict[str, str]]:
+    """The charts of a history: their titles, their columns and what these are called."""
+    structures = {
+        f"Validation: {metric.title} of each structure": {
+            column: column.removeprefix(f"val_{name}_").replace("_", " ")
+            for column in columns
+            if column.startswith(f"val_{name}_")
+        }
+        for name, metric in METRICS.items()
+    }
+    return {
+        "Training loss": {"loss": "loss"},
+        "Validation": {f"val_{name}": metric.title for name, metric in METRICS.items()},
+        **structures,
+        "Learning rate": {"learning_rate": "learning rate"},
+    }
 
 
 def _points(rows: Sequence[Mapping[str, str | None]], column: str) -> list[tuple[float, float]]:
@@ -196,15 +240,19 @@ def _chart(title: str, lines: Mapping[str, Sequence[tuple[float, float]]]) -> Ma
 
 
 def _figure(picture: Picture, rank: Rank | None = None) -> dict[str, Any]:
-    """A picture with its views side by side: the image, then an outline each."""
-    outlines = {"reference": (picture.reference, CYAN), "prediction": (picture.prediction, YELLOW)}
+    """A picture with its views side by side: the image, then its outlines in the reference and in the prediction."""
     image = _shrink(picture.image)
     views = [_view("image", image, picture.name)]
-    for kind, (mask, colour) in outlines.items():
-        if mask is not None:
-            small = (_shrink(mask * np.uint8(255))[..., 0] > 127).astype(np.uint8)
-            outlined = draw_outline(image, small, colour, 2)
-            views.append(_view(kind, outlined, f"{picture.name} with the outline of the {kind}"))
+    for kind, masks, colour in (("reference", picture.reference, CYAN), ("prediction", picture.prediction, YELLOW)):
+        if masks is not None:
+            colours = colours_of(picture.structures) if len(picture.structures) > 1 else [colour]
+            planes = masks.reshape(-1, *masks.shape[-2:])
+            outlined = image
+            for plane, each in zip(planes, colours, strict=True):
+                small = (_shrink((plane == 1) * np.uint8(255))[..., 0] > 127).astype(np.uint8)
+                outlined = draw_outline(outlined, small, each, 2)
+            what = "outline" if len(planes) == 1 else "outlines"
+            views.append(_view(kind, outlined, f"{picture.name} with the {what} of the {kind}"))
     return {"name": picture.name, "dice": _decimals(picture.dice), "rank": rank, "views": views}
 
 

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from delineate.pipelines.evaluation.report import Picture, pick_examples, write_report
+from delineate.pipelines.imaging.structures import Structure
 
 METRICS: dict[str, Any] = {
     "count": 20,
@@ -79,6 +80,49 @@ def test_scores_stand_with_their_intervals(tmp_path: Path) -> None:
     assert all(part in text for part in ("20 images", "0.880", "0.985", "torch 2.9", "feedbeef"))
 
 
+PARTS = {
+    "heart": {"count": 20, "mean_dice": {"value": 0.9214, "ci95": [0.9, 0.94]}},
+    "<lung>": {"count": 3, "mean_dice": {"value": None, "ci95": None}},
+}
+
+
+def test_each_structure_has_its_scores_below_their_mean(tmp_path: Path) -> None:
+    text = report(tmp_path, metrics=METRICS | {"structures": PARTS})
+    assert re.search(r"Mean Dice, mean over structures.*0\.931.*heart.*0\.921.*0\.900 to 0\.940.*Mean IoU", text, re.S)
+    assert "&lt;lung&gt;</th><td><strong>-</strong>" in text
+
+
+def test_a_metric_of_no_registry_stands_under_its_name(tmp_path: Path) -> None:
+    text = report(tmp_path, metrics=METRICS | {"surface_dice": {"value": 0.75, "ci95": [0.5, 1]}})
+    assert re.search(r"surface_dice.*0\.750.*0\.500 to 1\.000", text, re.DOTALL)
+
+
+def test_each_structure_has_a_curve(tmp_path: Path) -> None:
+    history = "epoch,loss,val_mean_dice,val_mean_dice_heart,val_mean_dice_left_lung\n1,1,0.5,0.4,0.6\n"
+    labels = [chart["aria-label"] for chart in Page(report(tmp_path, history=history)).all("svg")]
+    assert "Validation: Mean Dice of each structure by epoch, at the end: heart 0.4, left lung 0.6" in labels
+
+
+def test_the_structures_of_a_picture_have_colours_and_a_legend(tmp_path: Path) -> None:
+    masks = np.zeros((2, 40, 60), np.uint8)
+    masks[0, 5:20, 5:25], masks[1, 20:35, 30:55] = 1, 1
+    reference = np.stack([masks[0], np.full((40, 60), 255, np.uint8)])
+    structures = (Structure("heart", colour=(255, 0, 0)), Structure("left lung", colour=(0, 0, 255)))
+    drawn = Picture("a.png", np.full((40, 60, 3), 120, np.uint8), masks, reference, 0.5, structures)
+    text = report(tmp_path, pictures=[drawn])
+    _, left, right = (decoded(image) for image in Page(text).all("img"))
+    reds, blues = ((lambda image, c=c: (image[..., c] > 190) & (image[..., 1] < 80)) for c in (0, 2))
+    assert reds(right).any()
+    assert blues(right).any()
+    assert reds(left).any()
+    assert not blues(left).any()  # nobody annotated it
+    assert all(part in text for part in ("rgb(255, 0, 0)", "left lung", "the mean over structures"))
+
+
+def test_a_single_structure_has_no_legend(tmp_path: Path) -> None:
+    assert '<ul class="legend' not in report(tmp_path, pictures=[picture("a.jpg", 0.9)])
+
+
 def test_names_are_escaped(tmp_path: Path) -> None:
     evil = '"><script>alert(1)</script>.jpg'
     text = report(tmp_path, title=evil, pictures=[picture(evil, 0.5)], segmented=[picture(evil)], commands=[evil])
@@ -116,7 +160,7 @@ def test_curves_show_what_the_history_holds(tmp_path: Path) -> None:
     labels = [chart["aria-label"] for chart in Page(report(tmp_path)).all("svg")]
     assert labels == [
         "Training loss by epoch, at the end: loss 0.5",
-        "Validation by epoch, at the end: Dice 0.8, IoU 0.7",
+        "Validation by epoch, at the end: Mean Dice 0.8, Mean IoU 0.7",
         "Learning rate by epoch, at the end: learning rate 0.001",
     ]
 
