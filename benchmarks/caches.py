@@ -32,10 +32,10 @@ from delineate.pipelines.bundling.bundles import shipped_bundles
 from delineate.pipelines.core.files import replacing
 from delineate.pipelines.core.versions import commit, cpu_name, versions
 from delineate.pipelines.loading.caches import cached_dataset
-from delineate.pipelines.loading.datasets import Item, load_datalist
+from delineate.pipelines.loading.datasets import Fields, load_datalist
 
 SIZE, EPOCHS = 256, 4
-Way = Callable[[Item], Item]
+Way = Callable[[Fields], Fields]
 
 
 def training_way() -> Way:
@@ -47,7 +47,7 @@ def training_way() -> Way:
     return way
 
 
-def plain_epochs(items: list[Item], way: Way) -> Iterator[float]:
+def plain_epochs(items: list[Fields], way: Way) -> Iterator[float]:
     """Seconds of each epoch."""
     while True:
         start = time.perf_counter()
@@ -56,7 +56,7 @@ def plain_epochs(items: list[Item], way: Way) -> Iterator[float]:
         yield time.perf_counter() - start
 
 
-def cached_epochs(items: list[Item], way: Way, *cache: Any) -> Iterator[float]:
+def cached_epochs(items: list[Fields], way: Way, *cache: Any) -> Iterator[float]:
     """Seconds of each epoch; the first makes the cache, too."""
     start = time.perf_counter()
     data = cached_dataset(items, way, *cache)
@@ -67,7 +67,7 @@ def cached_epochs(items: list[Item], way: Way, *cache: Any) -> Iterator[float]:
         start = time.perf_counter()
 
 
-def measure(items: list[Item], way: Way, folder: str) -> dict[str, list[float]]:
+def measure(items: list[Fields], way: Way, folder: str) -> dict[str, list[float]]:
     """Seconds of each epoch of each cache; they take turns."""
     next(plain_epochs(items[:100], way))  # warms up
     runners = {

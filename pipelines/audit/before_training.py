@@ -7,8 +7,8 @@ import logging
 from pathlib import Path
 
 from ..core.errors import DelineateError
-from ..datasets.datalist import dataset_hash, open_datalist
-from ..datasets.splitting.splits import FRACTIONS
+from ..datasets.datalist import Datalist
+from ..datasets.splitting.splits import FRACTIONS, Plan
 from .pairs import quick_leaks
 
 logger = logging.getLogger(__name__)
@@ -43,26 +43,26 @@ def refuse_leaks(dataset_dir: str | Path, allow_leaks: bool = False, mention_aud
 
 def split_command(folder: Path) -> str:
     """What splits a data set anew by the plan it has, so that what is known to repeat stays together."""
-    datalist = open_datalist(folder)
-    fractions = datalist.get("fractions")
+    datalist = Datalist.read(folder)
+    plan = datalist.plan or Plan()
     options = {
-        "--split": ",".join(map(str, fractions)) if fractions and tuple(fractions) != FRACTIONS else None,
-        "--folds": datalist.get("folds"),
-        "--seeds": datalist.get("seed") or None,
+        "--split": ",".join(map(str, plan.fractions)) if plan.fractions != FRACTIONS else None,
+        "--folds": plan.folds,
+        "--seeds": plan.seed or None,
     }
-    told = [f" {option} {value}" for option, value in options.items() if value is not None]
-    told += [" --official"] if datalist.get("official_split") else []
-    return f"delineate data split {folder} --out NEW{''.join(told)}"
+    given = [f" {option} {value}" for option, value in options.items() if value is not None]
+    given += [" --official"] if datalist.official_split else []
+    return f"delineate data split {folder} --out NEW{''.join(given)}"
 
 
 def _last_audit(folder: Path) -> str:
     """One line on the audit of this very data set."""
-    datalist = open_datalist(folder)
+    datalist = Datalist.read(folder)
     try:
         audit = json.loads((folder / "audit.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         audit = {}
-    if audit.get("dataset_hash") != dataset_hash(datalist):
+    if audit.get("dataset_hash") != datalist.hash:
         return f"{folder} was not audited as it stands; look at it: delineate data audit {folder}"
     counts = [f"{kind} {number['problems']}" for kind, number in audit["counts"].items() if number["problems"]]
     return f"audit of {folder}: {', '.join(counts) or 'no open problems'}; see audit.html"

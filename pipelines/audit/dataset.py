@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..core.errors import InputError
 from ..core.files import write_atomically
+from ..datasets.datalist import Datalist
 from ..datasets.datalist import content as image_content
-from ..datasets.datalist import dataset_hash, open_datalist
 from ..duplicates.search import Duplicate, find_duplicates, find_equal
 from ..imaging.volumes.slicing import Slicing
 from .accept import read_accepted
 from .examine import Examined, examine_all
-from .findings import KINDS, Finding, Member, read_members
+from .findings import KINDS, Finding, Member, members_of
 from .images import image_findings
 from .masks import mask_findings
 from .page import render_page
@@ -90,14 +90,14 @@ def audit_dataset(
             data set or cannot be written.
     """
     folder = Path(dataset_dir)
-    datalist = open_datalist(folder)
+    datalist = Datalist.read(folder)
     if out and Path(out).resolve() != folder.resolve() and (Path(out) / "datalist.json").exists():
         raise InputError(
             out, "is the folder of another data set, which has an audit of its own", "choose another --out"
         )
     accepted = read_accepted(folder)
-    slicing = Slicing.of(datalist.get("slicing"))
-    examined = list(examine_all(read_members(datalist), folder, slicing, progress or (lambda done, total: None)))
+    slicing = datalist.slicing or Slicing()
+    examined = list(examine_all(members_of(datalist), slicing, progress or (lambda done, total: None)))
     pairs = _pairs(examined, slicing)
     findings = _in_order(_judge(examined, pairs))
     known = {one.id for one in findings}
@@ -106,7 +106,7 @@ def audit_dataset(
         accepted={id_: reason for id_, reason in accepted.items() if id_ in known},
         stale=[id_ for id_ in accepted if id_ not in known],
         images=len(examined),
-        dataset_hash=dataset_hash(datalist),
+        dataset_hash=datalist.hash,
         folder=Path(out) if out else folder,
     )
     _write(audit, datalist, pairs, {one.member.name: one.thumbnail for one in examined})
@@ -116,14 +116,20 @@ def audit_dataset(
 def _judge(examined: Sequence[Examined], pairs: Sequence[_Pair]) -> list[Finding]:
     """All findings; a leak that both hashes and pictures show is one."""
     read = [(one.member, one.image) for one in examined if one.image]
-    masked = [(one.member, one.mask) for one in examined if one.mask]
     return [
         *(refusal for one in examined for refusal in one.refusals),
         *leak_findings([one.member for one in examined]),
         *_of_pairs(pairs),
-        *mask_findings([member for member, _ in masked], [mask for _, mask in masked]),
+        *_of_masks(examined),
         *image_findings([member for member, _ in read], [image for _, image in read]),
     ]
+
+
+def _of_masks(examined: Sequence[Examined]) -> Iterator[Finding]:
+    """What is odd about the masks of each structure."""
+    for name in dict.fromkeys(name for one in examined for name in one.masks):
+        masked = [one for one in examined if name in one.masks]
+        yield from mask_findings([one.member for one in masked], [one.masks[name] for one in masked], name)
 
 
 def _pairs(examined: Sequence[Examined], slicing: Slicing) -> list[_Pair]:
@@ -135,7 +141,7 @@ def _pairs(examined: Sequence[Examined], slicing: Slicing) -> list[_Pair]:
     shown = [one for one in examined if one.image and not one.image.constant]
     signatures = [one.signature for one in shown if one.signature]
     members = [one.member for one in shown]
-    of_volumes = slicing.axis or any("plane" in member.entry for member in members)
+    of_volumes = slicing.axis or any(member.item.plane is not None for member in members)
     return [
         _Pair(shown[pair.first], shown[pair.second], pair)
         for pair in (find_equal if of_volumes else find_duplicates)(signatures)
@@ -148,12 +154,12 @@ def _of_pairs(pairs: Sequence[_Pair]) -> list[Finding]:
     shown = {id(one): one for pair in pairs for one in (pair.first, pair.second)}
     at = {name: index for index, name in enumerate(shown)}
     duplicates = [replace(pair.how, first=at[id(pair.first)], second=at[id(pair.second)]) for pair in pairs]
-    members, masks = [one.member for one in shown.values()], [one.square_mask() for one in shown.values()]
+    members, masks = [one.member for one in shown.values()], [one.square_masks() for one in shown.values()]
     return list(pair_findings(members, duplicates, masks))
 
 
 def _of_one_volume(one: Member, other: Member) -> bool:
-    return one.is_slice and other.is_slice and one.entry.get("group") == other.entry.get("group")
+    return one.is_slice and other.is_slice and one.item.group == other.item.group
 
 
 def _in_order(findings: Sequence[Finding]) -> list[Finding]:
@@ -162,7 +168,7 @@ def _in_order(findings: Sequence[Finding]) -> list[Finding]:
     return sorted(once.values(), key=lambda one: (KINDS.index(one.kind), one.severity == "note"))
 
 
-def _write(audit: Audit, datalist: dict[str, Any], pairs: Sequence[_Pair], thumbnails: dict[str, bytes]) -> None:
+def _write(audit: Audit, datalist: Datalist, pairs: Sequence[_Pair], thumbnails: dict[str, bytes]) -> None:
     content = {
         "dataset_hash": audit.dataset_hash,
         "images": audit.images,
@@ -170,14 +176,14 @@ def _write(audit: Audit, datalist: dict[str, Any], pairs: Sequence[_Pair], thumb
         "stale": audit.stale,
         "duplicates": [
             {
-                "contents": [image_content(one.member.entry) for one in (pair.first, pair.second)],
+                "contents": [image_content(one.member.item) for one in (pair.first, pair.second)],
                 "exact": pair.how.exact,
             }
             for pair in pairs
         ],
         "findings": [{**asdict(one), "accepted": audit.accepted.get(one.id)} for one in audit.findings],
     }
-    page = render_page(str(datalist.get("name", "data set")), content, thumbnails)
+    page = render_page(datalist.name or "data set", content, thumbnails)
     try:
         audit.folder.mkdir(parents=True, exist_ok=True)
         write_atomically(audit.folder / JSON, (json.dumps(content, indent=2) + "\n").encode())

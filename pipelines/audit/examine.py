@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
-from pathlib import Path
-from typing import Any
+from itertools import cycle
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,16 +14,17 @@ from PIL import Image
 
 from ..core.errors import InputError
 from ..duplicates.search import Signature, signature
+from ..imaging.item import Item
 from ..imaging.overlay import draw_outline
 from ..imaging.pictures import size_text
-from ..imaging.reading import read_label, read_picture
+from ..imaging.reading import read_masks, read_picture
+from ..imaging.structures import COLOURS, UNANNOTATED
 from ..imaging.unchanged import refuse_changed
 from ..imaging.volumes.slicing import Slicing
 from .findings import Finding, Member, found
 from .images import ImageFacts, measure_image
 from .masks import MaskFacts, measure_mask
 
-_PATHS = ("image", "label")
 _THUMBNAIL, _SQUARE = 192, 192  # pixels
 
 
@@ -37,83 +37,86 @@ class Examined:
         refusals: why its image or mask cannot be used.
         signature: of the image.
         image: its figures.
-        mask: figures of its mask.
-        squeezed: the mask as (192, 192) bits, packed.
-        thumbnail: a small JPEG of the image with the mask's outline.
+        masks: figures of the mask of each structure that somebody annotated, by its name.
+        squeezed: the masks as (192, 192) bits, packed.
+        thumbnail: a small JPEG of the image with the masks' outlines.
     """
 
     member: Member
     refusals: tuple[Finding, ...] = ()
     signature: Signature | None = None
     image: ImageFacts | None = None
-    mask: MaskFacts | None = None
-    squeezed: bytes = b""
+    masks: Mapping[str, MaskFacts] = field(default_factory=dict)
+    squeezed: Mapping[str, bytes] = field(default_factory=dict)
     thumbnail: bytes = b""
 
-    def square_mask(self) -> NDArray[np.uint8] | None:
-        """The mask squeezed to (192, 192), 0 or 1."""
-        if self.mask is None:
-            return None
-        return np.unpackbits(np.frombuffer(self.squeezed, np.uint8)).reshape(_SQUARE, _SQUARE)
+    def square_masks(self) -> dict[str, NDArray[np.uint8]]:
+        """The masks squeezed to (192, 192), 0 or 1, by structure."""
+        return {
+            name: np.unpackbits(np.frombuffer(bits, np.uint8)).reshape(_SQUARE, _SQUARE)
+            for name, bits in self.squeezed.items()
+        }
 
 
 def examine_all(
-    members: Sequence[Member], folder: Path, slicing: Slicing, progress: Callable[[int, int], None]
+    members: Sequence[Member], slicing: Slicing, progress: Callable[[int, int], None]
 ) -> Iterator[Examined]:
     """Examine items in their order, two at a time."""
     with ThreadPoolExecutor(max_workers=2) as pool:  # decoding leaves the interpreter free
-        waiting: list[Future[Examined]] = [pool.submit(examine, member, folder, slicing) for member in members]
+        waiting: list[Future[Examined]] = [pool.submit(examine, member, slicing) for member in members]
         for done, result in enumerate(waiting, start=1):
             yield result.result()
             progress(done, len(members))
 
 
-def examine(member: Member, folder: Path, slicing: Slicing) -> Examined:
+def examine(member: Member, slicing: Slicing) -> Examined:
     """Decode an item's files and measure them.
 
     Args:
         member: the item.
-        folder: what its relative paths start from.
         slicing: how volumes become images.
     """
-    entry = {**member.entry, **{key: _located(member.entry[key], folder) for key in _PATHS if key in member.entry}}
+    item = member.item
     try:
-        pixels = read_picture(entry, slicing)
-        refuse_changed(entry["image"], entry.get("image_sha256"))
+        pixels = read_picture(item, slicing)
+        refuse_changed(item.files, item.image_sha256)
     except InputError as error:
         return Examined(member, (found("image", "unreadable", [member], f"{error.reason}; {error.remedy}"),))
-    mask, refusals = None, []
+    masks: dict[str, NDArray[np.uint8]] = {}
+    refusals = []
     try:
-        mask = read_label(entry, slicing) if "label" in entry else None
-        if mask is not None:
-            refuse_changed(entry["label"], entry.get("label_sha256"))
+        masks = _annotated(item, slicing) if item.label else {}
+        refuse_changed(item.label, item.label_sha256)
     except InputError as error:
         refusals = [found("mask", "unreadable", [member], f"{error.reason}; {error.remedy}")]
-    if mask is not None and mask.shape != pixels.shape[:2]:
-        told = f"mask is {size_text(mask)}, image is {size_text(pixels)}"
-        mask, refusals = None, [found("mask", "size", [member], told)]
+    first = next(iter(masks.values()), None)
+    if first is not None and first.shape != pixels.shape[:2]:
+        seen = f"mask is {size_text(first)}, image is {size_text(pixels)}"
+        masks, refusals = {}, [found("mask", "size", [member], seen)]
     return Examined(
         member,
         tuple(refusals),
         signature(pixels),
         measure_image(pixels),
-        None if mask is None else measure_mask(mask),
-        b"" if mask is None else np.packbits(_resized(mask, (_SQUARE, _SQUARE))).tobytes(),
-        _thumbnail(pixels, mask),
+        {name: measure_mask(mask) for name, mask in masks.items()},
+        {name: np.packbits(_resized(mask, (_SQUARE, _SQUARE))).tobytes() for name, mask in masks.items()},
+        _thumbnail(pixels, list(masks.values())),
     )
 
 
-def _located(paths: Any, folder: Path) -> Any:
-    """Paths, one or several, that are relative to the folder, as they are from here."""
-    return str(folder / paths) if isinstance(paths, str) else [str(folder / path) for path in paths]
+def _annotated(item: Item, slicing: Slicing) -> dict[str, NDArray[np.uint8]]:
+    """The masks that somebody drew, by structure; one without a name is called nothing."""
+    names = list(item.structures)
+    masks = dict(zip(names or [""], read_masks(item, names, slicing), strict=True))
+    return {name: mask for name, mask in masks.items() if not (mask == UNANNOTATED).any()}
 
 
-def _thumbnail(pixels: NDArray[np.uint8], mask: NDArray[np.uint8] | None) -> bytes:
+def _thumbnail(pixels: NDArray[np.uint8], masks: Sequence[NDArray[np.uint8]]) -> bytes:
     image = Image.fromarray(pixels)
     image.thumbnail((_THUMBNAIL, _THUMBNAIL), Image.Resampling.BOX)
     shown = np.asarray(image)
-    if mask is not None:
-        shown = draw_outline(shown, _resized(mask, image.size), width=2)
+    for mask, colour in zip(masks, cycle(COLOURS), strict=False):
+        shown = draw_outline(shown, _resized(mask, image.size), colour, width=2)
     buffer = BytesIO()
     Image.fromarray(shown).save(buffer, "JPEG", quality=80)
     return buffer.getvalue()

@@ -3,51 +3,52 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Literal, get_args
 
+from ..datasets.datalist import PARTS, Datalist, Part
 from ..datasets.datalist import content as image_content
-from ..datasets.splitting.splits import SPLITS
+from ..imaging.item import Item
 
 Kind = Literal["leak", "contradiction", "exact_duplicate", "near_duplicate", "similar_frame", "mask", "image"]
 Severity = Literal["problem", "note"]
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
-PARTS = (*SPLITS, "unlabelled")
 _JUDGES_MASKS = ("mask", "contradiction")
 
 
 @dataclass(frozen=True)
 class Member:
-    """An item of a data list and the part it is in: ``training``, ``validation``, ``test`` or ``unlabelled``."""
+    """An item of a data list, what the list calls its image, and the part it is in."""
 
-    entry: Mapping[str, Any]
-    part: str
+    item: Item
+    image: str
+    part: Part
 
     @property
     def name(self) -> str:
         """The image's path as in the data list (of several modalities the first), with ``#``, series and slice."""
-        image = self.entry["image"]
-        parts = [image if isinstance(image, str) else image[0], self.entry.get("series"), self.entry.get("slice")]
+        parts = [self.image, self.item.series, self.item.slice]
         return "#".join(str(part) for part in parts if part is not None)
 
     @property
     def is_slice(self) -> bool:
         """Whether it is a slice of a volume or a frame, read from its file or written as a picture."""
-        return bool({"slice", "plane"} & self.entry.keys())
+        return self.item.slice is not None or self.item.plane is not None
 
     @property
     def side(self) -> str:
         """What must not know the others: the part, and the fold where it has one; unlabelled images are on no side."""
         part = "" if self.part == "unlabelled" else self.part
-        return f"{part}, fold {self.entry['fold']}" if "fold" in self.entry else part
+        return part if self.item.fold is None else f"{part}, fold {self.item.fold}"
 
     def content(self, kind: Kind) -> str:
         """What names the item wherever it lies: hashes of its image, and of its mask where that is judged."""
-        named: list[Any] = json.loads(image_content(self.entry))
-        return json.dumps([*named, *([self.entry.get("label_sha256")] if kind in _JUDGES_MASKS else [])])
+        named: list[Any] = json.loads(image_content(self.item))
+        label = self.item.as_fields().get("label_sha256")
+        return json.dumps([*named, *([label] if kind in _JUDGES_MASKS else [])])
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,9 @@ class Finding:
     detail: str
 
 
-def read_members(datalist: Mapping[str, Any]) -> list[Member]:
+def members_of(datalist: Datalist) -> list[Member]:
     """All items of a data list, part by part."""
-    return [Member(entry, part) for part in PARTS for entry in datalist.get(part, [])]
+    return [Member(item, datalist.path_text(item.file), part) for part in PARTS for item in datalist.part(part)]
 
 
 def found(

@@ -47,24 +47,31 @@ def measure_mask(mask: NDArray[np.uint8]) -> MaskFacts:
     )
 
 
-def mask_findings(members: Sequence[Member], facts: Sequence[MaskFacts]) -> Iterable[Finding]:
-    """One finding an oddity; a full mask is a problem, all else here may be as it should."""
+def mask_findings(members: Sequence[Member], facts: Sequence[MaskFacts], structure: str = "") -> Iterable[Finding]:
+    """One finding an oddity; a full mask is a problem, all else here may be as it should.
+
+    Args:
+        members: the items whose masks these are.
+        facts: figures of each mask.
+        structure: what they are masks of, where there are several structures.
+    """
+    named, of = (f" {structure}", f"{structure}: ") if structure else ("", "")
     for member, mask in zip(members, facts, strict=True):
         for what, seen in _oddities(mask).items():
-            yield found("mask", what, [member], seen, "problem" if what == "full" else "note")
+            yield found("mask", what + named, [member], of + seen, "problem" if what == "full" else "note")
     drawn = [index for index, mask in enumerate(facts) if mask.area > 0]
     areas = [facts[index].area for index in drawn]
     for index, times in outliers(areas):
-        told = f"area {areas[index]:.2%} of the image, {times} of the set's median"
-        yield found("mask", "area", [members[drawn[index]]], told, "note")
+        seen = f"{of}area {areas[index]:.2%} of the image, {times} of the set's median"
+        yield found("mask", f"area{named}", [members[drawn[index]]], seen, "note")
 
 
 def _oddities(mask: MaskFacts) -> dict[str, str]:
     if mask.area in (0, 1):
         return {"full": "covers the whole image"} if mask.area else {"empty": "empty"}
-    told = {
+    seen = {
         "parts": (mask.parts > 1, f"{mask.parts} parts, the smallest of {mask.smallest} pixels"),
         "holes": (mask.holes > 0, f"holes of {mask.holes} pixels"),
         "border": (mask.border > 0, f"{mask.border} pixels on the image's border"),
     }
-    return {what: text for what, (holds, text) in told.items() if holds}
+    return {what: text for what, (holds, text) in seen.items() if holds}

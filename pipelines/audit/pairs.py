@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import combinations, product
 from math import floor
 from pathlib import Path
@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import InputError
-from ..datasets.datalist import as_list, dataset_hash, open_datalist
+from ..datasets.datalist import Datalist
 from ..datasets.groups import audited_pairs
 from ..duplicates.search import Duplicate, carry
+from ..imaging.item import Item
 from .accept import read_accepted
-from .findings import Finding, Member, found, read_members
+from .findings import Finding, Member, found, members_of
 
 AGREEMENT = 0.9
 """IoU below which two masks of the same picture contradict each other."""
@@ -27,14 +28,14 @@ NEARLY_EQUAL = 0.1
 
 
 def pair_findings(
-    members: Sequence[Member], duplicates: Sequence[Duplicate], masks: Sequence[NDArray[np.uint8] | None]
+    members: Sequence[Member], duplicates: Sequence[Duplicate], masks: Sequence[Mapping[str, NDArray[np.uint8]]]
 ) -> Iterator[Finding]:
     """What duplicates give rise to; one finding a pair, so that each can be accepted with a reason of its own.
 
     Args:
         members: the items.
         duplicates: pairs of their positions.
-        masks: each item's mask squeezed to (S, S), 0 or 1, where it has one.
+        masks: each item's masks by structure, squeezed to a square, 0 or 1.
     """
     for pair in duplicates:
         both = [members[pair.first], members[pair.second]]
@@ -52,17 +53,19 @@ def pair_findings(
 def leak_findings(members: Sequence[Member]) -> Iterator[Finding]:
     """Groups, and images with equal hashes, that are on several sides of a split; nothing is decoded."""
     members = [member for member in members if member.side]
-    for (group,), together in _by(members, "group").items():
+    for (group,), together in _by(members, lambda item: (item.group,)).items():
         if len({member.side for member in together}) > 1:
             counts = {side: sum(member.side == side for member in together) for side in (m.side for m in together)}
             told = f"group {group} is in " + " and ".join(f"{side} ({count})" for side, count in counts.items())
             first = [next(member for member in together if member.side == side) for side in counts]
             yield found("leak", "group", first, told, contents=[str(group)])
-    for key, parts in (("image_sha256", ("slice", "series")), ("pixels_sha256", ())):  # a file may hold many images
-        for together in _by(members, key, *parts).values():
+    files = _by(members, lambda item: (item.image_sha256, item.slice, item.series))  # a file may hold many images
+    pixels = _by(members, lambda item: (item.pixels_sha256,))
+    for equal, what in ((files, "equal files"), (pixels, "equal pixels")):
+        for together in equal.values():
             for one, other in combinations(together, 2):
                 if _apart(one, other):
-                    yield _leak([one, other], "equal files" if key == "image_sha256" else "equal pixels")
+                    yield _leak([one, other], what)
 
 
 def quick_leaks(dataset_dir: str | Path) -> list[Finding]:
@@ -78,8 +81,8 @@ def quick_leaks(dataset_dir: str | Path) -> list[Finding]:
         InputError: ``accepted.yaml`` is not as it should be.
     """
     folder = Path(dataset_dir)
-    datalist = open_datalist(folder)
-    members = read_members(datalist)
+    datalist = Datalist.read(folder)
+    members = members_of(datalist)
     known = [
         *_audited_leaks(folder, datalist),
         *leak_findings(members),
@@ -91,22 +94,21 @@ def quick_leaks(dataset_dir: str | Path) -> list[Finding]:
     return [leak for leak in leaks.values() if leak.id not in accepted]
 
 
-def _recorded_leaks(members: Sequence[Member], datalist: Mapping[str, Any]) -> Iterator[Finding]:
+def _recorded_leaks(members: Sequence[Member], datalist: Datalist) -> Iterator[Finding]:
     """Duplicates as the data list records them, two images (or volumes) each, that stand on several sides by now."""
-    of_image: dict[str, list[Member]] = {}
+    of_image: dict[Path, list[Member]] = {}
     for member in members:
-        of_image.setdefault(as_list(member.entry["image"])[0], []).append(member)
-    for record in datalist.get("duplicates", []):
-        first, second = (of_image.get(image, []) for image in record["items"])
-        both = next((pair for pair in product(first, second) if _apart(*pair)), None)
-        if both:
-            yield _leak(both, "equal" if record["exact"] else "alike")
+        of_image.setdefault(member.item.file, []).append(member)
+    for first, second, exact in datalist.duplicates:
+        pairs = product(of_image.get(first, []), of_image.get(second, []))
+        if both := next((pair for pair in pairs if _apart(*pair)), None):
+            yield _leak(both, "equal" if exact else "alike")
 
 
 def _paired_leaks(members: Sequence[Member], folder: Path) -> Iterator[Finding]:
     """Duplicates that the last audit found, by the contents of their files, that stand on several sides by now."""
     try:
-        pairs = audited_pairs([dict(member.entry) for member in members], folder)
+        pairs = audited_pairs([member.item for member in members], folder)
     except InputError:
         return  # `before_training` says that there is no audit of this data set
     for first, second, exact in pairs:
@@ -114,12 +116,12 @@ def _paired_leaks(members: Sequence[Member], folder: Path) -> Iterator[Finding]:
             yield _leak([members[first], members[second]], "equal" if exact else "alike")
 
 
-def _audited_leaks(folder: Path, datalist: Mapping[str, Any]) -> Iterator[Finding]:
+def _audited_leaks(folder: Path, datalist: Datalist) -> Iterator[Finding]:
     try:
         audit = json.loads((folder / "audit.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return
-    if audit.get("dataset_hash") == dataset_hash(datalist):
+    if audit.get("dataset_hash") == datalist.hash:
         for one in audit["findings"]:
             if one["kind"] == "leak":
                 yield Finding(one["id"], one["kind"], one["severity"], tuple(one["items"]), one["detail"])
@@ -131,34 +133,34 @@ def _apart(one: Member, other: Member) -> bool:
 
 def _of_one_subject(one: Member, other: Member) -> bool:
     """Whether their groups were one before duplicates joined any."""
-    return one.entry.get("own_group") is not None and one.entry["own_group"] == other.entry.get("own_group")
+    return bool(one.item.own_group) and one.item.own_group == other.item.own_group
 
 
 def _leak(both: Sequence[Member], told: str) -> Finding:
     return found("leak", "duplicate", both, f"the same picture in {both[0].side} and {both[1].side}: {told}")
 
 
-def _by(members: Iterable[Member], key: str, *parts: str) -> dict[Any, list[Member]]:
-    """Members that have the key, by its value and by those of the parts, which they may lack."""
-    together: dict[Any, list[Member]] = {}
+def _by(members: Iterable[Member], key: Callable[[Item], tuple[Any, ...]]) -> dict[tuple[Any, ...], list[Member]]:
+    """Members by what names them; those that have nothing in its first place are left out."""
+    together: dict[tuple[Any, ...], list[Member]] = {}
     for member in members:
-        if member.entry.get(key) is not None:
-            value = (str(member.entry[key]), *(member.entry.get(part) for part in parts))
+        if (value := key(member.item))[0]:
             together.setdefault(value, []).append(member)
     return together
 
 
-def _disagreement(both: Sequence[Member], pair: Duplicate, masks: Sequence[NDArray[np.uint8] | None]) -> str:
+def _disagreement(both: Sequence[Member], pair: Duplicate, masks: Sequence[Mapping[str, NDArray[np.uint8]]]) -> str:
     """How the labels of one picture differ; empty where they do not."""
-    classes = [member.entry.get("class") for member in both]
-    told = [f"classes {classes[0]} and {classes[1]}"] if None not in classes and classes[0] != classes[1] else []
+    classes = [member.item.class_name for member in both]
+    seen = [f"classes {classes[0]} and {classes[1]}"] if all(classes) and classes[0] != classes[1] else []
     first, second = masks[pair.first], masks[pair.second]
-    if first is not None and second is not None:
-        both_show = carry(np.ones_like(second), pair.transform) > 0.5
-        iou = _iou((first > 0) & both_show, (carry(second, pair.transform) > 0.5) & both_show)
+    for name in sorted(first.keys() & second.keys()):
+        both_show = carry(np.ones_like(second[name]), pair.transform) > 0.5
+        iou = _iou((first[name] > 0) & both_show, (carry(second[name], pair.transform) > 0.5) & both_show)
         below = floor(iou * 1000) / 1000  # rounded, it could read as AGREEMENT itself
-        told += [f"masks with an IoU of {below:.3f}"] if iou < AGREEMENT else []
-    return ", ".join(told)
+        of = f" of {name}" if name else ""
+        seen += [f"masks{of} with an IoU of {below:.3f}"] if iou < AGREEMENT else []
+    return ", ".join(seen)
 
 
 def _iou(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:

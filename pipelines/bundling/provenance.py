@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from ..core.versions import commit, versions
-from ..datasets.datalist import data_hash
+from ..datasets.datalist import Datalist
 from .gate import bundle_in_use
 
 
 def provenance(dataset_dir: str | Path) -> dict[str, Any]:
     """Versions, commit, data hash and the bundle that runs, as records and scores carry them."""
-    found = {"versions": versions(), "commit": commit(), "data_hash": data_hash(dataset_dir)}
+    found = {"versions": versions(), "commit": commit(), "data_hash": Datalist.read(dataset_dir).hash}
     return {**found, "bundle": bundle_in_use()}

@@ -7,7 +7,7 @@ import json
 import shlex
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,6 +20,7 @@ from .segment import segment
 from .train import train
 
 if TYPE_CHECKING:
+    from ..datasets.datalist import Datalist
     from ..evaluation.report import Picture
     from ..inference.outputs import Segmentation
 
@@ -37,7 +38,7 @@ def demo(
     quiet: Quiet = False,
 ) -> None:
     """Try everything once: index, train, evaluate and segment, then write one HTML page about it."""
-    from ..datasets.datalist import open_datalist
+    from ..datasets.datalist import Datalist
 
     _empty(out)
     commands: list[str] = []
@@ -48,9 +49,9 @@ def demo(
     dataset, run, scores, masks = (out / name for name in ("dataset", "run", "evaluation", "masks"))
     _step(commands, f"delineate data index {shlex.quote(str(source))} --out {dataset}")
     data_commands.index_and_show(source, "auto", dataset)
-    datalist = open_datalist(dataset)
-    bundle = "breast_lesion" if datalist["layout"] in ("busi", "busbra", "stu") else "skin_lesion"
-    epochs = min(max(_ITERATIONS * _BATCH // len(datalist["training"]), _EPOCHS[0]), _EPOCHS[-1])
+    datalist = Datalist.read(dataset)
+    bundle = "breast_lesion" if datalist.layout in ("busi", "busbra", "stu") else "skin_lesion"
+    epochs = min(max(_ITERATIONS * _BATCH // len(datalist.part("training")), _EPOCHS[0]), _EPOCHS[-1])
     settings = ["image_size=[128,128]", f"max_epochs={epochs}"]
     _step(
         commands,
@@ -59,10 +60,10 @@ def demo(
     train(bundle, dataset, out=run, set_=settings)
     _step(commands, f"delineate evaluate {run} --data {dataset} --out {scores}")
     evaluate(str(run), dataset, scores)
-    new = _new_images(out, dataset, datalist, data)
+    new = _new_images(out, datalist, data)
     _step(commands, f"delineate segment {run} {' '.join(shlex.quote(str(p)) for p in new)} --out {masks}")
     segment(str(run), [str(path) for path in new], masks)
-    say(f"page: {_page(out, commands, dataset, datalist, new).resolve()}")
+    say(f"page: {_page(out, commands, datalist, new).resolve()}")
 
 
 def _step(commands: list[str], command: str) -> None:
@@ -80,40 +81,38 @@ def _empty(out: Path) -> None:
     (out / _MARK).touch()
 
 
-def _new_images(out: Path, dataset: Path, datalist: dict[str, Any], data: Path | None) -> list[Path]:
+def _new_images(out: Path, datalist: Datalist, data: Path | None) -> list[Path]:
     """Three images that the training did not see: fresh phantoms, or held-out images of the data set."""
     if data is not None:
-        return [dataset / item["image"] for item in datalist["test"][:3]]
+        return [item.file for item in datalist.part("test")[:3]]
     from ..phantoms.images import write_phantoms
 
     return sorted((write_phantoms(out / "new", 3, seed=1) / "images").iterdir())
 
 
-def _page(out: Path, commands: list[str], dataset: Path, datalist: dict[str, Any], new: list[Path]) -> Path:
+def _page(out: Path, commands: list[str], datalist: Datalist, new: list[Path]) -> Path:
     import numpy as np
 
-    from ..datasets.datalist import as_list
     from ..evaluation.report import Picture, pick_examples, write_report
     from ..imaging.pictures import read_image
-    from ..imaging.reading import read_label
+    from ..imaging.reading import read_masks
 
     with (out / "evaluation" / "per_image.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    items = {str((dataset / item["image"]).resolve()): item for item in datalist["test"]}
+    items = {str(item.file.resolve()): item for item in datalist.part("test")}
     chosen = [rows[i] for i, _ in pick_examples([float(row["mean_dice"]) for row in rows])]
     results = _results(out / "run", [row["image"] for row in chosen] + [str(path) for path in new])
 
     def picture(path: str, dice: float | None = None) -> Picture:
-        item = items[str(Path(path).resolve())] if dice is not None else {}
-        label = [str(dataset / one) for one in as_list(item.get("label", []))]
-        reference = read_label({**item, "label": label}) if label else None
         found = results[path]
-        masks = np.stack([*found.masks.values()]) if len(found.masks) > 1 else found.mask
+        masks = np.stack([*found.masks.values()])
+        item = items[str(Path(path).resolve())] if dice is not None else None
+        reference = read_masks(item, list(item.structures)) if item else None
         return Picture(Path(path).name, read_image(path, "rgb"), masks, reference, dice, found.structures)
 
     return write_report(
         out / "report.html",
-        title="Delineate: " + ("phantoms" if datalist["name"] == "phantoms" else datalist["name"]),
+        title="Delineate: " + datalist.name,
         metrics=json.loads((out / "evaluation" / "metrics.json").read_text(encoding="utf-8")),
         history_csv=out / "run" / "logs" / "history.csv",
         pictures=[picture(row["image"], float(row["mean_dice"])) for row in chosen],

@@ -20,7 +20,7 @@ from ..bundling.bundles import change_bundle, copy_bundle, part
 from ..bundling.gate import admit
 from ..bundling.workflow import Announce, run_workflow
 from ..core.errors import DelineateError, known_cause
-from ..datasets.datalist import data_hash
+from ..datasets.datalist import Datalist
 from ..training.runs import begin_run
 from ..training.workflow import refuse_leaks, training_settings
 from .table import BUDGETED, Row, best_first, bundle_hash, finished, settle_terms, write_table
@@ -126,7 +126,7 @@ def compare_networks(
         "epochs": epochs,
         "loss": loss,
         "settings": dict(values),
-        "data_hash": data_hash(data),
+        "data_hash": Datalist.read(data).hash,
     }
     settle_terms(out, terms, resume)
     return _train_each(jobs, out, terms)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import InputError
+from ..imaging.item import Item
 from ..imaging.masks import is_jpeg, same_shape
 from ..imaging.pictures import size_text
-from ..imaging.reading import read_label, read_picture
+from ..imaging.reading import read_masks, read_picture
+from ..imaging.structures import UNANNOTATED
 from ..imaging.unchanged import content_hash
 from ..imaging.volumes.slicing import Slicing
-from .datalist import Entry
-from .layouts import Item
 
 if TYPE_CHECKING:
     from ..duplicates.search import Signature
@@ -32,7 +32,6 @@ class Checked:
     """An item whose files were decoded; blank images have no signature."""
 
     item: Item
-    entry: Entry
     signature: Signature | None
 
 
@@ -48,7 +47,7 @@ def check_all(
         progress: called with the numbers of items done and of all items.
 
     Returns:
-        the entries of the data list to be, and a refusal of each other item.
+        the items as the data list is to have them, and a refusal of each other item.
     """
     checked: list[Checked] = []
     refused: list[InputError] = []
@@ -67,57 +66,67 @@ def _check(item: Item, slicing: Slicing, resize: bool, hash_of: Callable[[Path],
     """Decode an item's files, compare their sizes, and note how its label is to be read."""
     from ..duplicates.search import signature
 
-    images = (item.image, *item.modalities)
-    entry: Entry = {"image": _one_or_list(map(str, images))}
-    if item.label:
-        entry["label"] = _one_or_list(map(str, item.label))
-    entry |= {"group": item.group, "own_group": item.group, **item.fields}  # groups may be joined, own ones never
     try:
-        pixels = read_picture(entry, slicing)
-        mask = None
+        pixels = read_picture(item, slicing)
+        height, width = pixels.shape[:2]
+        item = replace(item, size=(height, width), own_group=item.group)  # groups may be joined, own ones never
         if item.label:
-            mask, way = _read_mask(entry, item.label, pixels, slicing, resize)
-            entry |= way
+            item = _with_label(item, pixels, slicing, resize)
     except InputError as error:
         return error
     seen = None if (pixels == pixels[0, 0]).all() else signature(pixels)
-    entry |= {"size": list(pixels.shape[:2]), "image_sha256": _one_or_list(map(hash_of, images))}
-    if mask is not None:
-        share = round(float(mask.mean()), 6)
-        entry |= {"area": max(share, 1e-6) if mask.any() else 0.0}  # 0 says that there is nothing at all
-        entry |= {"label_sha256": _one_or_list(map(hash_of, item.label))}
-    return Checked(item, entry | ({"pixels_sha256": seen.sha256} if seen else {}), seen)
+    item = replace(
+        item,
+        image_sha256=tuple(map(hash_of, item.files)),
+        label_sha256=tuple(map(hash_of, item.label)),
+        pixels_sha256=seen.sha256 if seen else None,
+    )
+    return Checked(item, seen)
 
 
-def _read_mask(
-    entry: Entry, files: Sequence[Path], pixels: NDArray[np.uint8], slicing: Slicing, resize: bool
-) -> tuple[NDArray[np.uint8], Entry]:
-    """The mask of an image, and what the data list must say of it for everyone to read it so.
+def _with_label(item: Item, pixels: NDArray[np.uint8], slicing: Slicing, resize: bool) -> Item:
+    """The item with its areas, and with what it must say of its label for everyone to read it so.
 
     Raises:
         InputError: it is read in none of the ways that are open to it.
     """
-    size, plain = pixels.shape[:2], list[Entry]([{}])
-    if not {"label_is", "label_values"} & entry.keys() and any(map(is_jpeg, files)):
-        plain.append({"label_is": "jpeg"})
-    ways = [*plain, *([one | {"label_size": list(size)} for one in plain] if resize else [])]
-    for way in ways:
+    names = list(item.structures)
+    for way in _ways(item, resize):
         try:
-            mask = read_label(entry | way, slicing)
-        except InputError:
-            if way == ways[-1]:
-                raise
+            masks = read_masks(way, names, slicing)
+        except InputError as error:
+            refusal = error
         else:
-            if mask.shape == size:
-                return mask, way
+            if masks.shape[1:] == item.size:
+                return _with_areas(way, names, masks)
+            refusal = _of_other_size(item, pixels, masks[0])
+    raise refusal
+
+
+def _ways(item: Item, resize: bool) -> list[Item]:
+    """The item with each way in which its label may be read, the plainest first."""
+    ways = [item]
+    if item.label_is is None and item.label_values is None and any(map(is_jpeg, item.label)):
+        ways.append(replace(item, label_is="jpeg"))
+    return [*ways, *([replace(one, label_size=item.size) for one in ways] if resize else [])]
+
+
+def _with_areas(item: Item, names: Sequence[str], masks: NDArray[np.uint8]) -> Item:
+    areas = {
+        name: None if (mask == UNANNOTATED).any() else _area(mask)
+        for name, mask in zip(names, masks, strict=bool(names))
+    }
+    return replace(item, area=_area((masks == 1).any(axis=0)), areas=areas)
+
+
+def _area(mask: NDArray[np.uint8 | np.bool_]) -> float:
+    """The share of the image; 0 says that there is nothing at all."""
+    return max(round(float(mask.mean()), 6), 1e-6) if mask.any() else 0.0
+
+
+def _of_other_size(item: Item, pixels: NDArray[np.uint8], mask: NDArray[np.uint8]) -> InputError:
     remedy = "take the mask drawn on this very image, or remove the pair"
-    if same_shape(mask.shape, size):
+    if same_shape(mask.shape, pixels.shape):
         remedy += ", or have masks resized: --resize-masks"
-    reason = f"image is {size_text(pixels)}, mask {files[0].name} is {size_text(mask)}"
-    raise InputError(entry["image"], reason, remedy)
-
-
-def _one_or_list(values: Iterable[str]) -> str | list[str]:
-    """As data lists have it: one as it is, several as a list."""
-    first, *rest = values
-    return [first, *rest] if rest else first
+    reason = f"image is {size_text(pixels)}, mask {item.label[0].name} is {size_text(mask)}"
+    return InputError(item.file, reason, remedy)

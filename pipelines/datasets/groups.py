@@ -5,20 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from scipy.cluster.hierarchy import DisjointSet
 
 from ..core.errors import InputError
-from .datalist import Entry, Trait, as_list, content, placed, traits
-from .splitting.splits import Place, Plan, Split, highest, split_groups, strata
+from ..imaging.item import Item, Split
+from .datalist import Datalist, Repeat, Trait, content, regrouped, traits
+from .splitting.splits import Place, Plan, highest, split_groups, strata
 
 if TYPE_CHECKING:
     from ..duplicates.search import Signature
 
 
 class Pair(NamedTuple):
-    """Two entries, by index, that show the same picture."""
+    """Two items, by index, that show the same picture."""
 
     first: int
     second: int
@@ -33,52 +34,46 @@ class Move(NamedTuple):
     new: str
 
 
-def equal_pairs(entries: Sequence[Entry]) -> list[Pair]:
-    """Entries whose files or pixels are equal, each with the first such; slices of one group are not compared."""
+def equal_pairs(items: Sequence[Item]) -> list[Pair]:
+    """Items whose files or pixels are equal, each with the first such; slices of one group are not compared."""
     first: dict[Trait, int] = {}
     pairs = {
         Pair(first.setdefault(trait, index), index, True)
-        for index, entry in enumerate(entries)
-        for trait in traits(entry)
+        for index, item in enumerate(items)
+        for trait in traits(item)
         if trait[0] != "group"
     }
-    return _across_volumes(entries, sorted(pair for pair in pairs if pair.first != pair.second))
+    return _across_volumes(items, sorted(pair for pair in pairs if pair.first != pair.second))
 
 
-def near_pairs(entries: Sequence[Entry], signatures: Sequence[Signature | None]) -> list[Pair]:
-    """Entries that look alike but are not equal; slices of one group are not compared.
+def near_pairs(items: Sequence[Item], signatures: Sequence[Signature | None]) -> list[Pair]:
+    """Items that look alike but are not equal; slices of one group are not compared.
 
     Args:
-        entries: of the data list.
-        signatures: one for each entry; ``None`` for blank images, which are like any other.
+        items: of the data list.
+        signatures: one for each item; ``None`` for blank images, which are like any other.
     """
     from ..duplicates.search import find_duplicates
 
     shown = [(index, one) for index, one in enumerate(signatures) if one is not None]
     found = [one for one in find_duplicates([one for _, one in shown]) if not one.exact]
     ends = [sorted((shown[one.first][0], shown[one.second][0])) for one in found]
-    return _across_volumes(entries, sorted(Pair(first, second, False) for first, second in ends))
+    return _across_volumes(items, sorted(Pair(first, second, False) for first, second in ends))
 
 
-def recorded_pairs(entries: Sequence[Entry], recorded: Sequence[Mapping[str, Any]]) -> list[Pair]:
-    """The pairs that a data list records, of those entries that are there.
-
-    Args:
-        entries: of the data list.
-        recorded: its ``duplicates``, as `records` gives them.
-    """
-    first: dict[str, int] = {}
-    for index, entry in enumerate(entries):
-        first.setdefault(as_list(entry["image"])[0], index)
-    both = [(*one["items"], bool(one["exact"])) for one in recorded]
-    return [Pair(*ends, exact) for one, other, exact in both if (ends := _known(first.get(one), first.get(other)))]
+def recorded_pairs(items: Sequence[Item], recorded: Sequence[Repeat]) -> list[Pair]:
+    """The pairs that a data list records, of those items that are there."""
+    first: dict[Path, int] = {}
+    for index, item in enumerate(items):
+        first.setdefault(item.file, index)
+    return [Pair(*ends, exact) for one, other, exact in recorded if (ends := _known(first.get(one), first.get(other)))]
 
 
-def audited_pairs(entries: Sequence[Entry], folder: Path) -> list[Pair]:
+def audited_pairs(items: Sequence[Item], folder: Path) -> list[Pair]:
     """The pairs that ``folder/audit.json`` names, by the contents of their files; none where there was no audit.
 
     Args:
-        entries: of the data list, whatever their splits were when it was audited.
+        items: of the data list, whatever their splits were when it was audited.
         folder: where the audit's files are.
 
     Raises:
@@ -94,8 +89,8 @@ def audited_pairs(entries: Sequence[Entry], folder: Path) -> list[Pair]:
         reason = f"does not say which images repeat each other ({type(error).__name__}: {error})"
         raise InputError(path, reason, "audit the data set again: delineate data audit, or remove the file") from error
     at: dict[str, int] = {}
-    for index, entry in enumerate(entries):
-        at.setdefault(content(entry), index)
+    for index, item in enumerate(items):
+        at.setdefault(content(item), index)
     return [Pair(*ends, exact) for one, other, exact in named if (ends := _known(at.get(one), at.get(other)))]
 
 
@@ -104,21 +99,21 @@ def _known(one: int | None, other: int | None) -> tuple[int, int] | None:
     return None if one is None or other is None or one == other else (min(one, other), max(one, other))
 
 
-def join_groups(entries: Sequence[Entry], pairs: Sequence[Pair]) -> dict[str, str]:
+def join_groups(items: Sequence[Item], pairs: Sequence[Pair]) -> dict[str, str]:
     """The name of each group after groups with a pair were joined: the first in the alphabet of those joined."""
-    sets = DisjointSet(entry["group"] for entry in entries)
+    sets = DisjointSet(item.group for item in items)
     for pair in pairs:
-        sets.merge(entries[pair.first]["group"], entries[pair.second]["group"])
+        sets.merge(items[pair.first].group, items[pair.second].group)
     return {name: min(subset) for subset in sets.subsets() for name in subset}
 
 
-def records(entries: Sequence[Entry], pairs: Sequence[Pair]) -> list[dict[str, Any]]:
-    """Pairs as the data list holds them: ``items``, two image paths, and ``exact``; one record for two volumes."""
-    exact: dict[tuple[str, str], bool] = {}
+def repeats(items: Sequence[Item], pairs: Sequence[Pair]) -> list[Repeat]:
+    """Pairs as the data list holds them, by their files: one for two volumes."""
+    exact: dict[tuple[Path, Path], bool] = {}
     for pair in pairs:
-        items = tuple(as_list(entries[index]["image"])[0] for index in pair[:2])
-        exact[items[0], items[1]] = exact.get((items[0], items[1]), False) or pair.exact
-    return [{"items": list(items), "exact": equal} for items, equal in exact.items()]
+        files = items[pair.first].file, items[pair.second].file
+        exact[files] = exact.get(files, False) or pair.exact
+    return [Repeat(*files, equal) for files, equal in exact.items()]
 
 
 def official_splits(named: Iterable[tuple[str, Split | None]], joined: Mapping[str, str]) -> dict[str, Split]:
@@ -135,27 +130,27 @@ def official_splits(named: Iterable[tuple[str, Split | None]], joined: Mapping[s
 
 
 def place_groups(
-    entries: Sequence[Entry],
+    items: Sequence[Item],
     joined: Mapping[str, str],
     plan: Plan,
-    old: Mapping[str, Any],
+    old: Datalist | None,
     official: Mapping[str, Split],
 ) -> tuple[dict[str, Place], list[Move]]:
     """Put groups where they were, where they officially are, or where most is owed.
 
     Args:
-        entries: labelled entries, their groups as before joining.
+        items: labelled items, their groups as before joining.
         joined: as `join_groups` gives it.
         plan: how to split.
-        old: an older data list of the same plan, or nothing.
+        old: an older data list of the same plan, if there is one.
         official: the official splits of joined groups.
 
     Returns:
         the places of joined groups, and what had to move.
     """
-    was = _recall(entries, joined, old)
+    was = _recall(items, joined, old) if old else {}
     kept = {group: highest(places) for group, places in was.items()}
-    renamed = [entry | {"group": joined[entry["group"]]} for entry in entries]
+    renamed = [regrouped(item, joined) for item in items]
     places = split_groups(strata(renamed), plan, kept, official)
     moves = [
         Move(group, sorted(map(str, before)), str(places[group]))
@@ -165,21 +160,21 @@ def place_groups(
     return places, moves
 
 
-def _across_volumes(entries: Sequence[Entry], pairs: Sequence[Pair]) -> list[Pair]:
-    def neighbours(one: Entry, other: Entry) -> bool:
-        return "slice" in one and "slice" in other and bool(one["group"] == other["group"])
+def _across_volumes(items: Sequence[Item], pairs: Sequence[Pair]) -> list[Pair]:
+    def neighbours(one: Item, other: Item) -> bool:
+        return one.slice is not None and other.slice is not None and one.group == other.group
 
-    return [pair for pair in pairs if not neighbours(entries[pair.first], entries[pair.second])]
+    return [pair for pair in pairs if not neighbours(items[pair.first], items[pair.second])]
 
 
-def _recall(entries: Sequence[Entry], joined: Mapping[str, str], old: Mapping[str, Any]) -> dict[str, set[Place]]:
+def _recall(items: Sequence[Item], joined: Mapping[str, str], old: Datalist) -> dict[str, set[Place]]:
     """The places that joined groups had, recognised by their names before joining, their files and their pixels."""
     places: dict[Trait, set[Place]] = {}
-    for place, entry in placed(old):
-        for trait in traits(entry):
+    for place, item in old.labelled():
+        for trait in traits(item):
             places.setdefault(trait, set()).add(place)
     was: dict[str, set[Place]] = {}
-    for entry in entries:
-        for trait in traits(entry):
-            was.setdefault(joined[entry["group"]], set()).update(places.get(trait, ()))
+    for item in items:
+        for trait in traits(item):
+            was.setdefault(joined[item.group], set()).update(places.get(trait, ()))
     return {group: found for group, found in was.items() if found}

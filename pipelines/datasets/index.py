@@ -11,23 +11,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Literal, NamedTuple, TypedDict
 
 from ..core.errors import DelineateError, InputError, UnknownNameError, counted
+from ..imaging.item import Drawn, Item, Split
+from ..imaging.structures import Structure, structures_of
 from ..imaging.volumes.slicing import Slicing
 from .check import Checked, Progress, check_all
-from .datalist import (
-    UNLABELLED,
-    Entry,
-    counts,
-    dataset_hash,
-    in_splits,
-    older_datalist,
-    placed,
-    refuse_other_source,
-    regrouped,
-    write_datalist,
-)
+from .datalist import Datalist, Part, Repeat, in_splits, older_datalist, refuse_other_source, regrouped
 from .groups import (
     Move,
     Pair,
@@ -37,17 +28,25 @@ from .groups import (
     near_pairs,
     official_splits,
     place_groups,
-    records,
+    repeats,
 )
-from .layouts import LAYOUTS, Item, dicom_series, explain
+from .layouts import LAYOUTS, dicom_series, explain
 from .leftovers import leftovers
-from .slices import cut
-from .splitting.splits import FRACTIONS, Plan, Split
+from .slices import cut_volumes
+from .splitting.splits import FRACTIONS, Plan
 
-__all__ = ["IndexReport", "dataset_hash", "index_dataset"]
+Missing = Literal["not annotated", "empty"]
 
 FEW = 5
 """Groups below which the scores of a split say little."""
+
+
+class Shown(NamedTuple):
+    """Numbers of images that show a structure, show none of it, and are not annotated."""
+
+    shown: int
+    empty: int
+    not_annotated: int
 
 
 @dataclass(frozen=True)
@@ -59,6 +58,7 @@ class IndexReport:
         reason: by what it was recognised.
         splits: numbers of images by split, or by fold and test.
         classes: numbers of labelled images by class.
+        structures: by name, how many images show it, show none of it, and are not annotated; empty of one structure.
         refused: what was left out.
         notes: how pairs were found and masks are read, where that is not as a matter of course.
         duplicates: number of images whose file or pixels equal an earlier one's.
@@ -73,6 +73,7 @@ class IndexReport:
     reason: str
     splits: dict[str, int]
     classes: dict[str, int]
+    structures: dict[str, Shown]
     refused: list[InputError]
     notes: list[str]
     duplicates: int
@@ -96,6 +97,8 @@ def index_dataset(
     slicing: Slicing | None = None,
     drop_empty: bool = False,
     labels: Sequence[int] | None = None,
+    structures: Mapping[str, Sequence[int]] | None = None,
+    missing: Missing = "not annotated",
     resize_masks: bool = False,
     progress: Progress | None = None,
 ) -> IndexReport:
@@ -118,7 +121,11 @@ def index_dataset(
         slicing: how volumes become images; axial slices where ``None`` and the layout is one of volumes.
         drop_empty: whether slices without foreground are left out.
         labels: the values of a label that are foreground: of a label volume (all but 0 where ``None``), of a picture
-            (its palette's indices, its grey values), the segments of a DICOM SEG.
+            (its palette's indices, its grey values), the segments of a DICOM SEG. All are one structure.
+        structures: the same by structure, where a label holds several; else as the source names them: folders, columns
+            of a table, the labels of a ``dataset.json``.
+        missing: what it means that an image has no file of a structure which others have: nobody annotated it, or
+            there is none of it.
         resize_masks: whether masks of another size, but the same proportions, are resized to their image's.
         progress: called with the numbers of items done and of all items.
 
@@ -129,95 +136,116 @@ def index_dataset(
     """
     plan = Plan(tuple(fractions), seed, folds)
     source, out = Path(os.path.abspath(source)), Path(os.path.abspath(out))
-    refuse_other_source(out, str(source))
+    refuse_other_source(out, source)
     old = older_datalist(out, plan)
     layout, reason = _choose_layout(source, layout)
     slicing = slicing or (Slicing("axial") if layout == "nifti" else None)
     items, unpaired = (dicom_series if slicing and layout == "dicom" else LAYOUTS[layout].read)(source)
     unpaired += leftovers(source, layout, items, unpaired)
-    items, uncut = cut(_of_classes(items, classes), slicing, drop_empty, labels)
-    if labels:
-        items = [_with_values(item, labels) for item in items]
+    items = _with_structures(_of_classes(items, classes), labels, structures, missing)
+    items, uncut = cut_volumes(items, slicing, drop_empty)
     if slicing:
-        slicing = replace(slicing, modalities=max((1 + len(item.modalities) for item in items), default=1))
+        slicing = replace(slicing, modalities=max((len(item.files) for item in items), default=1))
     checked, unreadable = check_all(items, slicing or Slicing(), resize_masks, progress or (lambda done, total: None))
     refused = [*unpaired, *uncut, *unreadable]
     if not checked:
         raise _nothing_left(source, refused)
-    if labels and not any(one.entry.get("area") for one in checked):
-        raise DelineateError(
-            f"{source}: no label has the values {', '.join(map(str, labels))}; see which ones there are"
-        )
+    _refuse_values_of_nothing(source, checked, labels, structures)
     pairs = _find_pairs(checked, near_duplicates and not (slicing and slicing.axis), out)
-    lists, leaks, moved = _deal(checked, pairs, plan, old)
-    refused += leaks
-    head = {"name": source.name, "layout": layout, "recognised": reason, "source": str(source), **plan.as_dict()}
-    head |= {"slicing": slicing.as_dict() if slicing else None}
-    head |= {"refused": [{"file": one.source, "reason": one.reason, "remedy": one.remedy} for one in refused]}
-    head |= {"notes": _notes(checked)}
-    path = write_datalist(head | lists, out)
-    return _report(head | lists, plan, refused, pairs, moved, path)
+    splits, leaks, moved = _split(checked, pairs, plan, old)
+    datalist = Datalist(
+        folder=out,
+        name=source.name,
+        source=source,
+        layout=layout,
+        recognised=reason,
+        plan=plan,
+        slicing=slicing,
+        structures=structures_of([{"name": name} for name in _names([one.item for one in checked])]),
+        refused=[*refused, *leaks],
+        notes=_notes(checked),
+        **splits,
+    )
+    datalist.write()
+    return _report(datalist, pairs, moved)
 
 
 def _find_pairs(checked: Sequence[Checked], near_duplicates: bool, out: Path) -> list[Pair]:
     """Equal and similar images, and what an audit in ``out`` found besides."""
-    entries = [one.entry for one in checked]
-    near = near_pairs(entries, [one.signature for one in checked]) if near_duplicates else []
-    pairs = equal_pairs(entries) + near
+    items = [one.item for one in checked]
+    near = near_pairs(items, [one.signature for one in checked]) if near_duplicates else []
+    pairs = equal_pairs(items) + near
     ends = {pair[:2] for pair in pairs}
-    return pairs + [pair for pair in audited_pairs(entries, out) if not pair.exact and pair[:2] not in ends]
+    return pairs + [pair for pair in audited_pairs(items, out) if not pair.exact and pair[:2] not in ends]
 
 
-def _deal(
-    checked: Sequence[Checked], pairs: Sequence[Pair], plan: Plan, old: Mapping[str, Any]
-) -> tuple[dict[str, Any], list[InputError], list[Move]]:
+class _Splits(TypedDict):
+    """What of a data list the split decides."""
+
+    lists: dict[Part, Sequence[Item]]
+    official_split: bool
+    official: dict[str, Split]
+    duplicates: list[Repeat]
+
+
+def _split(
+    checked: Sequence[Checked], pairs: Sequence[Pair], plan: Plan, old: Datalist | None
+) -> tuple[_Splits, list[InputError], list[Move]]:
     """The lists of the data list and what they stand on, what leaks out of official splits, and what moved."""
-    entries = [one.entry for one in checked]
-    joined = join_groups(entries, pairs)
-    labelled = [one for one in checked if one.item.label]
-    official = official_splits(((one.item.group, one.item.official) for one in labelled), joined)
-    kept, leaks = _part_leaks(labelled, joined, official, plan)
+    items = [one.item for one in checked]
+    joined = join_groups(items, pairs)
+    labelled = [item for item in items if item.label]
+    official = official_splits(((item.group, item.official) for item in labelled), joined)
+    kept, leaks = _without_leaks(labelled, joined, official, plan)
     places, moved = place_groups(kept, joined, plan, old, official)
-    lists = {
+    splits: _Splits = {
+        "lists": in_splits(kept, joined, places)
+        | {"unlabelled": [regrouped(item, joined) for item in items if not item.label]},
         "official_split": bool(official),
         "official": official,
-        "duplicates": records(entries, pairs),
-        **in_splits(kept, joined, places),
-        UNLABELLED: [regrouped(one.entry, joined) for one in checked if not one.item.label],
+        "duplicates": repeats(items, pairs),
     }
-    return lists, leaks, moved
+    return splits, leaks, moved
 
 
-def _report(
-    datalist: Mapping[str, Any],
-    plan: Plan,
-    refused: list[InputError],
-    pairs: Sequence[Pair],
-    moved: list[Move],
-    path: Path,
-) -> IndexReport:
-    classes = Counter(entry["class"] for _, entry in placed(datalist) if "class" in entry)
+def _report(datalist: Datalist, pairs: Sequence[Pair], moved: list[Move]) -> IndexReport:
+    classes = Counter(item.class_name for _, item in datalist.labelled() if item.class_name)
     return IndexReport(
-        layout=datalist["layout"],
-        reason=datalist["recognised"],
-        splits=counts(datalist, plan),
+        layout=datalist.layout,
+        reason=datalist.recognised,
+        splits=datalist.counts(),
         classes=dict(sorted(classes.items())),
-        refused=refused,
-        notes=datalist["notes"],
+        structures=_shown(datalist),
+        refused=list(datalist.refused),
+        notes=list(datalist.notes),
         duplicates=len({pair.second for pair in pairs if pair.exact}),
-        near_duplicates=sum(not one["exact"] for one in datalist["duplicates"]),
-        unlabelled=len(datalist[UNLABELLED]),
+        near_duplicates=sum(not one.exact for one in datalist.duplicates),
+        unlabelled=len(datalist.part("unlabelled")),
         moved=moved,
-        few=_few(datalist, plan),
-        path=path,
+        few=_few(datalist),
+        path=datalist.path,
     )
 
 
-def _few(datalist: Mapping[str, Any], plan: Plan) -> dict[str, int]:
+def _shown(datalist: Datalist) -> dict[str, Shown]:
+    """How many labelled images show each structure."""
+    areas = [item.areas for _, item in datalist.labelled()]
+    return {
+        one.name: Shown(
+            shown=sum(bool(area.get(one.name)) for area in areas),
+            empty=sum(area.get(one.name) == 0 for area in areas),
+            not_annotated=sum(area.get(one.name) is None for area in areas),
+        )
+        for one in datalist.structures
+    }
+
+
+def _few(datalist: Datalist) -> dict[str, int]:
     """Numbers of groups in splits to judge by, where they are below `FEW`; nothing where no image is labelled."""
-    groups: dict[str, set[str]] = {str(place): set() for place, share in plan.shares.items() if share}
-    for place, entry in placed(datalist):
-        groups.setdefault(str(place), set()).add(entry["group"])
+    shares = datalist.plan.shares if datalist.plan else {}
+    groups: dict[str, set[str]] = {str(place): set() for place, share in shares.items() if share}
+    for place, item in datalist.labelled():
+        groups.setdefault(str(place), set()).add(item.group)
     judging = {name: len(found) for name, found in groups.items() if name != "training"}
     return {name: number for name, number in judging.items() if number < FEW} if any(groups.values()) else {}
 
@@ -236,7 +264,7 @@ def _choose_layout(source: Path, name: str) -> tuple[str, str]:
 
 
 def _of_classes(items: list[Item], classes: Sequence[str] | None) -> list[Item]:
-    known = sorted({item.fields["class"] for item in items if "class" in item.fields})
+    known = sorted({item.class_name for item in items} - {""})
     if classes and not known:
         raise DelineateError(
             "--classes: no image has a class here; leave it out, or name classes in a table (layout csv)"
@@ -244,43 +272,90 @@ def _of_classes(items: list[Item], classes: Sequence[str] | None) -> list[Item]:
     for name in classes or ():
         if name not in known:
             raise UnknownNameError("class", name, known)
-    return [item for item in items if classes is None or item.fields.get("class") in classes]
+    return [item for item in items if classes is None or item.class_name in classes]
 
 
-def _with_values(item: Item, labels: Sequence[int]) -> Item:
-    return replace(item, fields={**item.fields, "label_values": list(labels)}) if item.label else item
+def _with_structures(
+    items: list[Item],
+    labels: Sequence[int] | None,
+    structures: Mapping[str, Sequence[int]] | None,
+    missing: Missing,
+) -> list[Item]:
+    """Items whose labels say what is of which structure; with ``labels`` all that they name is one.
+
+    Raises:
+        DelineateError: both are given, or the source has files of its own for each structure.
+    """
+    if labels and structures:
+        raise DelineateError("--labels makes one structure of all its values; leave it out, or leave out --structure")
+    if labels:
+        return [replace(item, structures={}, label_values=tuple(labels)) if item.label else item for item in items]
+    if structures:
+        if any(one and one.files is not None for item in items for one in item.structures.values()):
+            raise DelineateError("--structure: each structure has files of its own here; leave it out")
+        drawn = {one.name: Drawn(values=one.values) for one in structures_of(_settings(structures))}
+        return [replace(item, structures=drawn) if item.label else item for item in items]
+    absent = None if missing == "not annotated" else Drawn(())
+    names = _names(items)
+    return [
+        replace(item, structures={name: item.structures.get(name, absent) for name in names}) if item.label else item
+        for item in items
+    ]
+
+
+def _settings(structures: Mapping[str, Sequence[int]]) -> list[Structure]:
+    return list(structures_of([{"name": name, "values": list(values)} for name, values in structures.items()]))
+
+
+def _names(items: Sequence[Item]) -> list[str]:
+    """The structures of all items, in the order in which they come."""
+    return list(dict.fromkeys(name for item in items for name in item.structures))
+
+
+def _refuse_values_of_nothing(
+    source: Path,
+    checked: Sequence[Checked],
+    labels: Sequence[int] | None,
+    structures: Mapping[str, Sequence[int]] | None,
+) -> None:
+    items = [one.item for one in checked]
+    if labels and not any(item.area for item in items):
+        values = ", ".join(map(str, labels))
+        raise DelineateError(f"{source}: no label has the values {values}; see which ones there are")
+    for name, wanted_values in (structures or {}).items():
+        if not any(item.areas.get(name) for item in items):
+            wanted = ", ".join(map(str, wanted_values))
+            raise DelineateError(f"{source}: no label has the values {wanted} of {name}; see which ones there are")
 
 
 def _notes(checked: Sequence[Checked]) -> list[str]:
     """How pairs were found and masks are read, where that is not as a matter of course."""
-    rules = Counter(one.item.rule for one in checked if one.item.rule)
-    ways = {
-        ("JPEG mask", "black and white but for compression: cut at 128"): ("label_is", "jpeg"),
-        ("mask", "of another size, resized to the size of the image by the nearest pixel"): ("label_size", None),
-    }
-    entries = [one.entry for one in checked]
+    items = [one.item for one in checked]
+    rules = Counter(item.rule for item in items if item.rule)
     notes = [f"{counted(number, 'pair')} by name: {rule}" for rule, number in sorted(rules.items())]
-    for (noun, way), (key, value) in ways.items():
-        number = sum(key in entry and value in (None, entry[key]) for entry in entries)
-        notes += [f"{counted(number, noun)} {way}"] if number else []
+    if number := sum(item.label_is == "jpeg" for item in items):
+        notes.append(f"{counted(number, 'JPEG mask')} black and white but for compression: cut at 128")
+    if number := sum(item.label_size is not None for item in items):
+        mask = counted(number, "mask")
+        notes.append(f"{mask} of another size, resized to the size of the image by the nearest pixel")
     return notes
 
 
-def _part_leaks(
-    checked: Sequence[Checked], joined: Mapping[str, str], official: Mapping[str, Split], plan: Plan
-) -> tuple[list[Entry], list[InputError]]:
-    """The entries whose official split is their group's, and a refusal of each other; to folds, all but test is one."""
-    kept: list[Entry] = []
+def _without_leaks(
+    items: Sequence[Item], joined: Mapping[str, str], official: Mapping[str, Split], plan: Plan
+) -> tuple[list[Item], list[InputError]]:
+    """The items whose official split is their group's, and a refusal of each other; to folds, all but test is one."""
+    kept: list[Item] = []
     leaks: list[InputError] = []
-    for one in checked:
-        mine, group = one.item.official, joined[one.item.group]
+    for item in items:
+        mine, group = item.official, joined[item.group]
         if mine in (None, official.get(group)) or (plan.folds and "test" not in (mine, official.get(group))):
-            kept.append(one.entry)
+            kept.append(item)
         else:
             reason = (
                 f"is of the official {mine} split, but its group {group} (or a duplicate) is in {official[group]} too"
             )
-            leaks.append(InputError(one.item.image, reason, "left out; give each group one split to keep it"))
+            leaks.append(InputError(item.file, reason, "left out; give each group one split to keep it"))
     return kept, leaks
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from ..core.errors import InputError, SkippedError, counted
 from ..imaging.dicom import is_dicom
 from ..imaging.filetypes import is_picture, refuse_foreign
+from ..imaging.item import Item
 from ..imaging.volumes.formats import volume_suffix
-from .layouts import Item
 from .layouts.base import are_of_one_name, walk
 
 
@@ -28,7 +28,7 @@ def leftovers(source: Path, layout: str, items: Iterable[Item], named: Iterable[
     """
     if layout == "csv":
         return []
-    taken = {path for item in items for path in (item.image, *item.modalities, *item.label)}
+    taken = {path for item in items for path in (*item.files, *item.label)}
     known = taken | {Path(error.source) for error in named}
     series = {path for path in taken if path.is_dir()}
     stems = {path.stem for path in known - taken}

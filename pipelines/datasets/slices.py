@@ -9,28 +9,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..core.errors import DelineateError, InputError
 from ..core.sums import sha256 as file_hash
+from ..imaging.item import Drawn, Item
 from ..imaging.pictures import write_png
-from ..imaging.reading import kind_of, open_volume, read_label, read_pixels
+from ..imaging.reading import open_volume, read_masks, read_pixels
+from ..imaging.structures import UNANNOTATED, Structure
 from ..imaging.volumes.formats import volume_suffix
 from ..imaging.volumes.planes import plane_count, plane_spacing, same_grid
 from ..imaging.volumes.slicing import Axis, Slicing
-from .datalist import Entry, as_list, placed, read_datalist, write_datalist
-from .layouts import Found, Item
+from .datalist import PARTS, Datalist
+from .layouts import Found
 
 
-def cut(
-    items: Sequence[Item], slicing: Slicing | None, drop_empty: bool = False, labels: Sequence[int] | None = None
-) -> Found:
+def cut_volumes(items: Sequence[Item], slicing: Slicing | None, drop_empty: bool = False) -> Found:
     """One item a slice of each volume; all items pass where there is no axis to cut along.
 
     Args:
         items: as layouts give them.
         slicing: its axis is cut along.
         drop_empty: whether slices without foreground are left out; those of unlabelled volumes are kept.
-        labels: which values of a label are foreground; all but 0 where ``None``.
 
     Returns:
         the slices, in order, and a refusal of each item that cannot be cut.
@@ -42,7 +42,7 @@ def cut(
     refused: list[InputError] = []
     for item in items:
         try:
-            found += _slices(item, axis, drop_empty, labels)
+            found += _slices(item, axis, drop_empty)
         except InputError as error:
             refused.append(error)
     return found, refused
@@ -58,20 +58,21 @@ def bundle_settings(dataset_dir: Path, channels: str) -> dict[str, Any]:
     Returns:
         ``slicing`` and, with ``grey``, ``in_channels``.
     """
-    datalist = read_datalist(dataset_dir)
-    first = next((entry for _, entry in placed(datalist)), None)
-    if not datalist.get("slicing") or first is None:
+    datalist = Datalist.read(dataset_dir)
+    datalist.refuse_unindexed()
+    first = next((item for _, item in datalist.labelled()), None)
+    if datalist.slicing is None or first is None:
         return {}
-    settings = {"slicing": datalist["slicing"]}
+    settings: dict[str, Any] = {"slicing": datalist.slicing.as_dict()}
     if channels == "grey":
-        settings["in_channels"] = read_pixels(first, "grey", Slicing.of(datalist["slicing"])).shape[2]
+        settings["in_channels"] = read_pixels(first, "grey", datalist.slicing).shape[2]
     return settings
 
 
 def write_slices(dataset_dir: Path) -> int:
     """Write the slices of a data set into its ``images/`` and ``labels/`` as PNG, and name these in its data list.
 
-    An entry keeps where it comes from: ``volume`` and ``plane``. Blank slices keep the hash of their volume.
+    An item keeps where it comes from: ``volume`` and ``plane``. Blank slices keep the hash of their volume.
 
     Args:
         dataset_dir: the data set's folder; its data list is replaced when all is written.
@@ -82,60 +83,62 @@ def write_slices(dataset_dir: Path) -> int:
     Raises:
         DelineateError: slices have several channels.
     """
-    datalist = read_datalist(dataset_dir)
-    slicing = Slicing.of(datalist.pop("slicing"))
-    lists = {key: value for key, value in datalist.items() if key in ("training", "validation", "test", "unlabelled")}
-    for entries in lists.values():
-        entries[:] = [_write_slice(entry, dataset_dir.resolve(), slicing) for entry in entries]
-    write_datalist(datalist, dataset_dir.resolve())
+    datalist = Datalist.read(dataset_dir)
+    slicing = Slicing.of(datalist.slicing)
+    lists = {part: [_write_slice(item, datalist.folder, slicing) for item in datalist.part(part)] for part in PARTS}
+    replace(datalist, slicing=None, lists=lists).write()
     return sum(map(len, lists.values()))
 
 
-def _slices(item: Item, axis: Axis, drop_empty: bool, labels: Sequence[int] | None) -> list[Item]:
-    if kind_of(item.image, item.fields.get("series")) != "volume":
-        raise InputError(item.image, "is no volume", "index pictures without cutting: delineate data index")
-    volume = open_volume(item.fields, item.image)
-    for path in item.modalities:
-        same_grid(volume, open_volume({}, path))
-    common = {**item.fields, "spacing": list(plane_spacing(volume.affine, axis))}
-    if labels is not None and item.label:
-        common["label_values"] = list(labels)
-    slices = [replace(item, fields=common | {"slice": index}) for index in range(plane_count(volume, axis))]
+def _slices(item: Item, axis: Axis, drop_empty: bool) -> list[Item]:
+    if item.kind != "volume":
+        raise InputError(item.file, "is no volume", "index pictures without cutting: delineate data index")
+    volume = open_volume(item.file, item.series)
+    for path in item.files[1:]:
+        same_grid(volume, open_volume(path))
+    whole = replace(item, spacing=plane_spacing(volume.affine, axis))
+    slices = [replace(whole, slice=index) for index in range(plane_count(volume, axis))]
     kept = [one for one in slices if _has_foreground(one, axis) or not (one.label and drop_empty)]
     if not kept:
-        wanted = "" if labels is None else f" of the values {', '.join(map(str, labels))}"
-        raise InputError(item.image, f"has no slice with foreground{wanted}", "keep empty slices, or remove it")
+        values = item.label_values
+        wanted = "" if values is None else f" of the values {', '.join(map(str, values))}"
+        raise InputError(item.file, f"has no slice with foreground{wanted}", "keep empty slices, or remove it")
     return kept
 
 
 def _has_foreground(item: Item, axis: Axis) -> bool:
-    """Whether a slice has; reading its label refuses one that does not fit."""
-    named = {**item.fields, "image": item.image, "label": item.label}
-    return bool(item.label) and bool(read_label(named, Slicing(axis)).any())
+    """Whether a slice has, of any structure; reading its label refuses one that does not fit."""
+    return bool(item.label) and bool((read_masks(item, list(item.structures), Slicing(axis)) == 1).any())
 
 
-def _write_slice(entry: Entry, folder: Path, slicing: Slicing) -> Entry:
-    """Write one slice and its mask; the entry that names them."""
-    source = Path(as_list(entry["image"])[0])
-    stem = source.name[: len(source.name) - len(volume_suffix(source) or "")]
-    mark = sha256(f"{source}\n{entry.get('series')}".encode()).hexdigest()[:6]  # volumes of one name in several folders
-    name = f"{stem}_{mark}_{entry['slice']:04d}.png"
-    pixels = read_pixels(entry, "grey", slicing)
+def _write_slice(item: Item, folder: Path, slicing: Slicing) -> Item:
+    """Write one slice and its masks; the item that names them."""
+    stem = item.file.name[: len(item.file.name) - len(volume_suffix(item.file) or "")]
+    mark = sha256(f"{item.file}\n{item.series}".encode()).hexdigest()[:6]  # volumes of one name in several folders
+    name = f"{stem}_{mark}_{item.slice:04d}"
+    pixels = read_pixels(item, "grey", slicing)
     if pixels.shape[2] != 1:
         raise DelineateError(f"slices have {pixels.shape[2]} channels, and a grey PNG takes 1; leave out --write")
-    files = {"image": pixels[..., 0]}
-    if "label" in entry:
-        files["label"] = read_label(entry, slicing) * np.uint8(255)
-    written: Entry = {key: value for key, value in entry.items() if key not in _OF_VOLUMES}
-    written |= {"volume": str(source), "plane": entry["slice"]}
-    for key, picture in files.items():
-        path = folder / f"{key}s" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_png(path, picture)
-        written |= {key: str(path), f"{key}_sha256": file_hash(path)}
-    if "pixels_sha256" not in entry:  # blank: the file equals those of other patients, which would be taken for a leak
-        written["image_sha256"] = entry["image_sha256"]
-    return written
+    image = _write_picture(folder / "images" / f"{name}.png", pixels[..., 0])
+    written = replace(item, image=(image,), volume=item.file, plane=item.slice, slice=None, series=None)
+    if item.pixels_sha256:  # a blank one keeps its volume's hash: equal files of other patients would seem a leak
+        written = replace(written, image_sha256=(file_hash(image),))
+    return _write_masks(written, item, folder / "labels" / name, slicing) if item.label else written
 
 
-_OF_VOLUMES = ("slice", "series", "label_values", "image", "label", "image_sha256", "label_sha256")
+def _write_masks(written: Item, item: Item, base: Path, slicing: Slicing) -> Item:
+    """Write the masks of a slice, a file a structure, and name them in its item."""
+    masks = dict(zip(item.structures or [""], read_masks(item, list(item.structures), slicing), strict=True))
+    drawn = {name: mask for name, mask in masks.items() if not (mask == UNANNOTATED).any()}
+    files = {name: f"{base.name}_{Structure(name).file_name}" if name else base.name for name in drawn}
+    paths = [_write_picture(base.with_name(f"{files[name]}.png"), mask * np.uint8(255)) for name, mask in drawn.items()]
+    at = {name: Drawn((position,)) for position, name in enumerate(drawn)}
+    structures = {name: at.get(name) for name in item.structures}
+    hashes = tuple(map(file_hash, paths))
+    return replace(written, label=tuple(paths), label_sha256=hashes, label_values=None, structures=structures)
+
+
+def _write_picture(path: Path, pixels: NDArray[np.uint8]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_png(path, pixels)
+    return path

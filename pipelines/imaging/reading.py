@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,10 +22,11 @@ from .dicom import (
     read_series,
     volume_frames,
 )
-from .filetypes import IMAGE_SUFFIXES
 from .held import HeldImage
+from .item import Item, kind_of
 from .masks import read_mask
 from .pictures import Channels, read_image, size_text
+from .structures import UNANNOTATED
 from .volumes.cache import cached, cached_volume
 from .volumes.channels import planes_as_channels
 from .volumes.formats import volume_suffix
@@ -37,28 +37,14 @@ from .volumes.volume import Volume
 
 ANY = Slicing()
 
-Kind = Literal["picture", "dicom", "volume"]
-Item = Mapping[Any, Any]
-
-
-def kind_of(path: Path, series: str | None = None) -> Kind:
-    """What kind of file ``path`` is; what cannot be told is taken for a picture, whose reader then refuses it."""
-    if series is not None or path.is_dir() or volume_suffix(path):
-        return "volume"
-    return "picture" if path.suffix.lower() in IMAGE_SUFFIXES or not is_dicom(path) else "dicom"
-
-
-def _image_kind(item: Item) -> Kind:
-    image = item["image"]
-    return "picture" if isinstance(image, HeldImage) else kind_of(_paths(image)[0], item.get("series"))
+Mask = NDArray[np.uint8]
 
 
 def read_pixels(item: Item, channels: Channels = "rgb", slicing: Slicing = ANY) -> NDArray[np.uint8]:
     """The image of an item.
 
     Args:
-        item: with ``image`` (a path; several for modalities on one grid; a `HeldImage`), ``slice`` (where a file holds
-            several images, from 0) and ``series`` (SeriesInstanceUID, where the files of a DICOM series are the image).
+        item: its ``slice`` says which image is meant where the file holds several.
         channels: what the network takes. Of a volume, ``grey`` gives each plane of each modality as a channel.
         slicing: how volumes become images.
 
@@ -68,82 +54,89 @@ def read_pixels(item: Item, channels: Channels = "rgb", slicing: Slicing = ANY) 
     Raises:
         InputError: a file is refused.
     """
-    if isinstance(item["image"], HeldImage):
-        return item["image"].read(channels)
-    paths, kind = _paths(item["image"]), kind_of(_paths(item["image"])[0], item.get("series"))
-    if kind == "picture":
-        return read_image(paths[0], channels)
-    if kind == "dicom":
-        picture = read_dicom(paths[0]).picture(item.get("slice", 0), slicing.windows[0])
+    if isinstance(item.image, HeldImage):
+        return item.image.read(channels)
+    if item.kind == "picture":
+        return read_image(item.file, channels)
+    if item.kind == "dicom":
+        picture = read_dicom(item.file).picture(item.slice or 0, slicing.windows[0])
         return _as_channels(picture, channels)
     _axis(item, slicing)
-    planes = planes_as_channels([open_volume(item, path) for path in paths], slicing, item["slice"])
+    planes = planes_as_channels([open_volume(path, item.series) for path in item.files], slicing, _plane(item))
     if channels == "grey" or planes.shape[2] == 3:
         return planes
     if planes.shape[2] != 1:
         reason = f"gives {planes.shape[2]} channels a slice, where rgb has 3"
-        raise InputError(paths[0], reason, "set channels=grey and in_channels to their number")
+        raise InputError(item.file, reason, "set channels=grey and in_channels to their number")
     return np.repeat(planes, 3, axis=2)
 
 
 def read_picture(item: Item, slicing: Slicing = ANY) -> NDArray[np.uint8]:
     """The image of an item as one shows it to a person: (H, W, 3) uint8; of a volume the first modality, one plane."""
-    if _image_kind(item) != "volume":
+    if item.kind != "volume":
         return read_pixels(item, "rgb", slicing)
     planes = read_pixels(item, "grey", replace(slicing, neighbours=0))
     return np.repeat(planes[..., :1], 3, axis=2)
 
 
-def read_label(item: Item, slicing: Slicing = ANY) -> NDArray[np.uint8]:
-    """The mask of an item, on its image's grid.
+def read_label(item: Item, slicing: Slicing = ANY) -> Mask:
+    """The mask of an item on its image's grid, all files of its label united: (H, W) uint8, 0 or 1.
+
+    Raises:
+        InputError: a file is refused, or they differ in size.
+    """
+    if all(kind_of(path) == "picture" for path in item.label):
+        return _read_masks(item, item.label, item.label_values)
+    masks = [_label_of(item, path, slicing) for path in item.label]
+    for path, mask in zip(item.label, masks, strict=True):
+        _refuse_size(path, mask, item.label[0].name, masks[0].shape)
+    return np.asarray(np.any(masks, axis=0), np.uint8)
+
+
+def read_masks(item: Item, names: Sequence[str], slicing: Slicing = ANY) -> Mask:
+    """The masks of an item's structures on its image's grid.
 
     Args:
-        item: with ``label`` (a path, or several to be united) and, as far as they apply, ``label_values`` (those that
-            are foreground in label pictures and volumes, the segments of DICOM SEG), ``label_is`` (``"outline"``: a
-            line to be filled; ``"jpeg"``: black and white but for compression, cut at 128), ``label_size`` (rows and
-            columns to resize pictures to), and what `read_pixels` takes.
+        item: of a label that does not name its structures, the only one asked for has all of it.
+        names: of the structures, in the order wanted.
         slicing: how volumes become images.
 
     Returns:
-        (H, W) uint8, 0 or 1.
+        (S, H, W) uint8, 0 or 1; `UNANNOTATED` throughout where nobody annotated a structure. The size is (0, 0) where
+        no structure has a file and the item does not know it.
 
     Raises:
-        InputError: a file is refused.
+        InputError: a file is refused, or they differ in size.
     """
-    paths = _paths(item["label"])
-    if all(kind_of(path) == "picture" for path in paths):
-        return _read_masks(item, paths, item.get("label_values"))
-    masks = [_label_of(item, path, slicing) for path in paths]
-    for path, mask in zip(paths, masks, strict=True):
-        if mask.shape != masks[0].shape:
-            reason = f"mask is {size_text(mask)}, mask {paths[0].name} of the same image is {size_text(masks[0])}"
-            raise InputError(path, reason, "make the masks of one image the same size")
-    return np.asarray(np.any(masks, axis=0), np.uint8)
+    if not item.structures and len(names) <= 1:
+        return read_label(item, slicing)[None]
+    alone = {name: item.label_of(name) for name in names}
+    masks = {name: read_label(one, slicing) for name, one in alone.items() if one and one.label}
+    first = next(iter(masks), "")
+    size = masks[first].shape if masks else item.size or (0, 0)
+    for name, mask in masks.items():
+        drawn = alone[name]
+        _refuse_size(drawn.label[0] if drawn else item.file, mask, f"of {first}", size)
+    blank = {name: np.full(size, UNANNOTATED if alone[name] is None else 0, np.uint8) for name in names}
+    return np.stack([masks.get(name, blank[name]) for name in names])
 
 
 def read_spacing(item: Item, slicing: Slicing = ANY) -> tuple[float, float] | None:
     """The distances between rows and between columns, in mm; ``None`` where the file does not tell."""
-    if "spacing" in item:
-        row, column = item["spacing"]
-        return float(row), float(column)
-    kind = _image_kind(item)
-    if kind == "picture":
-        return None
-    path = _paths(item["image"])[0]
-    if kind == "volume":
-        return plane_spacing(open_volume(item, path).affine, _axis(item, slicing))
-    return read_dicom(path).spacing
+    if item.spacing is not None or item.kind == "picture":
+        return item.spacing
+    if item.kind == "volume":
+        return plane_spacing(open_volume(item.file, item.series).affine, _axis(item, slicing))
+    return read_dicom(item.file).spacing
 
 
 def read_spacing_kind(item: Item) -> SpacingKind | None:
     """Where the distances of `read_spacing` hold: not always in the patient; ``None`` where the file does not tell."""
-    known = "spacing" not in item and _image_kind(item) == "dicom"
-    return read_dicom(_paths(item["image"])[0]).spacing_kind if known else None
+    return read_dicom(item.file).spacing_kind if item.spacing is None and item.kind == "dicom" else None
 
 
-def open_volume(item: Item, path: Path) -> Volume:
-    """The volume at ``path``, which is kept for the next slice."""
-    uid = item.get("series")
+def open_volume(path: Path, uid: str | None = None) -> Volume:
+    """The volume at ``path``, or the DICOM series of that UID in it; it is kept for the next slice."""
     if uid is None:
         return cached_volume(path)
     return cached(lambda: _read_series(path, uid), (str(path), *_stamp(path), uid))
@@ -184,33 +177,41 @@ def _stamp(path: Path) -> tuple[int, int]:
     return status.st_mtime_ns, status.st_size
 
 
-def _label_of(item: Item, path: Path, slicing: Slicing) -> NDArray[np.uint8]:
-    values, image = item.get("label_values"), _paths(item["image"])[0]
+def _label_of(item: Item, path: Path, slicing: Slicing) -> Mask:
     if kind_of(path) == "picture":
         return _read_masks(item, [path], None)  # the values are those of SEG files beside it
-    if kind_of(image, item.get("series")) == "dicom":
-        here = read_dicom(image)
+    values = item.label_values
+    if item.kind == "dicom":
+        here = read_dicom(item.file)
         rows, columns = here.values.shape[1:3]
-        return read_seg_mask(path, here.sop_uid, item.get("slice", 0) + 1, (rows, columns), values)
+        return read_seg_mask(path, here.sop_uid, (item.slice or 0) + 1, (rows, columns), values)
     axis = _axis(item, slicing)
-    label = open_volume({}, path) if volume_suffix(path) else _seg_volume(path, image, item["series"], values)
-    same_grid(open_volume(item, image), label)
-    return label_plane(label, axis, item["slice"], values if volume_suffix(path) else None)
+    label = open_volume(path) if volume_suffix(path) else _seg_volume(path, item, values)
+    same_grid(open_volume(item.file, item.series), label)
+    return label_plane(label, axis, _plane(item), values if volume_suffix(path) else None)
 
 
-def _read_masks(item: Item, paths: Sequence[Path], values: Collection[int] | None) -> NDArray[np.uint8]:
-    kind = item.get("label_is")
-    return read_mask(paths, kind == "outline", jpeg=kind == "jpeg", values=values, size=item.get("label_size"))
+def _read_masks(item: Item, paths: Sequence[Path], values: Collection[int] | None) -> Mask:
+    return read_mask(
+        paths, item.label_is == "outline", jpeg=item.label_is == "jpeg", values=values, size=item.label_size
+    )
 
 
-def _seg_volume(path: Path, image: Path, uid: str, segments: Collection[int] | None) -> Volume:
+def _refuse_size(path: Path, mask: Mask, other: str, size: tuple[int, ...]) -> None:
+    if mask.shape != size:
+        reason = f"mask is {size_text(mask)}, mask {other} of the same image is {size[1]}x{size[0]}"
+        raise InputError(path, reason, "make the masks of one image the same size")
+
+
+def _seg_volume(path: Path, item: Item, segments: Collection[int] | None) -> Volume:
     """The union of a DICOM SEG's segments on the grid of the series that it was drawn on."""
+    image, uid = item.file, str(item.series)
 
     def read() -> Volume:
-        series = series_at(image, uid)
-        like = open_volume({"series": uid}, image)
+        like = open_volume(image, uid)
         shape = (like.voxels.shape[1], like.voxels.shape[0])
-        masks = [read_seg_mask(path, sop, frame, shape, segments) for sop, frame in volume_frames(series)]
+        frames = volume_frames(series_at(image, uid))
+        masks = [read_seg_mask(path, sop, frame, shape, segments) for sop, frame in frames]
         return Volume(path, np.stack(masks).transpose(2, 1, 0), like.affine)
 
     return cached(read, (str(path), *_stamp(path), uid, tuple(segments or ())))
@@ -219,17 +220,19 @@ def _seg_volume(path: Path, image: Path, uid: str, segments: Collection[int] | N
 def _axis(item: Item, slicing: Slicing) -> Axis:
     if slicing.axis is None:
         raise InputError(
-            _paths(item["image"])[0],
+            item.file,
             "is a volume, and this bundle reads pictures, not volumes",
             "train one on a data set made by 'delineate data slices'",
         )
     return slicing.axis
 
 
+def _plane(item: Item) -> int:
+    if item.slice is None:
+        raise InputError(item.file, "is a whole volume where a slice is needed", "cut it: delineate data slices")
+    return item.slice
+
+
 def _as_channels(picture: NDArray[np.uint8], channels: Channels) -> NDArray[np.uint8]:
     image = Image.fromarray(picture).convert("RGB" if channels == "rgb" else "L")
     return np.array(image).reshape(*picture.shape[:2], -1)
-
-
-def _paths(value: Any) -> list[Path]:
-    return [Path(value)] if isinstance(value, str | Path) else [Path(one) for one in value]

@@ -6,9 +6,14 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
 from typing import Any
 
-from ..core.errors import DelineateError, UnknownNameError
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.errors import DelineateError, InputError, UnknownNameError, counted
 
 UNANNOTATED = 255
 """Of every pixel of a structure's mask that nobody drew: it is left out of loss and scores."""
@@ -160,6 +165,26 @@ def parse_thresholds(words: Sequence[str], structures: Sequence[Structure]) -> f
     if not named:
         return of_all
     return ({} if of_all is None else {one.name: of_all for one in structures}) | named
+
+
+def refuse_overlap(source: str | Path, names: Sequence[str], masks: NDArray[np.uint8]) -> None:
+    """See that no pixel is of two structures.
+
+    Args:
+        source: what is refused else.
+        names: of the structures.
+        masks: (S, H, W), 0, 1 or `UNANNOTATED`.
+
+    Raises:
+        InputError: two overlap; it names them, and in how many pixels.
+    """
+    drawn = masks == 1
+    if not (drawn.sum(axis=0) > 1).any():
+        return
+    first, second = next(pair for pair in combinations(range(len(names)), 2) if (drawn[pair[0]] & drawn[pair[1]]).any())
+    pixels = counted(int((drawn[first] & drawn[second]).sum()), "pixel")
+    reason = f"{names[first]} and {names[second]} overlap in {pixels}, but the bundle's structures are exclusive"
+    raise InputError(source, reason, "correct the masks, or set exclusive: false")
 
 
 def _structure(settings: Mapping[str, Any]) -> Structure:

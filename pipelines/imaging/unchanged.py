@@ -28,12 +28,12 @@ def refuse_changed(paths: str | Path | Sequence[str | Path], hashes: str | Seque
 
     Args:
         paths: a file or folder, or several.
-        hashes: as many; nothing is compared where ``None``.
+        hashes: as many; nothing is compared where there are none.
 
     Raises:
         InputError: one has changed. A missing one is left to its reader.
     """
-    if hashes is None:
+    if not hashes:
         return
     paths = [paths] if isinstance(paths, str | Path) else paths
     for path, expected in zip(map(Path, paths), [hashes] if isinstance(hashes, str) else hashes, strict=True):

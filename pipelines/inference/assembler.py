@@ -11,7 +11,7 @@ import numpy as np
 from ..imaging.reading import open_volume
 from ..imaging.structures import structures_of
 from ..imaging.volumes.planes import put_plane
-from .outputs import Item, Segmentation, grid_of
+from .outputs import Fields, Segmentation, grid_of
 
 
 class Assembler:
@@ -28,7 +28,7 @@ class Assembler:
         self._structures = structures_of(structures)
         self._open: dict[str, tuple[Segmentation, int]] = {}
 
-    def add(self, output: Item) -> Segmentation | None:
+    def add(self, output: Fields) -> Segmentation | None:
         """Take one item after postprocessing.
 
         Returns:
@@ -50,7 +50,7 @@ class Assembler:
 
 def _empty(plane: Segmentation) -> Segmentation:
     """A volume's result with no foreground yet."""
-    volume = open_volume(plane.item, Path(plane.source))
+    volume = open_volume(Path(plane.source), plane.item.get("series"))
     grid = volume.voxels.shape[:3]
     return Segmentation(
         plane.source,

@@ -18,7 +18,8 @@ from ..datasets.layouts.base import is_hidden
 from ..imaging.dicom import Series, find_series, is_dicom, read_header
 from ..imaging.dicom.header import UID_UNUSED, malformed_uids
 from ..imaging.filetypes import IMAGE_SUFFIXES, is_picture, refuse_foreign
-from ..imaging.reading import kind_of, open_volume, series_at
+from ..imaging.item import kind_of
+from ..imaging.reading import open_volume, series_at
 from ..imaging.volumes.formats import VOLUME_SUFFIXES, read_grid, volume_suffix
 from ..imaging.volumes.planes import plane_count
 from ..imaging.volumes.slicing import Axis, Slicing
@@ -209,7 +210,7 @@ def _series(series: Series, names: Names, axis: Axis, named: Collection[Path], o
         name = name if name.name else Path(image.resolve().name)
     common = {"image": str(image), "series": series.uid}
     try:
-        number = plane_count(open_volume(common, image), axis)
+        number = plane_count(open_volume(image, series.uid), axis)
     except InputError as error:
         if not set(series.files) <= set(named):
             raise

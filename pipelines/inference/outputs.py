@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..core.errors import DelineateError, printable
 from ..imaging.dicom import SpacingKind
+from ..imaging.item import Item
 from ..imaging.overlay import draw_structures
 from ..imaging.pictures import write_png
 from ..imaging.reading import read_picture
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Item = Mapping[Any, Any]
+Fields = Mapping[Any, Any]
 UNNAMED = Structure("")
 """The structure of a bundle that names none: it has one."""
 
@@ -74,7 +75,7 @@ class Segmentation:
     spacing_kind: SpacingKind | None = None
 
     @classmethod
-    def from_output(cls, output: Item, structures: Sequence[Structure] = ()) -> Segmentation:
+    def from_output(cls, output: Fields, structures: Sequence[Structure] = ()) -> Segmentation:
         """From one item after postprocessing: ``image`` (for its meta), ``name``, ``pred``, ``probability`` (S, H, W).
 
         Args:
@@ -236,13 +237,15 @@ class Segmentation:
         Of several structures each has its colour, and their names stand below the image: see `draw_structures`.
         """
         if self.volume is None:
-            picture = read_picture({"image": self.source, **self.item}, self.slicing)
+            picture = read_picture(Item.from_fields({"image": self.source, **self.item}), self.slicing)
             return draw_structures(picture, list(self.masks.values()), self.structures)
         affine, axis = grid_of(self)
         others = tuple({0, 1, 2} - {plane_axis(affine, axis)})
         index = int(np.sum([mask.sum(axis=others, dtype=np.int64) for mask in self.masks.values()], axis=0).argmax())
         planes = [take_plane(mask, affine, axis, index) for mask in self.masks.values()]
-        return draw_structures(read_picture({**self.item, "slice": index}, self.slicing), planes, self.structures)
+        return draw_structures(
+            read_picture(Item.from_fields({**self.item, "slice": index}), self.slicing), planes, self.structures
+        )
 
     def plot(self, axes: Axes | None = None) -> Figure:
         """Show `overlay` with matplotlib; needs no display, and leaves no figure open behind it.

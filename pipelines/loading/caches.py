@@ -24,14 +24,14 @@ from monai.transforms import Compose, RandomizableTrait, reset_ops_id
 
 from ..core.files import remove_leftovers, write_atomically
 from ..core.versions import versions
-from .datasets import Item, named_paths
+from .datasets import Fields, named_paths
 
 logger = logging.getLogger(__name__)
 _HEADERS = (".mhd", ".nhdr")  # their voxels are in another file, named alike
 
 
 def cached_dataset(
-    data: Sequence[Item],
+    data: Sequence[Fields],
     transform: Callable[..., Any],
     cache_dir: str | Path | None = None,
     budget_gb: float | None = None,
@@ -64,7 +64,7 @@ def cached_dataset(
     return Dataset(data, transform)
 
 
-def estimate_bytes(data: Sequence[Item], transform: Callable[..., Any], samples: int = 20) -> int:
+def estimate_bytes(data: Sequence[Fields], transform: Callable[..., Any], samples: int = 20) -> int:
     """Bytes that all the transformed items take, judged from ``samples`` of them spread over ``data``."""
     if not data:
         return 0
@@ -95,7 +95,7 @@ class DiskDataset(Dataset):
         TypeError, ValueError: a part of the transform has no name or parameters to know it by, or is random.
     """
 
-    def __init__(self, data: Sequence[Item], transform: Callable[..., Any], cache_dir: str | Path) -> None:
+    def __init__(self, data: Sequence[Fields], transform: Callable[..., Any], cache_dir: str | Path) -> None:
         super().__init__(data, transform)
         self.folder = Path(cache_dir)
         self._recipe, self._code = _recipe(self.transform)
@@ -111,7 +111,7 @@ class DiskDataset(Dataset):
             self._write(path, key, item)
         return item
 
-    def _identify(self, item: Item) -> tuple[Path, bytes]:
+    def _identify(self, item: Fields) -> tuple[Path, bytes]:
         """Where the item is kept, and a sum over all that it is made from."""
         text = json.dumps([self._recipe, item], sort_keys=True, default=os.fspath)
         name = hashlib.sha256(text.encode()).hexdigest()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from monai.data import Dataset, MetaTensor
@@ -15,18 +15,20 @@ from monai.transforms import Compose
 from torch.utils.data import DistributedSampler, IterableDataset
 
 from ..core.errors import DelineateError, InputError, UnknownNameError
-from ..datasets.datalist import open_datalist
+from ..datasets.datalist import Datalist
+from ..imaging.item import Item, Split
+from ..imaging.structures import Structure, structures_of
 from ..imaging.volumes.slicing import Slicing
 
 logger = logging.getLogger(__name__)
-SPLITS = ("training", "validation", "test")
-_PATHS = ("image", "label")
+SPLITS: tuple[Split, ...] = get_args(Split)
 _FIELDS = (
-    *(*_PATHS, "image_sha256", "label_sha256", "group", "class", "slice", "series"),
-    *("label_values", "label_is", "label_size", "spacing"),
+    *("image", "label", "image_sha256", "label_sha256", "group", "class", "slice", "series"),
+    *("label_values", "label_is", "label_size", "structures", "spacing"),
 )
 
-Item = dict[str, Any]
+Fields = dict[str, Any]
+"""An item as MONAI's data sets and transforms take it."""
 
 
 def load_datalist(
@@ -36,7 +38,8 @@ def load_datalist(
     skip_missing: bool = True,
     fold: int | None = None,
     slicing: Mapping[str, Any] | None = None,
-) -> list[Item]:
+    structures: Sequence[Mapping[str, Any]] | None = None,
+) -> list[Fields]:
     """Items of one split of a data set's ``datalist.json``, with absolute paths.
 
     Args:
@@ -46,38 +49,71 @@ def load_datalist(
             them, so that they are counted as refused.
         fold: of a data set with folds, the one that is the validation; the others are the training.
         slicing: how the items will be read; a data set that was cut otherwise is refused. Not compared where ``None``.
+        structures: those of the bundle, each of which the data set must have; of one alone the names may differ. One,
+            whatever its name, where ``None``.
 
     Returns:
         items with ``image`` (path of a file or of a series' folder, or a list of paths), ``label`` (path or list of
         paths), ``group`` and, where known, ``class``, ``slice``, ``series``, ``label_values``, ``label_is``,
-        ``label_size`` and ``spacing``; and ``image_sha256`` and ``label_sha256``, with which transforms compare
-        what they read.
+        ``label_size``, ``structures`` and ``spacing``; and ``image_sha256`` and ``label_sha256``, with which transforms
+        compare what they read.
 
     Raises:
         DelineateError: when there is no datalist, nothing is left in the split, ``fold`` is missing, unknown or without
-            use, or ``slicing`` differs.
+            use, ``slicing`` differs, or a structure is missing.
         UnknownNameError: when there is no such split.
     """
     path = Path(dataset_dir) / "datalist.json"
-    if split not in SPLITS:
+    chosen = next((one for one in SPLITS if one == split), None)
+    if chosen is None:
         raise UnknownNameError("split", split, SPLITS)
-    lists = open_datalist(dataset_dir)
-    if slicing is not None and lists.get("slicing") is not None:
-        _compare_slicing(path, Slicing.of(lists["slicing"]).as_dict(), Slicing.of(slicing).as_dict())
-    found = [_chosen(item, path.parent) for item in _select(path, lists, split, fold)]
+    datalist = Datalist.read(dataset_dir)
+    if slicing is not None and datalist.slicing is not None:
+        _compare_slicing(path, datalist.slicing.as_dict(), Slicing.of(slicing).as_dict())
+    named = _known_as(path, datalist.structures, structures_of(structures))
+    found = [_renamed(item, named) for item in _select(path, datalist, chosen, fold)]
     items = [item for item in found if not skip_missing or _is_there(item)]
     if not items:
-        raise _nothing_in(path, lists, split, len(found))
-    return items
+        raise _nothing_in(path, datalist, split, len(found))
+    return [{key: value for key, value in item.as_fields().items() if key in _FIELDS} for item in items]
 
 
-def _nothing_in(path: Path, lists: Mapping[str, Any], split: str, missing: int) -> DelineateError:
-    sizes = {name: len(lists.get(name) or []) for name in SPLITS}
+def _known_as(path: Path, listed: Sequence[Structure], wanted: Sequence[Structure]) -> dict[str, str]:
+    """What the data list calls each of the bundle's structures.
+
+    Raises:
+        DelineateError: the data list lacks one, or has several where the bundle outlines one.
+    """
+    names, needed = [one.name for one in listed], [one.name for one in wanted]
+    if len(needed) <= 1 and len(names) <= 1:
+        return dict(zip(needed, names, strict=False))
+    missing = [name for name in needed or ["one structure"] if name not in names]
+    if not missing:
+        return {name: name for name in needed}
+    has = f"has the structures {', '.join(names)}" if names else "has one structure, without a name"
+    remedy = (
+        f'make a bundle for them: delineate bundle new BUNDLE --structures "{",".join(names)}"; or index again with '
+        "--labels, which makes one structure of the values that it names"
+        if names
+        else "index again with --structure NAME=VALUES for each"
+    )
+    raise DelineateError(f"{path} {has}, and the bundle outlines {', '.join(needed) or 'one'}; {remedy}")
+
+
+def _renamed(item: Item, named: Mapping[str, str]) -> Item:
+    """An item whose structures have the bundle's names."""
+    if not item.structures:
+        return item
+    return replace(item, structures={ours: item.structures.get(theirs) for ours, theirs in named.items()})
+
+
+def _nothing_in(path: Path, datalist: Datalist, split: str, missing: int) -> DelineateError:
+    sizes = {name: len(datalist.part(name)) for name in SPLITS}
     if missing:
         return DelineateError(
             f"{path}: none of the {missing} files of the split {split!r} is there; restore them, or index again"
         )
-    if not any(sizes.values()) and lists.get("unlabelled"):
+    if not any(sizes.values()) and datalist.part("unlabelled"):
         return DelineateError(
             f"{path}: no image has a label, so the split {split!r} is empty; add masks to the images, and index again"
         )
@@ -87,10 +123,10 @@ def _nothing_in(path: Path, lists: Mapping[str, Any], split: str, missing: int) 
     )
 
 
-def named_paths(item: Item) -> list[str]:
+def named_paths(fields: Mapping[str, Any]) -> list[str]:
     """The files and folders that an item names."""
-    named = [item.get(key, []) for key in _PATHS]
-    return [str(path) for value in named for path in ([value] if isinstance(value, str | Path) else value)]
+    item = Item.from_fields(fields)
+    return [str(path) for path in (*item.files, *item.label)]
 
 
 def _compare_slicing(path: Path, cut: Mapping[str, Any], read: Mapping[str, Any]) -> None:
@@ -103,10 +139,10 @@ def _compare_slicing(path: Path, cut: Mapping[str, Any], read: Mapping[str, Any]
         )
 
 
-def _select(path: Path, lists: Mapping[str, Any], split: str, fold: int | None) -> list[Item]:
+def _select(path: Path, datalist: Datalist, split: Split, fold: int | None) -> Sequence[Item]:
     """The split's items; with folds, training and validation are both taken from ``training``."""
-    items: list[Item] = lists.get("training" if fold is not None and split != "test" else split) or []
-    folds = sorted({item["fold"] for item in lists.get("training") or [] if "fold" in item})
+    items = datalist.part("training" if fold is not None and split != "test" else split)
+    folds = sorted({item.fold for item in datalist.part("training") if item.fold is not None})
     if split == "test" or (not folds and fold is None):
         return items
     if not folds:
@@ -116,25 +152,11 @@ def _select(path: Path, lists: Mapping[str, Any], split: str, fold: int | None) 
         raise DelineateError(f"{path} has folds; set fold to the one that is to be the validation: {known}")
     if fold not in folds:
         raise DelineateError(f"{path} has no fold {fold}; there are: {known}")
-    return [item for item in items if (item.get("fold") == fold) == (split == "validation")]
-
-
-def _chosen(item: Item, folder: Path) -> Item:
-    """The fields that transforms know, paths made absolute."""
-
-    def absolute(path: str) -> str:
-        return os.path.normpath(folder / path)
-
-    paths = {
-        key: absolute(item[key]) if isinstance(item[key], str) else [absolute(path) for path in item[key]]
-        for key in _PATHS
-        if key in item
-    }
-    return {key: item[key] for key in _FIELDS if key in item} | paths
+    return [item for item in items if (item.fold == fold) == (split == "validation")]
 
 
 def _is_there(item: Item) -> bool:
-    missing = [path for path in named_paths(item) if not Path(path).exists()]
+    missing = [path for path in (*item.files, *item.label) if not path.exists()]
     for name in missing:
         logger.error(str(InputError(name, "listed in the datalist but not there", "restore it or index again")))
     return not missing
@@ -210,8 +232,8 @@ class StreamDataset(IterableDataset[Any]):
 
     def __init__(
         self,
-        data: Iterable[Item],
-        transform: Callable[[Item], Any],
+        data: Iterable[Fields],
+        transform: Callable[[Fields], Any],
         on_error: Callable[[InputError], None] | None = None,
     ) -> None:
         self.data, self.transform = data, transform

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Hashable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -15,13 +14,13 @@ from monai.utils import ensure_tuple_rep
 from torch.nn.functional import interpolate
 
 from ..core.errors import DelineateError, InputError
-from ..imaging.held import HeldImage
-from ..imaging.reading import read_label, read_pixels, read_spacing, read_spacing_kind
-from ..imaging.structures import structures_of, thresholds_of
+from ..imaging.item import Item
+from ..imaging.reading import read_masks, read_pixels, read_spacing, read_spacing_kind
+from ..imaging.structures import UNANNOTATED, refuse_overlap, structures_of, thresholds_of
 from ..imaging.unchanged import refuse_changed
 from ..imaging.volumes.slicing import Slicing
 
-Item = dict[Hashable, Any]
+Fields = dict[Hashable, Any]
 
 
 class ReadImaged(MapTransform):
@@ -54,12 +53,12 @@ class ReadImaged(MapTransform):
         super().__init__(keys)
         self.channels, self.slicing, self.in_channels = channels, Slicing.of(slicing), in_channels
 
-    def __call__(self, data: Mapping[Hashable, Any]) -> Item:
+    def __call__(self, data: Mapping[Hashable, Any]) -> Fields:
         """Replace each path by the image's pixels."""
         item = dict(data)
         for key in self.key_iterator(item):
             refuse_changed(item[key], item.pop(f"{key}_sha256", None))
-            named = {**item, "image": item[key]}
+            named = Item.from_fields({**item, "image": item[key]})
             pixels = torch.from_numpy(read_pixels(named, self.channels, self.slicing)).permute(2, 0, 1).contiguous()
             meta = self._meta(named, pixels)
             if self.in_channels not in (None, len(pixels)):
@@ -72,16 +71,15 @@ class ReadImaged(MapTransform):
         return item
 
     def _meta(self, item: Item, pixels: torch.Tensor) -> dict[str, Any]:
-        image = item["image"].source if isinstance(item["image"], HeldImage) else item["image"]
-        paths = [image] if isinstance(image, str | Path) else image
         meta = {
-            "filename_or_obj": str(paths[0]),
+            "filename_or_obj": str(item.file),
             "spatial_shape": list(pixels.shape[1:]),
             "slicing": json.dumps(self.slicing.as_dict()),  # a batch of metas can't hold None
         }
-        meta |= {key: item[key] for key in ("slice", "slices", "series") if key in item}
-        if len(paths) > 1:
-            meta["files"] = json.dumps([str(path) for path in paths])
+        known: dict[str, Any] = {"slice": item.slice, "slices": item.slices, "series": item.series}
+        meta |= {key: value for key, value in known.items() if value is not None}
+        if len(item.files) > 1:
+            meta["files"] = json.dumps([str(path) for path in item.files])
         if spacing := read_spacing(item, self.slicing):
             meta["spacing"] = json.dumps(spacing)
         if kind := read_spacing_kind(item):
@@ -90,37 +88,58 @@ class ReadImaged(MapTransform):
 
 
 class ReadMaskd(MapTransform):
-    """Reads masks to a tensor (1, H, W), uint8 0/1, on the image's own grid.
+    """Reads masks to a tensor (S, H, W), uint8 0/1, on the image's own grid: a channel a structure.
+
+    The channel of a structure that nobody annotated is `UNANNOTATED` (255) throughout.
 
     Args:
         keys: keys of the masks' paths (one, or a list to be united); what is foreground stands beside them in the item
-            (``label_values``, ``label_is``, ``label_size``, ``slice``).
+            (``label_values``, ``label_is``, ``label_size``, ``structures``, ``slice``).
         slicing: how volumes become images, as for :class:`ReadImaged`.
+        structures: those of the bundle, in their order; one, whatever its name, where ``None``.
+        exclusive: whether images in which two structures overlap are refused.
 
     Raises:
         InputError: when a file is no mask, or is not the one that was indexed (``KEY_sha256`` of the item); it names
             file, reason and remedy.
     """
 
-    def __init__(self, keys: KeysCollection, slicing: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        keys: KeysCollection,
+        slicing: Mapping[str, Any] | None = None,
+        structures: Sequence[Mapping[str, Any]] | None = None,
+        exclusive: bool = False,
+    ) -> None:
         super().__init__(keys)
-        self.slicing = Slicing.of(slicing)
+        self.slicing, self.exclusive = Slicing.of(slicing), exclusive
+        self.names = [one.name for one in structures_of(structures)]
 
-    def __call__(self, data: Mapping[Hashable, Any]) -> Item:
-        """Replace each path by the mask."""
+    def __call__(self, data: Mapping[Hashable, Any]) -> Fields:
+        """Replace each path by the masks."""
         item = dict(data)
         for key in self.key_iterator(item):
             refuse_changed(item[key], item.pop(f"{key}_sha256", None))
             image = item.get("image")  # its file, which may have been read by now
-            named = {**item, "image": image.meta["filename_or_obj"]} if isinstance(image, MetaTensor) else item
-            item[key] = torch.from_numpy(read_label({**named, "label": item[key]}, self.slicing))[None]
+            known = _of_read(image) if isinstance(image, MetaTensor) else {}
+            named = Item.from_fields({"image": [], **item, **known, "label": item[key]})
+            masks = read_masks(named, self.names, self.slicing)
+            if self.exclusive:
+                refuse_overlap(named.label[0] if named.label else named.file, self.names, masks)
+            item[key] = torch.from_numpy(masks)
         return item
+
+
+def _of_read(image: MetaTensor) -> dict[str, Any]:
+    """What of an item an image says that has been read."""
+    return {"image": image.meta["filename_or_obj"], "size": image.meta["spatial_shape"]}
 
 
 class ResizeToGridd(MapTransform, InvertibleTransform):
     """Resizes to the network's grid: (C, H, W) to (C, \\*spatial_size), keeping the type.
 
-    Bilinear with antialiasing: uint8 stays uint8 and 0/1 masks are cut at one half. ``Invertd`` takes a prediction back
+    Bilinear with antialiasing: uint8 stays uint8 and 0/1 masks are cut at one half, each channel by itself; what nobody
+    annotated stays `UNANNOTATED`. ``Invertd`` takes a prediction back
     to the image's own grid, bilinearly in float32.
 
     Args:
@@ -134,24 +153,20 @@ class ResizeToGridd(MapTransform, InvertibleTransform):
         self.spatial_size = [int(n) for n in spatial_size]
         self.is_mask = is_mask
 
-    def __call__(self, data: Mapping[Hashable, Any]) -> Item:
+    def __call__(self, data: Mapping[Hashable, Any]) -> Fields:
         """Resize each image."""
         item = dict(data)
         for key in self.key_iterator(item):
             image = item[key]
             plain = image.as_tensor() if isinstance(image, MetaTensor) else image
-            grid = (
-                (_resize(plain.float(), self.spatial_size) >= 0.5).to(plain.dtype)
-                if self.is_mask
-                else _resize(plain, self.spatial_size)
-            )
+            grid = _resize_masks(plain, self.spatial_size) if self.is_mask else _resize(plain, self.spatial_size)
             if isinstance(image, MetaTensor):
                 grid = MetaTensor(grid, meta=dict(image.meta), applied_operations=list(image.applied_operations))
                 self.push_transform(grid, orig_size=plain.shape[1:])
             item[key] = grid
         return item
 
-    def inverse(self, data: Mapping[Hashable, Any]) -> Item:
+    def inverse(self, data: Mapping[Hashable, Any]) -> Fields:
         """Take each image, usually a prediction, back to the size it had before."""
         item = dict(data)
         for key in self.key_iterator(item):
@@ -194,14 +209,14 @@ class StructureMasksd(MapTransform):
         self.exclusive, self.probability_keys = exclusive, ensure_tuple_rep(probability_keys, len(self.keys))
         self.thresholds = thresholds_of(structures_of(structures), threshold, exclusive)
 
-    def __call__(self, data: Mapping[Hashable, Any]) -> Item:
+    def __call__(self, data: Mapping[Hashable, Any]) -> Fields:
         """Replace the probabilities by masks."""
         item = dict(data)
         for key, probability_key in self.key_iterator(item, self.probability_keys):
-            item[key], item[probability_key] = self._cut(item[key])
+            item[key], item[probability_key] = self._threshold(item[key])
         return item
 
-    def _cut(self, channels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _threshold(self, channels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         if len(channels) != len(self.thresholds) + self.exclusive:
             background = " and the background" if self.exclusive else ""
             raise DelineateError(
@@ -214,6 +229,12 @@ class StructureMasksd(MapTransform):
             order = torch.arange(1, len(channels), device=channels.device)
             mask &= channels.argmax(0) == order[:, None, None]
         return mask.to(torch.uint8), probability
+
+
+def _resize_masks(masks: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+    grid = (_resize(masks.float(), size) >= 0.5).to(masks.dtype)
+    grid[(masks == UNANNOTATED).all(dim=(1, 2))] = UNANNOTATED
+    return grid
 
 
 def _resize(image: torch.Tensor, size: Sequence[int]) -> torch.Tensor:

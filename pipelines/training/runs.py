@@ -19,7 +19,7 @@ from ..bundling.bundles import change_bundle, copy_bundle, refuse_occupied
 from ..core.errors import DelineateError, InputError
 from ..core.files import hold, is_abandoned, let_go
 from ..core.sums import SUMS, check_sums, write_sums
-from ..datasets.datalist import data_hash
+from ..datasets.datalist import Datalist
 
 LOCK = "training.lock"
 _DRAFT = ".delineate."
@@ -189,7 +189,7 @@ def refuse_other_data(record: Path, dataset_dir: str | Path, allowed: bool = Fal
         DelineateError: images, masks or splits differ.
     """
     sessions = sessions_of(record)
-    if allowed or not sessions or sessions[-1].get("data_hash") in (None, data_hash(dataset_dir)):
+    if allowed or not sessions or sessions[-1].get("data_hash") in (None, Datalist.read(dataset_dir).hash):
         return
     before, now = sessions[-1].get("items") or {}, count_items(dataset_dir)
     parts = dict.fromkeys([*before, *now]) if before else {}
@@ -207,9 +207,8 @@ def refuse_other_data(record: Path, dataset_dir: str | Path, allowed: bool = Fal
 
 def count_items(dataset_dir: str | Path) -> dict[str, int]:
     """Numbers of items of a data set, by split or fold."""
-    from ..datasets.datalist import open_datalist, placed
-
-    return dict(sorted(Counter(str(place) for place, _ in placed(open_datalist(dataset_dir))).items()))
+    places = (str(place) for place, _ in Datalist.read(dataset_dir).labelled())
+    return dict(sorted(Counter(places).items()))
 
 
 class _Loader(yaml.SafeLoader):

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...core.errors import InputError
+from ...imaging.item import Item
 from .advice import about_no_folder, about_no_layout
-from .base import Found, Item, Layout
+from .base import Found, Layout
 from .busbra import BUSBRA, busbra
 from .busi import BUSI, busi
 from .dicom import DICOM, dicom, dicom_series

@@ -1,43 +1,15 @@
-"""What all layouts share: an item, how it is found, and the pairing of names."""
+"""What all layouts share: how items are found, and the pairing of names."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ...core.errors import InputError
 from ...imaging.filetypes import IMAGE_SUFFIXES, refuse_foreign
-from ..splitting.splits import Split
-
-
-@dataclass(frozen=True)
-class Item:
-    """One image or volume, the masks whose union is its label, and what is known of it.
-
-    Attributes:
-        image: the file; of a DICOM series the folder it lies in.
-        label: empty where it is unlabelled.
-        group: what must not be split.
-        fields: what the data list says of it: ``class``; ``spacing``, ``[row, column]`` in mm; ``label_is``,
-            ``"outline"`` where the label is a line to be filled; ``label_values``, the foreground of a label where that
-            is not all but 0; ``series``, a SeriesInstanceUID; ``slice``,
-            the frame of a multi-frame DICOM file, from 0.
-        official: the split its publishers put it in.
-        modalities: further volumes on the image's grid, read as further channels.
-        rule: how image and label were paired, where several ways are tried.
-    """
-
-    image: Path
-    label: tuple[Path, ...]
-    group: str
-    fields: Mapping[str, Any] = field(default_factory=dict)
-    official: Split | None = None
-    modalities: tuple[Path, ...] = ()
-    rule: str = ""
-
+from ...imaging.item import Item
 
 NO_MASK, NO_IMAGE = "image has no mask", "mask has no image"
 
@@ -107,7 +79,7 @@ def pair(images: Mapping[str, list[Path]], masks: Mapping[str, list[Path]], seve
         elif len(labels) > 1 and not several:
             refused += [ambiguous(label, "mask", labels) for label in labels]
         else:
-            items.append(Item(files[0], tuple(labels), key))
+            items.append(Item.of(files[0], *labels, group=key))
     refused += [orphan(file) for key in masks.keys() - images.keys() for file in masks[key]]
     return items, sorted(refused, key=lambda error: error.source)
 

@@ -6,10 +6,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ...core.errors import InputError, NotedError, counted
-from .base import Found, Item, Layout
+from ...imaging.item import Item
+from .base import Found, Layout
 from .folders import find_places
 from .paired import read_place
 from .table import read_table
@@ -22,7 +23,8 @@ class _Row(NamedTuple):
     """What the table says of an image."""
 
     case: str
-    fields: dict[str, Any]
+    pathology: str
+    device: str
 
 
 def busbra(source: Path) -> Found:
@@ -39,7 +41,7 @@ def busbra(source: Path) -> Found:
         items += [_described(item, rows) for item in found]
         refused += errors
     if rows:
-        remarks += [_without_row(item.image) for item in items if item.image.stem not in rows]
+        remarks += [_without_row(item.file) for item in items if item.file.stem not in rows]
     return items, refused + remarks
 
 
@@ -62,19 +64,17 @@ def _rows(table: Path) -> tuple[dict[str, _Row], list[InputError]]:
     except InputError as error:
         reason = f"{error.reason}: no image has a class, and its number stands for the patient"
         return {}, [NotedError(table, reason, error.remedy)]
-    return {row["id"]: _Row(_number(row["case"]), _fields(row)) for _, row in rows}, []
-
-
-def _fields(row: Mapping[str, str]) -> dict[str, Any]:
-    named = {"class": row.get("pathology"), "device": row.get("device")}
-    return {name: value for name, value in named.items() if value}
+    return {
+        row["id"]: _Row(_number(row["case"]), row.get("pathology", ""), row.get("device", "")) for _, row in rows
+    }, []
 
 
 def _described(item: Item, rows: Mapping[str, _Row]) -> Item:
-    row = rows.get(item.image.stem)
-    match = _NAME.fullmatch(item.image.stem)
+    row = rows.get(item.file.stem)
+    match = _NAME.fullmatch(item.file.stem)
     case = row.case if row else _number(match[1]) if match else item.group
-    return replace(item, group=f"patient {case}", fields=row.fields if row else {})
+    device = {"device": row.device} if row and row.device else {}
+    return replace(item, group=f"patient {case}", class_name=row.pathology if row else "", more=device)
 
 
 def _number(text: str) -> str:

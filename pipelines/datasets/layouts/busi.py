@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from ...core.errors import InputError
-from .base import Found, Item, Layout, by_key, list_pictures, pair
+from ...imaging.item import Item
+from .base import Found, Layout, by_key, list_pictures, pair
 
 
 def busi(source: Path) -> Found:
@@ -23,7 +24,7 @@ def busi(source: Path) -> Found:
         masks = by_key((match[1], file) for file, match in names.items() if match)
         images = by_key((file.stem, file) for file, match in names.items() if not match)
         found, unpaired = pair(images, masks, several=True)
-        items += [replace(item, fields={"class": folder.name}) for item in found]
+        items += [replace(item, class_name=folder.name) for item in found]
         refused += skipped + unpaired
     return items, refused
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ...core.errors import InputError, NotedError, SkippedError, counted
-from .base import Found, Item, Layout, ambiguous, by_key, is_picture, orphan, walk
+from ...imaging.item import Item
+from .base import Found, Layout, ambiguous, by_key, is_picture, orphan, walk
 from .nifti import is_volume, label_key, stem
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def dicom_series(source: Path) -> Found:
                 raise InputError(folder, "has slices of one SOP Instance UID, so its DICOM SEG is in doubt", _KEEP)
             own_segs = sorted({seg for uid in uids for seg in segs.get(uid, [])})
             label = _label(folder, own_segs, labels.get(place, []), places[place])
-            items.append(Item(folder, label, one.patient_id or one.uid, {"series": one.uid}))
+            items.append(Item.of(folder, *label, group=one.patient_id or one.uid, series=one.uid))
         except InputError as error:
             refused.append(error)
     refused += [_no_volume(one, folder) for one, folder in series if not one.is_volume]
@@ -200,11 +201,11 @@ def _label(image: Path, segs: list[Path], named: list[Path], rivals: list[Path])
 
 def _frames(image: _Image, label: tuple[Path, ...]) -> list[Item]:
     if image.frames == 1:
-        return [Item(image.file, label, image.group)]
+        return [Item.of(image.file, *label, group=image.group)]
     drawn = next(filter(is_picture, label), None)
     if drawn:
         raise InputError(drawn, f"is one mask, but {image.file.name} has {image.frames} frames", "use a DICOM SEG")
-    return [Item(image.file, label, image.group, {"slice": frame}) for frame in range(image.frames)]
+    return [Item.of(image.file, *label, group=image.group, slice=frame) for frame in range(image.frames)]
 
 
 def _orphans(masks: Files, images: Collection[str]) -> list[InputError]:

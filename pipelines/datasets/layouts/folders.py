@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...core.errors import InputError
-from ..splitting.splits import Split
+from ...imaging.item import Split
 from .base import is_hidden, is_picture
 from .naming import part
 

@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from ...core.errors import InputError, NotedError, SkippedError, counted
-from .base import Found, Item, Layout, by_key, list_pictures, pair
+from ...imaging.item import Item
+from .base import Found, Layout, by_key, list_pictures, pair
 from .table import read_table
 
 _TABLE = "training_set_pixel_size_and_HC.csv"
@@ -27,7 +28,7 @@ def hc18(source: Path) -> Found:
     items, unpaired = pair(images, annotations)
     sizes, remarks = _pixel_sizes(folder.parent / _TABLE)
     if sizes:
-        remarks += [_without_size(item.image) for item in items if item.image.name not in sizes]
+        remarks += [_without_size(item.file) for item in items if item.file.name not in sizes]
     if (source / "test_set").is_dir():
         remarks.append(SkippedError(source / "test_set", "has no annotations; passed over", "nothing to do"))
     return [_described(item, sizes) for item in items], refused + unpaired + remarks
@@ -48,9 +49,9 @@ def _is_annotation(file: Path) -> bool:
 
 
 def _described(item: Item, sizes: dict[str, float]) -> Item:
-    size = sizes.get(item.image.name)
-    fields = {"label_is": "outline"} | ({"spacing": [size, size]} if size else {})
-    return replace(item, group=f"pregnancy {item.group.split('_')[0]}", fields=fields)
+    size = sizes.get(item.file.name)
+    spacing = (size, size) if size else None
+    return replace(item, group=f"pregnancy {item.group.split('_')[0]}", label_is="outline", spacing=spacing)
 
 
 def _pixel_sizes(table: Path) -> tuple[dict[str, float], list[InputError]]:

@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from ...core.errors import InputError
-from ..splitting.splits import SPLITS, Split
-from .base import Found, Item, Layout, by_key, is_picture, pair
+from ...imaging.item import Item, Split
+from ..splitting.splits import SPLITS
+from .base import Found, Layout, by_key, is_picture, pair
 
 _YEARS = {
     "2016": ("ISBI2016_ISIC_Part1_{}_Data", "ISBI2016_ISIC_Part1_{}_GroundTruth"),

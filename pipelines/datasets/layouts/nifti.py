@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import InputError, counted
+from ...imaging.item import Item
 from ...imaging.volumes.formats import volume_suffix
-from .base import Found, Item, Layout, ambiguous, by_key, is_hidden, orphan, pair
+from .base import Found, Layout, ambiguous, by_key, is_hidden, orphan, pair
 
 _LABEL = re.compile(r"(.+?)[._-]([a-z]*seg|segmentation|labels?|mask)([_-]manual)?", re.I)
 _MODALITY = re.compile(r"(.+)(_\d{4})")
@@ -93,7 +94,7 @@ def _decathlon(source: Path, listed: Mapping[str, Any]) -> Found:
             reason = f"entry {number} names {error}"
             refused.append(InputError(source / "dataset.json", reason, "correct the entry, or remove it"))
         else:
-            items.append(Item(image, tuple(label), stem(image)))
+            items.append(Item.of(image, *label, group=stem(image)))
     return items, refused
 
 
@@ -134,7 +135,7 @@ def _of_folders(folders: Folders) -> Found:
     for images, labels in folders:
         found, unpaired = _of_pair(images, labels, has_modalities)
         name = images.name.lower().partition("images")[0].strip("_- ")
-        items += [replace(item, fields={"class": name} if name else {}) for item in found]
+        items += [replace(item, class_name=name) for item in found]
         refused += unpaired
     return items, refused
 
@@ -150,14 +151,14 @@ def _of_pair(images: Path, labels: Path | None, has_modalities: bool) -> Found:
     cases = by_key((_case(stem(file), has_modalities), file) for file in _volumes(images))
     whole, refused = _whole_cases(cases)
     if labels is None:
-        items = [Item(files[0], (), case) for case, files in whole.items()]
+        items = [Item.of(files[0], group=case) for case, files in whole.items()]
     else:
         names = {file: stem(file) for file in _volumes(labels)}
         masks = by_key((name if name in cases else label_key(name), file) for file, name in names.items())
         masks = {case: files for case, files in masks.items() if case in whole or case not in cases}
         items, unpaired = pair({case: files[:1] for case, files in whole.items()}, masks)
         refused += unpaired
-    return [replace(item, modalities=tuple(whole[item.group][1:])) for item in items], refused
+    return [replace(item, image=tuple(whole[item.group])) for item in items], refused
 
 
 def _case(name: str, has_modalities: bool) -> str:
@@ -184,7 +185,7 @@ def _of_one_folder(source: Path) -> Found:
     labels = by_key((key, file) for file, key in keys.items() if key != stem(file))
     if images.keys() & labels.keys():
         return pair(images, labels)
-    unlabelled = [Item(file, (), key) for key, files in images.items() for file in files]
+    unlabelled = [Item.of(file, group=key) for key, files in images.items() for file in files]
     return unlabelled, [orphan(file) for files in labels.values() for file in files]
 
 

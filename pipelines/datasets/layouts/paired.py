@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from ...core.errors import InputError, SkippedError
-from .base import NO_IMAGE, NO_MASK, Found, Item, Layout, are_of_one_name, is_picture, list_pictures
+from ...imaging.item import Item
+from .base import NO_IMAGE, NO_MASK, Found, Layout, are_of_one_name, is_picture, list_pictures
 from .dicom import DICOM
 from .folders import Place, find_places, split_folders
 from .hc18 import HC18

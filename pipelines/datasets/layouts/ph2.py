@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from ...core.errors import counted
-from .base import Found, Item, Layout, by_key, is_picture, pair, walk
+from ...imaging.item import Item
+from .base import Found, Layout, by_key, is_picture, pair, walk
 
 _CLASSES = {"0": "common nevus", "1": "atypical nevus", "2": "melanoma"}
 
@@ -39,7 +40,7 @@ def _key(file: Path) -> str:
 
 
 def _described(item: Item, classes: dict[str, str]) -> Item:
-    return replace(item, fields={"class": classes[item.group]}) if item.group in classes else item
+    return replace(item, class_name=classes.get(item.group, ""))
 
 
 def _classes(tables: list[Path]) -> dict[str, str]:

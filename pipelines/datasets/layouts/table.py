@@ -6,11 +6,11 @@ import csv
 import os
 from io import StringIO
 from pathlib import Path
-from typing import Any
 
 from ...core.errors import InputError, NotedError
-from ..splitting.splits import SPLITS, Split
-from .base import Found, Item, Layout, is_hidden
+from ...imaging.item import Item, Split
+from ..splitting.splits import SPLITS
+from .base import Found, Layout, is_hidden
 
 _COLUMNS = ("image", "label", "group", "split", "class")
 _SPLIT_NAMES: dict[str, Split] = {**{split: split for split in SPLITS}, "train": "training", "val": "validation"}
@@ -42,12 +42,12 @@ def table(source: Path) -> Found:
     for number, row in rows:
         try:
             item = _item(file.parent, row, has_splits)
-            if item.image in seen:
-                raise ValueError(f"repeats the image of row {seen[item.image]}")
+            if item.file in seen:
+                raise ValueError(f"repeats the image of row {seen[item.file]}")
         except ValueError as error:
             refused.append(InputError(file, f"row {number} {error}", "correct the row, or remove it"))
         else:
-            seen[item.image] = number
+            seen[item.file] = number
             items.append(item)
     return items, refused
 
@@ -123,12 +123,11 @@ def _item(folder: Path, row: Row, has_splits: bool) -> Item:
     split = row.get("split", "")
     if split.lower() not in _SPLIT_NAMES and (split or (has_splits and labels)):
         raise ValueError(f"has the split {split!r} (known are {', '.join(_SPLIT_NAMES)})")
-    fields: dict[str, Any] = {"class": row["class"]} if row.get("class") else {}
-    return Item(
-        image=_file(folder, row["image"], "image"),
-        label=tuple(labels),
+    return Item.of(
+        _file(folder, row["image"], "image"),
+        *labels,
         group=row.get("group") or os.path.splitext(row["image"])[0],
-        fields=fields,
+        class_name=row.get("class", ""),
         official=_SPLIT_NAMES.get(split.lower()),
     )
 

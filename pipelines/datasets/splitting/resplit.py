@@ -4,23 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from ...core.errors import InputError
-from ..datalist import (
-    UNLABELLED,
-    Entry,
-    counts,
-    in_splits,
-    older_datalist,
-    placed,
-    read_datalist,
-    refuse_other_source,
-    regrouped,
-    write_datalist,
-)
+from ...imaging.item import Item, Split
+from ..datalist import Datalist, in_splits, older_datalist, refuse_other_source, regrouped
 from ..groups import (
     Move,
     audited_pairs,
@@ -29,9 +18,9 @@ from ..groups import (
     official_splits,
     place_groups,
     recorded_pairs,
-    records,
+    repeats,
 )
-from .splits import Plan, Split
+from .splits import Plan
 
 
 @dataclass(frozen=True)
@@ -75,54 +64,60 @@ def split_dataset(
         DelineateError: ``dataset`` has no data list; there are fewer groups than folds.
     """
     dataset, out = Path(os.path.abspath(dataset)), Path(os.path.abspath(out))
-    datalist = read_datalist(dataset)
+    datalist = Datalist.read(dataset)
+    datalist.refuse_unindexed()
     if os.path.realpath(dataset) == os.path.realpath(out):
         raise InputError(out, "is the data set itself, whose split would be lost", "choose another --out")
-    refuse_other_source(out, datalist.get("source"))
+    refuse_other_source(out, datalist.source)
     old = older_datalist(out, plan)
-    if official and not datalist.get("official"):
+    if official and not datalist.official:
         raise InputError(dataset, "has no official split", "leave --official out, or index the images again")
     if audit and not (Path(audit) / "audit.json").is_file():
         raise InputError(Path(audit) / "audit.json", "does not exist", "audit the data set: delineate data audit")
-    unplaced = [{key: value for key, value in entry.items() if key != "fold"} for _, entry in placed(datalist)]
-    entries = sorted(unplaced, key=lambda entry: str(entry["image"]))
-    every = [*entries, *datalist.get(UNLABELLED, [])]
-    known = [*recorded_pairs(every, datalist.get("duplicates", [])), *audited_pairs(every, Path(audit or dataset))]
+    labelled = sorted((replace(item, fold=None) for _, item in datalist.labelled()), key=lambda item: _name(item))
+    unlabelled = datalist.part("unlabelled")
+    every = [*labelled, *unlabelled]
+    known = [*recorded_pairs(every, datalist.duplicates), *audited_pairs(every, Path(audit or dataset))]
     joined = join_groups(every, [*equal_pairs(every), *known])
-    was: Mapping[str, Split] = dict(_there(datalist["official"], joined)) if official else {}
+    was: Mapping[str, Split] = dict(_there(datalist.official, joined)) if official else {}
     named = official_splits(was.items(), joined)
-    kept, refused = _of_official_splits(entries, was, named, joined, plan)
+    kept, refused = _of_official_splits(labelled, was, named, joined, plan)
     places, moved = place_groups(kept, joined, plan, old, named)
-    new = {**datalist, **plan.as_dict(), "official_split": official, **in_splits(kept, joined, places)}
-    new["duplicates"] = records(every, known)
-    new[UNLABELLED] = [regrouped(entry, joined) for entry in datalist.get(UNLABELLED, [])]
-    if "official" in datalist:
-        new["official"] = official_splits(_there(datalist["official"], joined), joined)
-    new["refused"] = [*datalist.get("refused", []), *map(_as_record, refused)]
+    new = replace(
+        datalist,
+        folder=out,
+        plan=plan,
+        official_split=official,
+        official=official_splits(_there(datalist.official, joined), joined),
+        duplicates=repeats(every, known),
+        refused=[*datalist.refused, *refused],
+        lists=in_splits(kept, joined, places) | {"unlabelled": [regrouped(item, joined) for item in unlabelled]},
+    )
     merged = sum(name != group for name, group in joined.items())
-    return SplitReport(counts(new, plan), moved, merged, refused, write_datalist(new, out))
+    return SplitReport(new.counts(), moved, merged, refused, new.write())
+
+
+def _name(item: Item) -> str:
+    """By which items are put in order, so that the split does not depend on the one before."""
+    return str(item.as_fields()["image"])
 
 
 def _of_official_splits(
-    entries: Sequence[Entry], was: Mapping[str, Split], now: Mapping[str, Split], joined: Mapping[str, str], plan: Plan
-) -> tuple[list[Entry], list[InputError]]:
-    """The entries whose official split is that of their joined group, and a refusal of each other; folds are one."""
-    kept: list[Entry] = []
+    items: Sequence[Item], was: Mapping[str, Split], now: Mapping[str, Split], joined: Mapping[str, str], plan: Plan
+) -> tuple[list[Item], list[InputError]]:
+    """The items whose official split is that of their joined group, and a refusal of each other; folds are one."""
+    kept: list[Item] = []
     refused: list[InputError] = []
-    for entry in entries:
-        mine, group = was.get(entry["group"]), joined[entry["group"]]
+    for item in items:
+        mine, group = was.get(item.group), joined[item.group]
         if mine in (None, now.get(group)) or (plan.folds and "test" not in (mine, now.get(group))):
-            kept.append(entry)
+            kept.append(item)
         else:
             reason = f"is of the official {mine} split, but a duplicate of it is of {now[group]}"
-            refused.append(InputError(str(entry["image"]), reason, "left out, because the official split is kept"))
+            refused.append(InputError(item.file, reason, "left out, because the official split is kept"))
     return kept, refused
 
 
 def _there(official: Mapping[str, Split], joined: Mapping[str, str]) -> list[tuple[str, Split]]:
     """The official splits of those groups that have an image."""
     return [(group, split) for group, split in official.items() if group in joined]
-
-
-def _as_record(error: InputError) -> dict[str, Any]:
-    return {"file": error.source, "reason": error.reason, "remedy": error.remedy}

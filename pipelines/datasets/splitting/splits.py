@@ -10,15 +10,14 @@ from fractions import Fraction
 from hashlib import sha256
 from itertools import groupby
 from statistics import median
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
 
 from ...core.errors import DelineateError, counted
-
-Split = Literal["training", "validation", "test"]
+from ...imaging.item import Item, Split
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 FRACTIONS = (0.7, 0.15, 0.15)
-LESION_SIZES = ("small", "medium", "large")
+SIZES = ("small", "medium", "large")
 
 
 class Place(NamedTuple):
@@ -33,7 +32,7 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """How groups are dealt; the same plan and groups give the same split.
+    """How groups are split; the same plan and groups give the same split.
 
     Attributes:
         fractions: the shares of training, validation and test, at least 0, together 1.
@@ -79,27 +78,30 @@ def check_fractions(fractions: Sequence[float]) -> list[Fraction]:
     return [share / sum(exact) for share in exact]
 
 
-def strata(entries: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """The stratum of each group: its classes, and whether its lesions are small, medium or large, or there is none.
+def strata(items: Iterable[Item]) -> dict[str, str]:
+    """The stratum of each group: its classes, whether its foreground is small, medium or large, and its structures.
 
     Args:
-        entries: with ``group``, and, where known, ``class`` and ``area`` (foreground share of the image, 0-1). The
-            sizes are terciles over the groups of the median area of a group's images that have foreground.
+        items: the sizes are terciles over the groups of the median ``area`` of a group's images that have foreground;
+            of several structures, those that some image of the group shows count, too.
     """
     classes: dict[str, set[str]] = {}
     areas: dict[str, list[float]] = {}
-    for entry in entries:
-        classes.setdefault(entry["group"], set()).add(str(entry.get("class", "")))
-        areas.setdefault(entry["group"], []).extend([entry["area"]] if "area" in entry else [])
+    seen: dict[str, set[str]] = {}
+    for item in items:
+        classes.setdefault(item.group, set()).add(item.class_name)
+        areas.setdefault(item.group, []).extend([] if item.area is None else [item.area])
+        seen.setdefault(item.group, set()).update(name for name, area in item.areas.items() if area)
     typical = {group: median(filter(None, values)) for group, values in areas.items() if any(values)}
     ordered = sorted(typical.values())
 
-    def lesions(group: str) -> str:
+    def size(group: str) -> str:
         if group in typical:
-            return LESION_SIZES[bisect_left(ordered, typical[group]) * len(LESION_SIZES) // len(ordered)]
+            return SIZES[bisect_left(ordered, typical[group]) * len(SIZES) // len(ordered)]
         return "empty" if areas[group] else ""
 
-    return {group: f"{'+'.join(sorted(names))} {lesions(group)}" for group, names in classes.items()}
+    names = {group: "".join(f" {name}" for name in sorted(found)) for group, found in seen.items()}
+    return {group: f"{'+'.join(sorted(found))} {size(group)}{names[group]}" for group, found in classes.items()}
 
 
 def highest(places: Iterable[Place]) -> Place:
@@ -115,7 +117,7 @@ def split_groups(
 ) -> dict[str, Place]:
     """Divide groups into splits or folds, each stratum in the same proportions, counted in groups.
 
-    A group's place depends on the hash of seed and name, not on the order of the input. In a stratum that is dealt
+    A group's place depends on the hash of seed and name, not on the order of the input. In a stratum that is divided
     at once every count is its exact quota rounded up or down; what rounding owes is carried to the next stratum, so
     that many small strata together still give the fractions. Groups that have a place keep it; new ones go where most
     is owed.
@@ -125,7 +127,7 @@ def split_groups(
         plan: shares, seed, folds.
         kept: places from before.
         official: the official splits of groups. Official test and validation sets stay as they are, and the others are
-            dealt into what the official split lacks; for folds, the official training and validation are one.
+            divided into what the official split lacks; for folds, the official training and validation are one.
 
     Returns:
         The place of each group. None that has a share is empty while there are groups enough.
@@ -138,33 +140,33 @@ def split_groups(
     fixed = {group: Place(official[group]) for group in strata if official.get(group) in held}
     shares = {place: share for place, share in plan.shares.items() if share and place.split not in held}
     open_groups = {group: stratum for group, stratum in strata.items() if group not in fixed}
-    dealt = _deal(open_groups, shares or {Place("training"): Fraction(1)}, plan.seed, kept or {})
-    if plan.folds and len({place.fold for place in dealt.values()} - {None}) < plan.folds:
+    divided = _divide(open_groups, shares or {Place("training"): Fraction(1)}, plan.seed, kept or {})
+    if plan.folds and len({place.fold for place in divided.values()} - {None}) < plan.folds:
         raise DelineateError(
-            f"{plan.folds} folds of {counted(len(dealt), 'group')}; ask for fewer folds, or add images"
+            f"{plan.folds} folds of {counted(len(divided), 'group')}; ask for fewer folds, or add images"
         )
-    return fixed | dealt
+    return fixed | divided
 
 
-def _deal(
+def _divide(
     strata: Mapping[str, str], shares: Mapping[Place, Fraction], seed: int, kept: Mapping[str, Place]
 ) -> dict[str, Place]:
     total = sum(shares.values())
     shares = {place: share / total for place, share in shares.items()}
     lots = {group: sha256(f"{seed}:{group}".encode(errors="surrogatepass")).digest() for group in strata}
     order = sorted(strata, key=lambda group: (strata[group], lots[group]))
-    dealt = {group: kept[group] for group in order if kept.get(group) in shares}
+    divided = {group: kept[group] for group in order if kept.get(group) in shares}
     carried = dict.fromkeys(shares, Fraction(0))
     for _, members in groupby(order, key=strata.__getitem__):
         groups = list(members)
-        new = [group for group in groups if group not in dealt]
-        held = Counter(dealt[group] for group in groups if group in dealt)
+        new = [group for group in groups if group not in divided]
+        held = Counter(divided[group] for group in groups if group in divided)
         owed = {place: len(groups) * share - held[place] for place, share in shares.items()}
         counts = _apportion(len(new), owed, carried)
         carried = {place: carried[place] + owed[place] - counts[place] for place in shares}
-        dealt.update(zip(new, (place for place in shares for _ in range(counts[place])), strict=True))
-    _fill_empty(dealt, strata, shares, kept)
-    return dealt
+        divided.update(zip(new, (place for place in shares for _ in range(counts[place])), strict=True))
+    _fill_empty(divided, strata, shares, kept)
+    return divided
 
 
 def _apportion(number: int, owed: Mapping[Place, Fraction], carried: Mapping[Place, Fraction]) -> Counter[Place]:
@@ -177,13 +179,13 @@ def _apportion(number: int, owed: Mapping[Place, Fraction], carried: Mapping[Pla
 
 
 def _fill_empty(
-    dealt: dict[str, Place], strata: Mapping[str, str], shares: Mapping[Place, Fraction], kept: Collection[str]
+    divided: dict[str, Place], strata: Mapping[str, str], shares: Mapping[Place, Fraction], kept: Collection[str]
 ) -> None:
     """Give each empty place a group from the place and stratum that have most above their quota."""
     sizes = Counter(strata.values())
-    for empty in (place for place in shares if place not in dealt.values()):
-        held, counts = Counter(dealt.values()), Counter((place, strata[group]) for group, place in dealt.items())
+    for empty in (place for place in shares if place not in divided.values()):
+        held, counts = Counter(divided.values()), Counter((place, strata[group]) for group, place in divided.items())
         excess = {(place, stratum): n - sizes[stratum] * shares[place] for (place, stratum), n in counts.items()}
-        givers = [group for group, place in dealt.items() if held[place] > 1 and group not in kept]
+        givers = [group for group, place in divided.items() if held[place] > 1 and group not in kept]
         if givers:
-            dealt[max(givers, key=lambda group: excess[dealt[group], strata[group]])] = empty
+            divided[max(givers, key=lambda group: excess[divided[group], strata[group]])] = empty

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from data_lists import placed, read_datalist
 from PIL import Image, ImageOps
 
 from delineate.pipelines.audit.accept import accept
@@ -13,7 +14,6 @@ from delineate.pipelines.audit.before_training import refuse_leaks
 from delineate.pipelines.audit.dataset import audit_dataset
 from delineate.pipelines.audit.pairs import quick_leaks
 from delineate.pipelines.core.errors import DelineateError, InputError
-from delineate.pipelines.datasets.datalist import placed, read_datalist
 from delineate.pipelines.datasets.index import index_dataset
 from delineate.pipelines.datasets.splitting.resplit import split_dataset
 from delineate.pipelines.datasets.splitting.splits import Plan

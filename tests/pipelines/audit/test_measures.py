@@ -9,12 +9,16 @@ from delineate.pipelines.audit.findings import Member
 from delineate.pipelines.audit.images import ImageFacts, count_marks, image_findings, measure_image
 from delineate.pipelines.audit.masks import MaskFacts, mask_findings, measure_mask
 from delineate.pipelines.audit.outliers import outliers
+from delineate.pipelines.imaging.item import Item
 
 from .conftest import disc, picture
 
 
 def members(count: int) -> list[Member]:
-    return [Member({"image": f"{number}.png", "image_sha256": str(number)}, "training") for number in range(count)]
+    return [
+        Member(Item.of(f"{number}.png", image_sha256=(str(number),)), f"{number}.png", "training")
+        for number in range(count)
+    ]
 
 
 def details(facts: list[MaskFacts] | list[ImageFacts]) -> dict[str, str]:

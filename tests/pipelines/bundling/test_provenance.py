@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
+from data_lists import dataset_hash
 
 from delineate.pipelines.bundling.provenance import provenance
-from delineate.pipelines.datasets.datalist import data_hash, dataset_hash
 
 ITEM = {"image": "a.png", "label": "a_mask.png", "group": "a", "image_sha256": "0" * 64, "label_sha256": "1" * 64}
 
@@ -19,7 +19,7 @@ def dataset(tmp_path: Path) -> Path:
 
 
 def test_the_data_hash_is_that_of_the_index(dataset: Path) -> None:
-    assert data_hash(dataset) == dataset_hash({"training": [ITEM], "validation": [], "test": []})
+    assert provenance(dataset)["data_hash"] == dataset_hash({"training": [ITEM], "validation": [], "test": []})
 
 
 def test_provenance_can_be_written_as_json(dataset: Path) -> None:

@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
+from data_lists import straddling
 from typer import Typer
 from typer.testing import CliRunner
 
 from delineate.pipelines.cli.split import split
 from delineate.pipelines.core.errors import DelineateError
-from delineate.pipelines.datasets.datalist import straddling
 
 app = Typer(pretty_exceptions_enable=False)
 app.command()(split)

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from data_lists import dataset_hash
 from paired_pictures import MASK, entries, index_with, load, make_paired, picture, save, split_of
 from PIL import Image
 from shared_data import SHARED
 
 from delineate.pipelines.audit.dataset import audit_dataset
 from delineate.pipelines.core.errors import DelineateError, InputError, SkippedError, UnknownNameError
-from delineate.pipelines.datasets.datalist import dataset_hash
 from delineate.pipelines.datasets.index import index_dataset
 from delineate.pipelines.datasets.splitting.splits import SPLITS
 from delineate.pipelines.loading.datasets import load_datalist

@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from data_lists import placed, straddling
 from paired_pictures import MASK, entries, index_with, load, make_paired, picture, save, split_of
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from delineate.pipelines.core.errors import InputError
-from delineate.pipelines.datasets.datalist import placed, straddling
 from delineate.pipelines.datasets.groups import Move
 from delineate.pipelines.datasets.index import index_dataset
-from delineate.pipelines.datasets.layouts import Item
+from delineate.pipelines.imaging.item import Item
 from delineate.pipelines.imaging.volumes.slicing import Slicing
 
 
@@ -220,19 +220,15 @@ def test_a_broken_image_without_label_is_refused(paired_source: Path, tmp_path: 
 def stand_in(volumes: dict[str, list[np.ndarray]], monkeypatch: pytest.MonkeyPatch) -> None:
     """For pictures taken as volumes: one item for each slice, and a reader of them."""
 
-    def read(entry: dict[str, Any], slicing: Slicing) -> np.ndarray:
-        return volumes[Path(entry["image"]).stem][entry["slice"]]
+    def read(item: Item, slicing: Slicing) -> np.ndarray:
+        return volumes[item.file.stem][item.slice]
 
     def cut(items: list[Item], *_: object) -> tuple[list[Item], list[InputError]]:
-        slices = [
-            replace(item, fields={**item.fields, "slice": number})
-            for item in items
-            for number in range(len(volumes[item.image.stem]))
-        ]
+        slices = [replace(item, slice=number) for item in items for number in range(len(volumes[item.file.stem]))]
         return slices, []
 
     monkeypatch.setattr("delineate.pipelines.datasets.check.read_picture", read)
-    monkeypatch.setattr("delineate.pipelines.datasets.index.cut", cut)
+    monkeypatch.setattr("delineate.pipelines.datasets.index.cut_volumes", cut)
 
 
 def test_all_slices_of_a_volume_stand_in_one_split(
@@ -278,12 +274,12 @@ def test_modalities_are_a_list_of_images_and_of_hashes(
     paired_source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def with_second(items: list[Item], *_: object) -> tuple[list[Item], list[InputError]]:
-        return [replace(item, modalities=(item.label[0],)) for item in items], []
+        return [replace(item, image=(item.file, item.label[0])) for item in items], []
 
     monkeypatch.setattr(
-        "delineate.pipelines.datasets.check.read_picture", lambda entry, *_: np.asarray(Image.open(entry["image"][0]))
+        "delineate.pipelines.datasets.check.read_picture", lambda item, *_: np.asarray(Image.open(item.file))
     )
-    monkeypatch.setattr("delineate.pipelines.datasets.index.cut", with_second)
+    monkeypatch.setattr("delineate.pipelines.datasets.index.cut_volumes", with_second)
     index_dataset(paired_source, out=paired_source, slicing=Slicing("axial"))
     entry = next(entry for entry in entries(load(paired_source)) if entry["image"][0] == "images/a.png")
     assert entry["image"] == ["images/a.png", "masks/a.png"]

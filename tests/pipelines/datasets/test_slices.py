@@ -7,15 +7,15 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from data_lists import placed
 from dicom_files import write_image, write_series
 from monai.data import load_decathlon_datalist
 
 from delineate.pipelines.audit.pairs import quick_leaks
 from delineate.pipelines.core.errors import DelineateError
-from delineate.pipelines.datasets.datalist import placed, read_datalist
 from delineate.pipelines.datasets.index import index_dataset
-from delineate.pipelines.datasets.layouts import Item
-from delineate.pipelines.datasets.slices import bundle_settings, cut, write_slices
+from delineate.pipelines.datasets.slices import bundle_settings, cut_volumes, write_slices
+from delineate.pipelines.imaging.item import Item
 from delineate.pipelines.imaging.masks import read_mask
 from delineate.pipelines.imaging.pictures import read_image
 from delineate.pipelines.imaging.reading import read_label, read_pixels
@@ -56,7 +56,7 @@ def source(tmp_path: Path) -> Path:
 @pytest.fixture
 def items(source: Path) -> list[Item]:
     folders = (source / "images", source / "labels")
-    return [Item(image, (label,), image.name) for image, label in zip(*map(files, folders), strict=True)]
+    return [Item.of(image, label, group=image.name) for image, label in zip(*map(files, folders), strict=True)]
 
 
 def files(folder: Path) -> list[Path]:
@@ -64,48 +64,48 @@ def files(folder: Path) -> list[Path]:
 
 
 def indices(items: list[Item]) -> list[int]:
-    return [item.fields["slice"] for item in items]
+    return [item.slice for item in items]
 
 
 # cutting
 
 
 def test_a_volume_becomes_an_item_a_slice(items: list[Item]) -> None:
-    found, refused = cut(items, AXIAL)
+    found, refused = cut_volumes(items, AXIAL)
     assert not refused
     assert [(one.image, one.label, one.group) for one in found[:4]] == [
         (items[0].image, items[0].label, "a.nii.gz")
     ] * 4
     assert indices(found) == [0, 1, 2, 3] * 3
-    assert found[0].fields["spacing"] == pytest.approx([2.0, 1.5])
+    assert found[0].spacing == pytest.approx([2.0, 1.5])
 
 
 @pytest.mark.parametrize(("axis", "count"), [("axial", 4), ("coronal", 5), ("sagittal", 6)])
 def test_slices_are_counted_along_the_axis(items: list[Item], axis: str, count: int) -> None:
-    assert indices(cut(items[:1], Slicing.of({"axis": axis}))[0]) == list(range(count))
+    assert indices(cut_volumes(items[:1], Slicing.of({"axis": axis}))[0]) == list(range(count))
 
 
 def test_without_an_axis_nothing_is_cut(items: list[Item]) -> None:
-    assert cut(items, None) == cut(items, Slicing()) == (items, [])
+    assert cut_volumes(items, None) == cut_volumes(items, Slicing()) == (items, [])
 
 
-@pytest.mark.parametrize(("labels", "kept"), [(None, [1, 2]), ([1], [1, 2]), ([2], [2]), ([1, 2], [1, 2])])
+@pytest.mark.parametrize(("labels", "kept"), [(None, [1, 2]), ((1,), [1, 2]), ((2,), [2]), ((1, 2), [1, 2])])
 def test_slices_without_the_wanted_foreground_are_dropped_where_asked(
-    items: list[Item], labels: list[int] | None, kept: list[int]
+    items: list[Item], labels: tuple[int, ...] | None, kept: list[int]
 ) -> None:
-    found, _ = cut(items[:1], AXIAL, drop_empty=True, labels=labels)
+    found, _ = cut_volumes([replace(items[0], label_values=labels)], AXIAL, drop_empty=True)
     assert indices(found) == kept
-    assert [one.fields.get("label_values") for one in found] == [labels] * len(kept)
+    assert [one.label_values for one in found] == [labels] * len(kept)
 
 
 def test_slices_of_unlabelled_volumes_are_never_dropped(items: list[Item]) -> None:
-    found, _ = cut([replace(items[0], label=())], AXIAL, drop_empty=True, labels=[1])
+    found, _ = cut_volumes([replace(items[0], label=())], AXIAL, drop_empty=True)
     assert indices(found) == [0, 1, 2, 3]
-    assert "label_values" not in found[0].fields
+    assert not found[0].label
 
 
 def test_a_volume_without_the_wanted_foreground_is_refused_where_empty_slices_are_dropped(items: list[Item]) -> None:
-    found, (error,) = cut(items[:1], AXIAL, drop_empty=True, labels=[3, 4])
+    found, (error,) = cut_volumes([replace(items[0], label_values=(3, 4))], AXIAL, drop_empty=True)
     assert not found
     assert str(error).endswith(
         "a.nii.gz: has no slice with foreground of the values 3, 4; keep empty slices, or remove it"
@@ -113,10 +113,10 @@ def test_a_volume_without_the_wanted_foreground_is_refused_where_empty_slices_ar
 
 
 def test_what_cannot_be_cut_is_refused_once_and_the_rest_goes_on(tmp_path: Path, items: list[Item]) -> None:
-    items[0].image.write_bytes(b"no volume")
+    items[0].file.write_bytes(b"no volume")
     shifted = save(tmp_path / "shifted.nii.gz", label_of("b"), np.diag([1.5, 2, 3.5, 1]))
-    picture = Item(write_image(tmp_path / "a.dcm", np.zeros((4, 4), np.uint8)), (), "d")
-    found, refused = cut([items[0], replace(items[1], label=(shifted,)), picture, items[2]], AXIAL)
+    picture = Item.of(write_image(tmp_path / "a.dcm", np.zeros((4, 4), np.uint8)), group="d")
+    found, refused = cut_volumes([items[0], replace(items[1], label=(shifted,)), picture, items[2]], AXIAL)
     assert {one.image for one in found} == {items[2].image}
     assert [Path(error.source).name for error in refused] == ["a.nii.gz", "shifted.nii.gz", "a.dcm"]
     assert "is no volume; index pictures without cutting" in str(refused[2])
@@ -128,7 +128,7 @@ def test_a_modality_that_does_not_fit_is_refused_once(
 ) -> None:
     save(tmp_path / "b.nii.gz", label_of("b"), np.eye(4))
     (tmp_path / "c.nii.gz").write_bytes(b"no volume")
-    found, (error,) = cut([replace(items[0], modalities=(tmp_path / name,)), items[1]], AXIAL)
+    found, (error,) = cut_volumes([replace(items[0], image=(items[0].file, tmp_path / name)), items[1]], AXIAL)
     assert indices(found) == [0, 1, 2, 3]
     with pytest.raises(DelineateError, match=reason):
         raise error
@@ -152,7 +152,7 @@ def test_modalities_are_channels_of_a_bundle(tmp_path: Path) -> None:
     index_dataset(tmp_path / "source", out=tmp_path / "data", slicing=Slicing("axial", ["brain", "bone"]))
     settings = bundle_settings(tmp_path / "data", "grey")
     assert (settings["in_channels"], settings["slicing"]["modalities"]) == (2, 2)
-    assert [len(entry["image"]) for _, entry in placed(read_datalist(tmp_path / "data"))] == [2] * 12
+    assert [len(entry["image"]) for _, entry in placed(tmp_path / "data")] == [2] * 12
 
 
 def test_pictures_ask_nothing_of_a_bundle(tmp_path: Path, source: Path) -> None:
@@ -166,23 +166,23 @@ def test_pictures_ask_nothing_of_a_bundle(tmp_path: Path, source: Path) -> None:
 
 def test_written_slices_are_what_is_read_of_the_volumes(tmp_path: Path, source: Path) -> None:
     index_dataset(source, out=tmp_path / "data", slicing=AXIAL, labels=[2])
-    before = {(entry["group"], entry["slice"]): entry for _, entry in placed(read_datalist(tmp_path / "data"))}
+    before = {(entry["group"], entry["slice"]): entry for _, entry in placed(tmp_path / "data")}
     assert write_slices(tmp_path / "data") == len(before) == 12
-    after = {(entry["group"], entry["plane"]): entry for _, entry in placed(read_datalist(tmp_path / "data"))}
+    after = {(entry["group"], entry["plane"]): entry for _, entry in placed(tmp_path / "data")}
     assert after.keys() == before.keys()
     for key, entry in after.items():
         pixels = read_image(entry["image"], "grey")
-        np.testing.assert_array_equal(pixels, read_pixels(before[key], "grey", AXIAL))
-        np.testing.assert_array_equal(read_mask(entry["label"]), read_label(before[key], AXIAL))
+        np.testing.assert_array_equal(pixels, read_pixels(Item.from_fields(before[key]), "grey", AXIAL))
+        np.testing.assert_array_equal(read_mask(entry["label"]), read_label(Item.from_fields(before[key]), AXIAL))
         assert entry["volume"] == before[key]["image"]
 
 
 def test_written_slices_keep_their_splits_and_move_with_their_folder(tmp_path: Path, source: Path) -> None:
     index_dataset(source, out=tmp_path / "data", slicing=AXIAL)
-    places = [(str(place), entry["group"]) for place, entry in placed(read_datalist(tmp_path / "data"))]
+    places = [(str(place), entry["group"]) for place, entry in placed(tmp_path / "data")]
     write_slices(tmp_path / "data")
     (tmp_path / "data").rename(tmp_path / "moved")
-    assert places == [(str(place), entry["group"]) for place, entry in placed(read_datalist(tmp_path / "moved"))]
+    assert places == [(str(place), entry["group"]) for place, entry in placed(tmp_path / "moved")]
     assert len(load_datalist(tmp_path / "moved", "training", slicing={"axis": "coronal"})) == 4
 
 
@@ -203,9 +203,7 @@ def test_volumes_below_the_data_set_are_named_relatively(source: Path) -> None:
 def test_black_slices_of_several_volumes_are_no_leak(tmp_path: Path, source: Path) -> None:
     index_dataset(source, out=tmp_path / "data", slicing=AXIAL)
     write_slices(tmp_path / "data")
-    black = [
-        entry for _, entry in placed(read_datalist(tmp_path / "data")) if not read_image(entry["image"], "grey").any()
-    ]
+    black = [entry for _, entry in placed(tmp_path / "data") if not read_image(entry["image"], "grey").any()]
     assert len(black) == 3
     assert quick_leaks(tmp_path / "data") == []
 
@@ -227,7 +225,7 @@ def test_slices_of_series_are_written(tmp_path: Path) -> None:
     report = index_dataset(tmp_path / "source", "dicom", out=tmp_path / "data", slicing=AXIAL)
     assert not report.refused
     assert write_slices(tmp_path / "data") == 12
-    areas = [read_mask(entry["label"]).sum() for _, entry in placed(read_datalist(tmp_path / "data"))]
+    areas = [read_mask(entry["label"]).sum() for _, entry in placed(tmp_path / "data")]
     assert sum(areas) == sum(int((label_of(name) > 0).sum()) for name in CASES)
 
 

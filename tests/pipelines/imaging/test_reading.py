@@ -16,9 +16,9 @@ from scipy.spatial.transform import Rotation
 from shared_data import SHARED
 
 from delineate.pipelines.core.errors import InputError
-from delineate.pipelines.datasets.layouts import Item
-from delineate.pipelines.datasets.slices import cut
-from delineate.pipelines.imaging.reading import kind_of, read_label, read_picture, read_pixels, read_spacing
+from delineate.pipelines.datasets.slices import cut_volumes
+from delineate.pipelines.imaging import reading
+from delineate.pipelines.imaging.item import Item, kind_of
 from delineate.pipelines.imaging.volumes.formats import read_volume
 from delineate.pipelines.imaging.volumes.planes import put_plane, take_plane
 from delineate.pipelines.imaging.volumes.slicing import Axis, Slicing
@@ -37,6 +37,18 @@ AXIAL = Slicing("axial", [0, 2000])
 ORIENTATIONS = [
     np.array(signs) * np.eye(3)[:, order] for order in permutations(range(3)) for signs in product((1, -1), repeat=3)
 ]
+
+
+def read_pixels(fields: dict[str, Any], *how: Any) -> np.ndarray:
+    return reading.read_pixels(Item.from_fields(fields), *how)
+
+
+def read_label(fields: dict[str, Any], *how: Any) -> np.ndarray:
+    return reading.read_label(Item.from_fields(fields), *how)
+
+
+def read_spacing(fields: dict[str, Any], *how: Any) -> tuple[float, float] | None:
+    return reading.read_spacing(Item.from_fields(fields), *how)
 
 
 def save(path: Path, voxels: np.ndarray, affine: np.ndarray = LPS) -> str:
@@ -95,7 +107,7 @@ def test_three_slices_fill_rgb_and_another_number_is_refused(volume: dict[str, A
 
 def test_people_are_shown_the_slice_itself(tmp_path: Path, volume: dict[str, Any]) -> None:
     item = {"image": [volume["image"], save(tmp_path / "mr.nii.gz", -HU)], "slice": 2}
-    picture = read_picture(item, Slicing("axial", [0, 2000], neighbours=2, modalities=2))
+    picture = reading.read_picture(Item.from_fields(item), Slicing("axial", [0, 2000], neighbours=2, modalities=2))
     np.testing.assert_array_equal(picture, read_pixels({**volume, "slice": 2}, "rgb", AXIAL))
 
 
@@ -137,11 +149,11 @@ def test_masks_of_all_slices_put_back_are_the_label(
     label = np.random.default_rng(data.draw(st.integers(0, 99))).integers(0, 4, shape, dtype=np.uint8)
     with TemporaryDirectory() as folder:
         image, mask = (Path(save(Path(folder, name), label, affine)) for name in ("a.nii", "a_seg.nii"))
-        items, refused = cut([Item(image, (mask,), "a")], Slicing(axis), labels=values)
+        whole = Item.of(image, mask, label_values=values and tuple(values))
+        items, refused = cut_volumes([whole], Slicing(axis))
         back, grid = np.zeros(shape, np.uint8), read_volume(image).affine
         for item in items:
-            named = {**item.fields, "image": str(item.image), "label": [str(one) for one in item.label]}
-            put_plane(back, grid, axis, item.fields["slice"], read_label(named, Slicing(axis)))
+            put_plane(back, grid, axis, item.slice, reading.read_label(item, Slicing(axis)))
     assert not refused
     np.testing.assert_array_equal(back, label > 0 if values is None else np.isin(label, values))
 
@@ -267,8 +279,8 @@ def test_areas_of_a_real_spleen_are_those_that_nibabel_counts(axis: Axis) -> Non
     label = nib.load(mask)
     across = nib.io_orientation(label.affine)[:, 0].tolist().index(AXES.index(axis))
     counts = (np.asarray(label.dataobj) > 0).sum(axis=tuple({0, 1, 2} - {across}))
-    items, refused = cut([Item(image, (mask,), "a")], Slicing(axis))
-    areas = [int(read_label({**one.fields, "image": image, "label": mask}, Slicing(axis)).sum()) for one in items]
+    items, refused = cut_volumes([Item.of(image, mask)], Slicing(axis))
+    areas = [int(reading.read_label(one, Slicing(axis)).sum()) for one in items]
     assert not refused
     assert areas == counts.tolist()
     assert sum(areas) > 1000

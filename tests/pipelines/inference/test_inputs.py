@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from delineate.pipelines.core.errors import DelineateError, InputError, NotedError, SkippedError
+from delineate.pipelines.imaging.item import Item
 from delineate.pipelines.imaging.reading import read_pixels
 from delineate.pipelines.imaging.volumes.slicing import Axis, Slicing
 from delineate.pipelines.inference.inputs import find_images
@@ -67,7 +68,7 @@ def test_a_picture_is_found_whatever_its_name(tmp_path: Path, name: str) -> None
     Image.new("RGB", (8, 8)).save(tmp_path / name, "WEBP" if name.endswith("webp") else "JPEG")
     (item,) = find_images(tmp_path, pytest.fail)
     assert item["image"] == str(tmp_path / name)
-    assert read_pixels(item).shape == (8, 8, 3)
+    assert read_pixels(Item.from_fields(item)).shape == (8, 8, 3)
 
 
 def test_a_pipe_in_a_folder_is_named_and_not_waited_for(tmp_path: Path) -> None:

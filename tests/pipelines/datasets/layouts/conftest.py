@@ -26,7 +26,7 @@ def touch() -> Callable[..., Path]:
 @pytest.fixture
 def pairs() -> Callable[[Found], list[tuple[str, ...]]]:
     """The names of image and masks of each item."""
-    return lambda found: [(item.image.name, *(label.name for label in item.label)) for item in found[0]]
+    return lambda found: [(item.file.name, *(label.name for label in item.label)) for item in found[0]]
 
 
 @pytest.fixture

@@ -3,6 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from data_lists import known
+
 from delineate.pipelines.datasets.layouts import busbra
 
 HEAD = "ID,Case,Histology,Pathology,BIRADS,Device,Width,Height,Side,BBOX\n"
@@ -17,7 +19,7 @@ def test_the_group_is_the_patient_and_the_class_the_pathology(tmp_path: Path, to
     found = busbra(tmp_path)
     assert pairs(found) == [(f"bus_{name}.png", f"mask_{name}.png") for name in NAMES]
     assert [item.group for item in found[0]] == ["patient 9", "patient 9", "patient 18"]
-    assert {tuple(item.fields.items()) for item in found[0]} == {(("class", "malignant"), ("device", "GE Logiq 7"))}
+    assert {tuple(known(item).items()) for item in found[0]} == {(("class", "malignant"), ("device", "GE Logiq 7"))}
     assert {item.rule for item in found[0]} == {"bus_* with mask_*"}
     assert not found[1]
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from data_lists import known
 
 from delineate.pipelines.datasets.layouts import busi
 
@@ -19,7 +20,7 @@ def test_busi_unites_all_masks_of_an_image_and_keeps_its_class(
         tuple(Path(name).name for name in names),
         ("normal (1).png", "normal (1)_mask.png"),
     ]
-    assert [item.fields for item in found[0]] == [{"class": "benign"}, {"class": "normal"}]
+    assert [known(item) for item in found[0]] == [{"class": "benign"}, {"class": "normal"}]
 
 
 def test_busi_refuses_an_image_without_a_mask_and_a_mask_without_an_image(

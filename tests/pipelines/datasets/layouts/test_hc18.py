@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from data_lists import known
 
 from delineate.pipelines.core.errors import NotedError
 from delineate.pipelines.datasets.layouts import hc18
@@ -24,7 +25,7 @@ def source(tmp_path: Path, touch: Any) -> Path:
 def test_a_contour_has_its_pregnancy_and_pixel_size(source: Path, folder: str) -> None:
     items, refused = hc18(source / folder)
     assert not refused
-    assert {item.image.stem: (item.group, item.fields) for item in items} == {
+    assert {item.file.stem: (item.group, known(item)) for item in items} == {
         "000_HC": ("pregnancy 000", {"label_is": "outline", "spacing": [0.15, 0.15]}),
         "010_HC": ("pregnancy 010", {"label_is": "outline", "spacing": [0.25, 0.25]}),
         "010_2HC": ("pregnancy 010", {"label_is": "outline", "spacing": [0.35, 0.35]}),
@@ -35,7 +36,7 @@ def test_a_contour_has_its_pregnancy_and_pixel_size(source: Path, folder: str) -
 def test_an_image_without_a_pixel_size_has_no_spacing_and_that_is_said(source: Path, size: str) -> None:
     (source / TABLE).write_text(HEADER + f"000_HC.png,0.1,9\n010_HC.png,0.1,9\n010_2HC.png,{size},9\n")
     items, refused = hc18(source)
-    assert [item.image.stem for item in items if "spacing" not in item.fields] == ["010_2HC"]
+    assert [item.file.stem for item in items if "spacing" not in known(item)] == ["010_2HC"]
     (remark,) = refused
     assert isinstance(remark, NotedError)
     assert (Path(remark.source).stem, "indexed without spacing" in remark.reason) == ("010_2HC", True)
@@ -44,7 +45,7 @@ def test_an_image_without_a_pixel_size_has_no_spacing_and_that_is_said(source: P
 def test_a_missing_table_is_named_once(source: Path, refusals: Any) -> None:
     (source / TABLE).unlink()
     found = hc18(source)
-    assert [item.fields for item in found[0]] == [{"label_is": "outline"}] * 3
+    assert [known(item) for item in found[0]] == [{"label_is": "outline"}] * 3
     assert refusals(found) == {TABLE: "does not exist: no image has a spacing"}
 
 

@@ -29,7 +29,7 @@ def isic_part(touch: Any) -> Callable[..., Path]:
 @pytest.mark.parametrize("year", ISIC_NAMES)
 def test_isic_pairs_images_and_masks_of_each_year(tmp_path: Path, year: str, isic_part: Any) -> None:
     found = isic(isic_part(tmp_path, year, "Training", "ISIC_0000001", "ISIC_0000002"))
-    assert [(item.image.stem, item.label[0].stem.lower(), item.group) for item in found[0]] == [
+    assert [(item.file.stem, item.label[0].stem.lower(), item.group) for item in found[0]] == [
         (name, f"{name}_segmentation".lower(), name) for name in ("ISIC_0000001", "ISIC_0000002")
     ]
     assert not found[1]

@@ -18,7 +18,7 @@ def by_name(images: list[str], masks: list[str]) -> dict[str, tuple[str, str]]:
     """Mask and rule by image."""
     items, refused = match(paths(*images), paths(*masks))
     assert not refused
-    return {item.image.name: (item.label[0].name, item.rule) for item in items}
+    return {item.file.name: (item.label[0].name, item.rule) for item in items}
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_numbers_are_no_part_of_a_beginning() -> None:
 def test_a_mask_that_fits_several_images_is_refused_and_the_rest_goes_on() -> None:
     images = paths("a.png", "a_image.png", "b.png")
     items, refused = match(images, paths("a_mask.png", "b_mask.png"))
-    assert [item.image.name for item in items] == ["b.png"]
+    assert [item.file.name for item in items] == ["b.png"]
     reasons = {Path(error.source).name: error.reason for error in refused}
     assert reasons["a_mask.png"] == "fits several images (a, a_image)"
 
@@ -73,7 +73,7 @@ def test_a_mask_that_fits_several_images_is_refused_and_the_rest_goes_on() -> No
 def test_an_equal_name_goes_before_all_else() -> None:
     items, refused = match(paths("a.png", "a_mask.png"), paths("a.png", "a_mask.png"))
     assert not refused
-    assert {item.image.name: item.label[0].name for item in items} == {"a.png": "a.png", "a_mask.png": "a_mask.png"}
+    assert {item.file.name: item.label[0].name for item in items} == {"a.png": "a.png", "a_mask.png": "a_mask.png"}
 
 
 def test_several_masks_of_an_image_are_refused_whatever_their_words() -> None:
@@ -88,7 +88,7 @@ def test_no_mask_is_lost_and_no_file_is_in_two_pairs(names: set[str], data: Any)
     images = paths(*(f"{name}.png" for name in sorted(names)))
     masks = paths(*sorted({data.draw(words).format(name) + ".bmp" for name in names}))
     items, refused = match(images, masks)
-    seen = [file for item in items for file in (item.image, *item.label)]
+    seen = [file for item in items for file in (item.file, *item.label)]
     assert len(seen) == len(set(seen))
     assert set(masks) <= {*seen, *(Path(error.source) for error in refused)}
 

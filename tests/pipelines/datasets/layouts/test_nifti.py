@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from data_lists import known
 
 from delineate.pipelines.datasets.layouts import LAYOUTS, nifti
 
@@ -29,7 +30,7 @@ def test_a_decathlon_is_read_by_its_list(decathlon: Path) -> None:
     items, refused = nifti(decathlon)
     assert not refused
     assert [(item.group, len(item.label)) for item in items] == [("la_003", 1), ("la_004", 1), ("la_001", 0)]
-    assert items[0].image == decathlon / "imagesTr/la_003.nii.gz"
+    assert items[0].file == decathlon / "imagesTr/la_003.nii.gz"
 
 
 @pytest.mark.parametrize("name", ["../../outside.nii.gz", "imagesTr/../../outside.nii.gz", "/etc/outside.nii.gz"])
@@ -78,8 +79,8 @@ def test_the_modalities_of_a_case_are_one_item(nnunet: Path) -> None:
     assert not refused
     assert [(item.group, len(item.label)) for item in items] == [("BRATS_001", 1), ("BRATS_002", 1), ("X", 0)]
     folder = nnunet / "imagesTr"
-    assert items[0].image == folder / "BRATS_001_0000.nii.gz"
-    assert items[0].modalities == (folder / "BRATS_001_0001.nii.gz", folder / "BRATS_001_0002.nii.gz")
+    assert items[0].file == folder / "BRATS_001_0000.nii.gz"
+    assert items[0].files[1:] == (folder / "BRATS_001_0001.nii.gz", folder / "BRATS_001_0002.nii.gz")
 
 
 def test_the_list_of_the_first_nnunet_names_cases_and_not_files(nnunet: Path) -> None:
@@ -110,12 +111,12 @@ def test_images_and_labels_are_paired_by_name(tmp_path: Path, suffix: str, touch
 def test_numbers_at_the_end_are_no_modalities_where_labels_have_them(tmp_path: Path, ending: str, touch: Any) -> None:
     names = [f"case_000{i}" for i in (0, 1)]
     found = nifti(touch(tmp_path, *(f"images/{a}.nii" for a in names), *(f"labels/{a}{ending}.nii" for a in names)))
-    assert [(item.group, item.modalities) for item in found[0]] == [("case_0000", ()), ("case_0001", ())]
+    assert [(item.group, item.files[1:]) for item in found[0]] == [("case_0000", ()), ("case_0001", ())]
 
 
 def test_what_stands_before_images_is_the_class(tmp_path: Path, touch: Any) -> None:
     touch(tmp_path, *(f"{kind}_{folder}/1.nii" for kind in ("fixed", "moving") for folder in ("images", "labels")))
-    assert [(item.group, item.fields) for item in nifti(tmp_path)[0]] == [
+    assert [(item.group, known(item)) for item in nifti(tmp_path)[0]] == [
         ("1", {"class": "fixed"}),
         ("1", {"class": "moving"}),
     ]

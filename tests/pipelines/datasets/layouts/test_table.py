@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from data_lists import known
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -36,10 +37,10 @@ def test_a_table_says_all_of_an_item(folder: Path, delimiter: str, encoding: str
     (folder / "t.csv").write_bytes(stream.getvalue().encode(encoding))
     (first, second), refused = table(folder)
     assert not refused
-    assert (first.image, first.label) == (folder / "a.png", (folder / "m/a.png", folder / "m/a2.png"))
-    assert (first.group, first.official, first.fields) == ("Jürgen", "training", {"class": "nevus"})
-    assert second.image == folder / "p1/c d,e.png"
-    assert (second.group, second.official, second.fields) == ("P2", "validation", {})
+    assert (first.file, first.label) == (folder / "a.png", (folder / "m/a.png", folder / "m/a2.png"))
+    assert (first.group, first.official, known(first)) == ("Jürgen", "training", {"class": "nevus"})
+    assert second.file == folder / "p1/c d,e.png"
+    assert (second.group, second.official, known(second)) == ("P2", "validation", {})
 
 
 def test_without_group_an_image_is_its_own(folder: Path) -> None:
@@ -68,7 +69,7 @@ def test_a_row_without_label_is_unlabelled(folder: Path) -> None:
 def test_a_bad_row_is_refused_by_its_number_and_the_rest_goes_on(folder: Path, row: str, reason: str) -> None:
     text = f"image,label,split\na.png,m/a.png,train\n{row}\n"
     assert reasons(folder, text) == [reason]
-    assert [item.image.name for item in table(folder)[0]] == ["a.png"]
+    assert [item.file.name for item in table(folder)[0]] == ["a.png"]
 
 
 def test_rows_count_as_in_a_spreadsheet(folder: Path) -> None:
@@ -116,4 +117,4 @@ def test_a_folder_without_exactly_one_table_is_refused(folder: Path, number: int
 def test_any_bytes_are_items_or_refusals(folder: Path, body: bytes) -> None:
     (folder / "t.csv").write_bytes(b"image,label,split\n" + body)
     with suppress(InputError):  # anything else fails the test
-        assert all(item.image.is_file() for item in table(folder)[0])
+        assert all(item.file.is_file() for item in table(folder)[0])

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from data_lists import placed, read_datalist, straddling, write_datalist
 
 from delineate.pipelines.core.errors import DelineateError, InputError
-from delineate.pipelines.datasets.datalist import content, counts, placed, read_datalist, straddling, write_datalist
+from delineate.pipelines.datasets.datalist import Datalist, content
 from delineate.pipelines.datasets.splitting.resplit import split_dataset
 from delineate.pipelines.datasets.splitting.splits import Plan
+from delineate.pipelines.imaging.item import Item
 
 GROUPS = {f"patient {number}": number % 3 + 1 for number in range(12)}
 
@@ -37,7 +39,7 @@ def dataset(tmp_path: Path) -> Path:
 
 
 def places(folder: Path) -> dict[str, str]:
-    return {entry["image"]: str(place) for place, entry in placed(read_datalist(folder))}
+    return {entry["image"]: str(place) for place, entry in placed(folder)}
 
 
 @pytest.mark.parametrize("plan", [Plan(), Plan((0.8, 0, 0.2), 1, folds=4)])
@@ -46,7 +48,7 @@ def test_every_image_is_dealt_once_and_no_group_is_cut(dataset: Path, tmp_path: 
     datalist = read_datalist(tmp_path / "out")
     assert places(tmp_path / "out").keys() == places(dataset).keys()
     assert sum(report.splits.values()) == len(places(dataset))
-    assert report.splits == counts(datalist, plan)
+    assert report.splits == Datalist.read(tmp_path / "out").counts()
     assert all(report.splits.values())
     assert not straddling(datalist)
 
@@ -90,7 +92,7 @@ def test_the_official_test_set_stays_where_that_is_wanted(dataset: Path, tmp_pat
 
 def audited(folder: Path, *pairs: tuple[str, str]) -> None:
     """An audit as `audit_dataset` leaves it, that found these pairs of images, by name."""
-    contents = {Path(entry["image"]).stem: content(entry) for _, entry in placed(read_datalist(folder))}
+    contents = {Path(entry["image"]).stem: content(Item.from_fields(entry)) for _, entry in placed(folder)}
     found = [{"contents": [contents[name] for name in pair], "exact": False} for pair in pairs]
     (folder / "audit.json").write_text(json.dumps({"duplicates": found}))
 

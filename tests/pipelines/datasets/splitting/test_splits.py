@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from delineate.pipelines.core.errors import DelineateError
 from delineate.pipelines.datasets.splitting.splits import SPLITS, Place, Plan, highest, split_groups, strata
+from delineate.pipelines.imaging.item import Item
 
 NAMES = st.text(min_size=1, max_size=6)
 STRATA = st.dictionaries(NAMES, st.sampled_from(["", "benign large", "malignant small"]), max_size=80)
@@ -33,9 +34,9 @@ def is_ample(strata: dict[str, str], plan: Plan) -> bool:
 
 @given(ENOUGH, PLANS)
 def test_every_group_gets_exactly_one_place_of_the_plan(strata: dict[str, str], plan: Plan) -> None:
-    dealt = split_groups(strata, plan)
-    assert dealt.keys() == strata.keys()
-    assert set(dealt.values()) <= wanted(plan)
+    divided = split_groups(strata, plan)
+    assert divided.keys() == strata.keys()
+    assert set(divided.values()) <= wanted(plan)
 
 
 @given(ENOUGH, PLANS, st.randoms())
@@ -73,12 +74,12 @@ def test_folds_differ_by_one_group_at_most_in_each_stratum_and_by_two_in_all(
 ) -> None:
     plan = Plan((1, 0, 0), seed, folds)
     assume(is_ample(strata, plan))
-    dealt = split_groups(strata, plan)
-    counts = Counter((strata[group], place) for group, place in dealt.items())
+    divided = split_groups(strata, plan)
+    counts = Counter((strata[group], place) for group, place in divided.items())
     for stratum in set(strata.values()):
         in_stratum = [counts[stratum, place] for place in wanted(plan)]
         assert max(in_stratum) - min(in_stratum) <= 1
-    in_all = Counter(dealt.values()).values()
+    in_all = Counter(divided.values()).values()
     assert max(in_all) - min(in_all) <= 2
 
 
@@ -107,10 +108,10 @@ def test_added_groups_go_where_their_stratum_has_too_few(old: dict[str, str], ne
 
 @given(st.lists(NAMES, unique=True, min_size=3, max_size=12), SEEDS)
 def test_groups_that_come_one_by_one_leave_no_split_empty(names: list[str], seed: int) -> None:
-    dealt: dict[str, Place] = {}
+    divided: dict[str, Place] = {}
     for number in range(1, len(names) + 1):
-        dealt = split_groups(dict.fromkeys(names[:number], ""), Plan(seed=seed), dealt)
-    assert {place.split for place in dealt.values()} == set(SPLITS)
+        divided = split_groups(dict.fromkeys(names[:number], ""), Plan(seed=seed), divided)
+    assert {place.split for place in divided.values()} == set(SPLITS)
 
 
 # Official splits
@@ -122,20 +123,20 @@ OFFICIAL = st.dictionaries(st.integers(0, 40).map(str), st.sampled_from(SPLITS),
 @given(OFFICIAL, PLANS)
 def test_an_official_test_set_stays_as_it_is(official: dict[str, str], plan: Plan) -> None:
     official |= {str(number): "training" for number in range(100, 107)}
-    dealt = split_groups(dict.fromkeys(official, ""), plan, official=official)
+    divided = split_groups(dict.fromkeys(official, ""), plan, official=official)
     tested = {group for group, split in official.items() if split == "test"}
-    assert not tested or {group for group, place in dealt.items() if place.split == "test"} == tested
+    assert not tested or {group for group, place in divided.items() if place.split == "test"} == tested
 
 
 @given(OFFICIAL, HOLD_OUT)
 def test_a_complete_official_split_is_kept_whatever_was_before(official: dict[str, str], plan: Plan) -> None:
     official |= {"a": "training", "b": "validation", "c": "test"}
     before = split_groups(dict.fromkeys(official, ""), plan)
-    dealt = split_groups(dict.fromkeys(official, ""), plan, before, official)
-    assert {group: place.split for group, place in dealt.items()} == official
+    divided = split_groups(dict.fromkeys(official, ""), plan, before, official)
+    assert {group: place.split for group, place in divided.items()} == official
 
 
-def test_what_an_official_split_lacks_is_dealt_from_its_training_set() -> None:
+def test_what_an_official_split_lacks_is_divided_from_its_training_set() -> None:
     official = {str(number): "test" if number < 20 else "training" for number in range(100)}
     counts = Counter(split_groups(dict.fromkeys(official, ""), Plan((0.6, 0.2, 0.2)), official=official).values())
     assert counts == {Place("training"): 60, Place("validation"): 20, Place("test"): 20}
@@ -144,8 +145,8 @@ def test_what_an_official_split_lacks_is_dealt_from_its_training_set() -> None:
 # Strata
 
 
-def entry(group: str, area: float, name: str = "benign") -> dict[str, object]:
-    return {"group": group, "area": area, "class": name}
+def entry(group: str, area: float, name: str = "benign") -> Item:
+    return Item.of("a.png", group=group, area=area, class_name=name)
 
 
 def test_a_stratum_is_the_class_and_the_tercile_of_the_lesions() -> None:
@@ -169,7 +170,7 @@ def test_a_group_of_several_classes_is_a_stratum_of_its_own() -> None:
 
 
 def test_without_class_and_area_all_is_one_stratum() -> None:
-    assert len(set(strata([{"group": "a"}, {"group": "b"}]).values())) == 1
+    assert len(set(strata([Item.of("a.png", group="a"), Item.of("a.png", group="b")]).values())) == 1
 
 
 @given(st.lists(st.tuples(NAMES, st.floats(0, 1)), min_size=1), st.randoms())
@@ -184,12 +185,12 @@ def test_strata_do_not_depend_on_the_order_of_entries(pairs: list[tuple[str, flo
 
 
 def test_the_split_is_the_same_on_every_machine_and_day() -> None:
-    dealt = split_groups({f"patient {i}": "" for i in range(8)}, Plan((0.5, 0.25, 0.25), seed=1))
-    validation, test = ({group[-1] for group in dealt if dealt[group].split == split} for split in SPLITS[1:])
+    divided = split_groups({f"patient {i}": "" for i in range(8)}, Plan((0.5, 0.25, 0.25), seed=1))
+    validation, test = ({group[-1] for group in divided if divided[group].split == split} for split in SPLITS[1:])
     assert (validation, test) == ({"0", "2"}, {"5", "7"})
 
 
-def test_a_file_name_that_is_no_unicode_is_dealt_like_any_other() -> None:
+def test_a_file_name_that_is_no_unicode_is_divided_like_any_other() -> None:
     assert split_groups({"\udcff": ""}, Plan()) == {"\udcff": Place("training")}
 
 
@@ -198,7 +199,7 @@ def test_another_seed_gives_another_split() -> None:
     assert split_groups(groups, Plan(seed=0)) != split_groups(groups, Plan(seed=1))
 
 
-def test_one_stratum_is_dealt_by_largest_remainder() -> None:
+def test_one_stratum_is_divided_by_largest_remainder() -> None:
     counts = Counter(place.split for place in split_groups({str(i): "" for i in range(11)}, Plan()).values())
     assert counts == {"training": 8, "validation": 2, "test": 1}  # 7.7, 1.65, 1.65
 
