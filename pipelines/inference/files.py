@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.errors import InputError
+from ..core.errors import InputError, counted
 from ..imaging.structures import Structure
 from ..imaging.writers import IMAGE_FORMATS, VOLUME_FORMATS, VolumeFormat
 
@@ -87,8 +87,8 @@ def join_labels(source: str, masks: Mapping[str, NDArray[np.uint8]]) -> NDArray[
         there = labels[inside]
         if shared := np.count_nonzero(there):
             others = " and ".join(names[other - 1] for other in np.unique(there[there > 0]))
-            reason = f"its {name} has {shared} {'pixel' if labels.ndim == 2 else 'voxel'}{'s' * (shared != 1)}"
-            raise InputError(source, f"{reason} that are {others}, too", "leave out the label map: write a mask each")
+            reason = f"its {name} shares {counted(int(shared), 'pixel' if labels.ndim == 2 else 'voxel')} with {others}"
+            raise InputError(source, reason, "leave out the label map: write a mask each")
         labels[inside] = value
     return labels
 

@@ -64,6 +64,9 @@ def test_a_wrong_value_is_refused_with_what_is_taken(name: str, value: Any, need
         {"image_size": (64, 32), "window": "@image_size"},
         {"device": "cpu", "precision": "$'float32'", "max_epochs": "@seed"},
         {"my_own": "anything"},
+        {"structures": [{"name": "heart"}], "threshold": {"heart": 0.3}},
+        {"structures": [{"name": "heart"}], "threshold": None},
+        {"structures": "@others", "threshold": 0.3},
     ],
     ids=str,
 )
@@ -109,3 +112,19 @@ def test_a_setting_unlike_any_is_answered_with_the_plain_ones_and_where_all_stan
 def test_a_setting_of_training_is_called_one(workflow: str, stage: str) -> None:
     with pytest.raises(WrongValueError, match=f"max_epochs is a setting of training, not of {stage}; leave it out"):
         refuse_unknown(SKIN, config(SKIN, workflow), workflow, ["max_epochs"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"threshold": None}, "threshold is None; set a probability"),
+        ({"threshold": {"heart": 0.3}}, "set a probability"),
+        ({"structures": [{"name": "heart"}], "threshold": {"hart": 0.3}}, "did you mean 'heart'"),
+        ({"structures": [{"name": "heart"}], "threshold": {"heart": 3}}, "threshold of heart is 3; set a probability"),
+        ({"structures": [{"name": "heart"}], "threshold": "high"}, "threshold is 'high'; set a probability"),
+    ],
+    ids=str,
+)
+def test_thresholds_by_name_are_of_structures_that_the_bundle_has(settings: dict[str, Any], reason: str) -> None:
+    with pytest.raises(WrongValueError, match=reason):
+        refuse_wrong_values(settings)

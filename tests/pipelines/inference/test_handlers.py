@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from monai.data import MetaTensor
 from PIL import Image
 from tiny_evaluation import GHOST, HALF, PERFECT, Item, evaluator
 
@@ -72,3 +74,27 @@ def test_a_folder_that_cannot_be_written_is_refused_before_the_work(tmp_path: Pa
     with pytest.raises(DelineateError, match="cannot be written"):
         evaluator(stream, MaskWriter(tmp_path / "out")).run()
     assert not read
+
+
+def test_each_structure_has_a_mask_and_what_overlaps_no_label_map(tmp_path: Path) -> None:
+    named = [{"name": "heart"}, {"name": "left lung"}]
+    apart, alike = torch.tensor([[[1.0, 0]], [[0, 1.0]]]), torch.ones(2, 1, 2)
+    data = [
+        {"image": MetaTensor(pred, meta={"filename_or_obj": f"{name}.png"}), "label": pred, "name": name}
+        for name, pred in (("alike", alike), ("apart", apart))
+    ]
+    for folder, label_map in (("masks", False), ("maps", True)):
+        stream = StreamDataset(data, dict, lambda _: None)
+        options = {"threshold": {"heart": 0.3}, "structures": named, "label_map": label_map, "dataset": stream}
+        evaluator(stream, MaskWriter(tmp_path / folder, **options)).run()
+        assert len(stream.refused) == label_map
+    assert [(row["structure"], row["mask"], row["threshold"]) for row in rows(tmp_path / "masks")[:2]] == [
+        ("heart", "alike_heart_mask.png", "0.3"),
+        ("left lung", "alike_left_lung_mask.png", "0.5"),
+    ]
+    assert [(row["status"], row["mask"], row["value"]) for row in rows(tmp_path / "maps")] == [
+        ("refused", "", ""),
+        ("segmented", "apart_labels.png", "1"),
+        ("segmented", "apart_labels.png", "2"),
+    ]
+    assert np.array(Image.open(tmp_path / "maps/apart_labels.png")).tolist() == [[1, 2]]

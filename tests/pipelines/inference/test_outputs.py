@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ import torch
 from dicom_files import element, write_image, write_series
 from monai.data import MetaTensor
 from PIL import Image
-from segmentations import segmentation
+from segmentations import segmentation, several
 
+from delineate.pipelines.core.errors import DelineateError
 from delineate.pipelines.imaging.overlay import draw_outline
+from delineate.pipelines.imaging.structures import structures_of
 from delineate.pipelines.imaging.volumes.formats import read_volume
 from delineate.pipelines.imaging.volumes.slicing import Axis, Slicing
 from delineate.pipelines.imaging.volumes.volume import Volume
@@ -270,3 +273,73 @@ def test_the_overlay_of_a_frame_is_that_frame(tmp_path: Path) -> None:
     for result, grey in zip(assembled(tmp_path, Slicing()), (10, 90), strict=True):
         write_segmentation(result, tmp_path / "out", overlay=True)
         assert (read(tmp_path / f"out/{result.name}_overlay.png") == grey).all()
+
+
+# several structures
+
+SMALL, OTHER = np.zeros((20, 33), np.uint8), np.zeros((20, 33), np.uint8)
+SMALL[5:15, 8:12], OTHER[5:15, 20:30] = 1, 1
+
+
+@pytest.fixture
+def chest(result: Segmentation) -> Segmentation:
+    return several(result.source, {"heart": SMALL, "left lung": OTHER})
+
+
+def test_an_output_of_several_channels_has_a_mask_a_structure() -> None:
+    pred = MetaTensor(torch.tensor(np.stack([SMALL, OTHER])))
+    named = structures_of([{"name": "heart"}, {"name": "left lung"}])
+    result = Segmentation.from_output(output(pred=pred, probability=MetaTensor(pred / 2)), named)
+    assert list(result.masks) == list(result.probabilities) == ["heart", "left lung"]
+    assert np.array_equal(result.masks["left lung"], OTHER)
+    assert np.array_equal(result.probabilities["heart"], SMALL / np.float32(2))
+    assert result.structures == named
+
+
+@pytest.mark.parametrize("attribute", ["mask", "probability", "size"])
+def test_the_one_mask_is_that_of_one_structure_alone(result: Segmentation, chest: Segmentation, attribute: str) -> None:
+    assert getattr(result, attribute) is not None
+    with pytest.raises(
+        DelineateError, match=r"has 2 structures \(heart, left lung\); take one, e.g. result\..*'heart'"
+    ):
+        getattr(chest, attribute)
+
+
+def test_each_structure_is_told_with_its_extent(chest: Segmentation) -> None:
+    assert chest.sizes == {"heart": (40, "pixels"), "left lung": (100, "pixels")}
+    assert repr(chest).endswith(": 20 x 33, heart 40 pixels; left lung 100 pixels; pixel size unknown>")
+    known = replace(chest, spacing=(0.5, 0.5))
+    assert known.extent == "heart 40 pixels, 10.0 mm²; left lung 100 pixels, 25.0 mm²"
+
+
+def test_several_masks_go_into_a_folder_or_as_a_label_map_into_a_file(tmp_path: Path, chest: Segmentation) -> None:
+    assert chest.save(tmp_path / "out", overlay=True) == tmp_path / "out/photo_heart_mask.png"
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        *("photo_heart_mask.png", "photo_left_lung_mask.png", "photo_overlay.png")
+    ]
+    with pytest.raises(DelineateError, match="name a folder, or add label_map=True"):
+        chest.save(tmp_path / "one.png")
+    assert np.array_equal(read(chest.save(tmp_path / "one.png", label_map=True)), SMALL + 2 * OTHER)
+
+
+def test_the_overlay_of_several_is_that_of_each_with_their_names_below(chest: Segmentation) -> None:
+    overlay, photo = chest.overlay(), read(Path(chest.source))
+    assert overlay.shape[0] > photo.shape[0]
+    assert np.array_equal(overlay[:4, :33], photo[:4])
+    assert len(chest.plot().axes[0].get_title().splitlines()) == 3
+
+
+def test_slices_of_several_structures_come_together(ct: Path, tmp_path: Path) -> None:
+    assembler, results = Assembler([{"name": "bright"}, {"name": "dark"}]), []
+    for one in outputs(ct):
+        both = {key: torch.cat([one[key], 1 - one[key]]) for key in ("pred", "probability")}
+        results.append(assembler.add({**one, **both}))
+    assert results[:-1] == [None] * 3
+    (result,) = results[-1:]
+    assert result is not None
+    np.testing.assert_array_equal(result.masks["bright"], BRIGHT)
+    np.testing.assert_array_equal(result.masks["dark"], ~BRIGHT)
+    path = write_segmentation(result, tmp_path / "out", label_map=True, overlay=True)
+    assert path.name == "ct_labels.nii.gz"
+    np.testing.assert_array_equal(np.asarray(nib.load(path).dataobj), 2 - BRIGHT)
+    np.testing.assert_array_equal(nib.load(path).affine, nib.load(ct).affine)

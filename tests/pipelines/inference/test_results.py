@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from segmentations import segmentation
+from segmentations import segmentation, several
 
 from delineate.pipelines.core.errors import DelineateError, InputError, NotedError, SkippedError
 from delineate.pipelines.inference import results
 from delineate.pipelines.inference.files import OutputOptions
+from delineate.pipelines.inference.inputs import find_images
 from delineate.pipelines.inference.outputs import Segmentation
 from delineate.pipelines.inference.result_table import COLUMNS
 from delineate.pipelines.inference.results import ResultFolder, sound_name
@@ -267,6 +268,133 @@ def test_several_processes_write_into_one_folder(tmp_path: Path) -> None:
     masks = [row["mask"] for row in table(tmp_path)]
     assert len(set(masks)) == len(masks) == 30
     assert files(tmp_path) == sorted([*masks, "results.csv"])
+
+
+# several structures
+
+HEART = np.array([[1, 1, 0, 0, 0, 0]] * 4, np.uint8)
+CHEST = {"heart": HEART, "left lung": 1 - HEART}
+LABELS = OutputOptions(label_map=True)
+
+
+def chest(source: Path | str, masks: dict[str, np.ndarray] | None = None) -> Segmentation:
+    return several(source, CHEST if masks is None else masks)
+
+
+def test_each_structure_has_a_row_a_mask_and_its_own_threshold(tmp_path: Path) -> None:
+    folder = ResultFolder(tmp_path, thresholds={"heart": 0.3, "left lung": 0.5})
+    assert [path.name for path in folder.write(chest("a.png"))] == ["a_heart_mask.png", "a_left_lung_mask.png"]
+    told = [
+        (row["structure"], row["mask"], row["foreground"], row["threshold"], row["value"]) for row in table(tmp_path)
+    ]
+    assert told == [
+        ("heart", "a_heart_mask.png", "8", "0.3", "255"),
+        ("left lung", "a_left_lung_mask.png", "16", "0.5", "255"),
+    ]
+    assert np.array_equal(pixels(tmp_path / "a_left_lung_mask.png"), (1 - HEART) * 255)
+
+
+def test_a_refusal_names_all_thresholds(tmp_path: Path) -> None:
+    folder = ResultFolder(tmp_path, thresholds={"heart": 0.3, "left lung": 0.5})
+    folder.refuse(InputError("a.png", "is empty", "copy it again"))
+    assert table(tmp_path)[0]["threshold"] == "heart 0.3; left lung 0.5"
+
+
+def test_a_label_map_is_one_file_whose_values_stand_in_the_table(tmp_path: Path) -> None:
+    (path,) = ResultFolder(tmp_path, options=LABELS).write(chest("a.png"))
+    assert files(tmp_path) == ["a_labels.png", "results.csv"]
+    assert np.array_equal(pixels(path), 2 - HEART)
+    assert [(row["structure"], row["value"], row["mask"]) for row in table(tmp_path)] == [
+        ("heart", "1", "a_labels.png"),
+        ("left lung", "2", "a_labels.png"),
+    ]
+
+
+def test_what_overlaps_makes_no_label_map_and_leaves_no_file(tmp_path: Path) -> None:
+    folder = ResultFolder(tmp_path, options=OutputOptions(overlay=True, label_map=True))
+    with pytest.raises(InputError, match="its left lung shares 8 pixels with heart"):
+        folder.write(chest("a.png", {"heart": HEART, "left lung": FULL}))
+    assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize("options", [OutputOptions(), LABELS], ids=["masks", "label map"])
+def test_the_same_input_again_replaces_its_files_whatever_its_structures(
+    tmp_path: Path, options: OutputOptions
+) -> None:
+    def again(*results: Segmentation) -> list[str]:
+        for one in results:
+            ResultFolder(tmp_path, options=options).write(one)
+        return [row["input"] for row in table(tmp_path)]
+
+    assert len(again(result("a.png"), chest("a.png"))) == 2
+    assert len(again(chest("a.png", {"aorta": FULL, "spine": EMPTY, "skin": EMPTY}))) == 3
+    assert len(files(tmp_path)) == (2 if options.label_map else 4)
+    again(result("a.png"))
+    assert files(tmp_path) == sorted(["results.csv", "a_labels.png" if options.label_map else "a_mask.png"])
+
+
+def test_a_label_map_takes_the_place_of_masks_and_back(tmp_path: Path) -> None:
+    for options in (None, LABELS, None):
+        ResultFolder(tmp_path, options=options).write(chest("a.png"))
+    assert files(tmp_path) == ["a_heart_mask.png", "a_left_lung_mask.png", "results.csv"]
+
+
+CLASHES = {
+    "a structure's file": (chest("x/a.png"), result("x/a_left_lung.png")),
+    "the other way": (result("x/a_left_lung.png"), chest("x/a.png")),
+    "structures": (
+        several("x/a.png", {"b c": FULL, "c": FULL}),
+        several("x/a_b.png", {"c": EMPTY, "b c": EMPTY}),
+    ),
+    "one name": (chest("x/a.png"), chest("y/A.png")),
+}
+
+
+@pytest.mark.parametrize("case", CLASHES)
+def test_no_file_of_one_result_is_that_of_another(tmp_path: Path, case: str) -> None:
+    folder = ResultFolder(tmp_path)
+    before = {path: path.read_bytes() for path in folder.write(CLASHES[case][0])}
+    written = folder.write(CLASHES[case][1])
+    assert not set(before) & set(written)
+    assert before == {path: path.read_bytes() for path in before}
+    for one, paths in zip(CLASHES[case], (list(before), written), strict=True):  # each its own again, and no other's
+        assert ResultFolder(tmp_path).write(one) == paths
+
+
+def test_a_file_of_somebody_elses_is_not_overwritten_when_more_is_asked_for(tmp_path: Path) -> None:
+    Image.fromarray(FULL).save(tmp_path / "a.png")
+    ResultFolder(tmp_path).write(chest(tmp_path / "a.png"))
+    (tmp_path / "a_heart_probability.png").write_bytes(b"mine")
+    ResultFolder(tmp_path, options=OutputOptions(probability=True)).write(chest(tmp_path / "a.png"))
+    assert (tmp_path / "a_heart_probability.png").read_bytes() == b"mine"
+    assert [row["mask"] for row in table(tmp_path)] == ["a_2_heart_mask.png", "a_2_left_lung_mask.png"]
+
+
+def test_a_table_of_before_there_were_structures_goes_on(tmp_path: Path) -> None:
+    columns = [name for name in COLUMNS if name not in ("structure", "value")]
+    old = dict.fromkeys(columns, "") | {"input": os.path.abspath("a.png"), "status": "segmented", "mask": "a_mask.png"}
+    lines = [",".join(columns), ",".join(old[name] for name in columns)]
+    (tmp_path / "results.csv").write_text("\n".join([*lines, ""]), encoding="utf-8-sig")
+    (tmp_path / "a_mask.png").touch()
+    ResultFolder(tmp_path).write(result("b/a.png"))
+    assert [row["mask"] for row in table(tmp_path)] == ["a_mask.png", "a_2_mask.png"]
+    ResultFolder(tmp_path).write(chest("a.png"))
+    assert [row["mask"] for row in table(tmp_path)] == ["a_2_mask.png", "a_heart_mask.png", "a_left_lung_mask.png"]
+    assert not (tmp_path / "a_mask.png").exists()
+
+
+def test_own_files_of_structures_are_passed_over(tmp_path: Path) -> None:
+    Image.fromarray(FULL).save(tmp_path / "a.png")
+    options = OutputOptions(overlay=True, probability=True)
+    ResultFolder(tmp_path, options=options).write(chest(tmp_path / "a.png"))
+    assert len(files(tmp_path)) == 7
+    assert [item["name"] for item in find_images(tmp_path, lambda _: None)] == ["a"]
+
+
+def test_a_structure_with_a_long_name_leaves_room_for_its_files(tmp_path: Path) -> None:
+    masks = {"l" * 60: FULL, "r" * 60: FULL}
+    for path in ResultFolder(tmp_path).write(chest(f"{'n' * 230}.png", masks)):
+        assert path.is_file()
 
 
 # folders that cannot be written
