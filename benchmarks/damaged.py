@@ -362,7 +362,8 @@ class Worker:
 
     def end(self) -> None:
         self.process.kill()
-        self.process.wait()
+        self.process.communicate()
+        self.errors.close()
 
     def _said(self) -> str:
         self.errors.seek(0)
@@ -405,7 +406,7 @@ def measure(
     sources: list[Path], folder: Path, count: int, seed: int, batch: int, jobs: int
 ) -> Iterator[tuple[Path, str, str, str, str]]:
     """Path, format, damage, outcome and note of each file; what ended well is removed."""
-    subprocess.run([sys.executable, __file__, "--make", str(folder / "bundles")], check=True)
+    _make_apart(folder / "bundles")
     files, crew = damaged_files(sources, folder / "files", count, seed), Crew(folder / "bundles", batch)
     with ThreadPoolExecutor(jobs) as pool:
         while some := list(islice(files, 50 * jobs)):
@@ -415,6 +416,11 @@ def measure(
                 if outcome in GOOD:
                     shutil.rmtree(path.parent)
     crew.end()
+
+
+def _make_apart(folder: Path) -> None:
+    """This process stays small without torch."""
+    subprocess.run([sys.executable, __file__, "--make", str(folder)], check=True)
 
 
 def main() -> None:

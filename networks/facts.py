@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -39,6 +40,7 @@ class NetworkFacts:
     reference: str
 
 
+@cache
 def network_facts(name: str) -> NetworkFacts:
     """The facts of the network called ``name``.
 

@@ -1,15 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
 
-import pytest
-import torch
-
-
-@pytest.fixture(autouse=True, scope="session")
-def one_thread() -> Iterator[None]:
-    """Tiny tensors on many threads wait for each other: ten times slower on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+# Tiny tensors on many threads wait for each other: ten times slower on a busy machine. torch asks when it is imported,
+# here and in every process that a test starts.
+os.environ["OMP_NUM_THREADS"] = "1"

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,20 +9,11 @@ from typing import Any
 import pytest
 from matplotlib.text import Annotation
 from PIL import Image
+from scripts import ROOT, script
 
 from delineate.networks import list_networks, network_facts
 
-ROOT = Path(__file__).parents[2]
 CPU = "AMD EPYC (avx512_bf16)"
-
-
-def script(name: str) -> Any:
-    spec = importlib.util.spec_from_file_location(f"benchmarks_{name}", ROOT / "benchmarks" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 networks_page = script("networks_page")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 import typer
-from processes import SMALL, call, delineate, inside, printed_line, refusal, succeeded
+from processes import SMALL, call, delineate, inside, printed_line, refusal, stock, succeeded
 
 from delineate.pipelines.bundling.bundles import shipped_bundles
 from delineate.pipelines.cli import app
@@ -66,7 +66,7 @@ def test_an_unknown_name_is_answered_with_the_closest(
 def test_the_printed_line_of_train_trains_the_same_weights(place: Place, untrained: Path, tmp_path: Path) -> None:
     untrained.rename(tmp_path / "run")
     shutil.copytree(place.dataset, tmp_path / "dataset")
-    succeeded(call("sh", "-c", printed_line(place.training), cwd=tmp_path))
+    succeeded(stock(*shlex.split(printed_line(place.training))[3:], cwd=tmp_path))
     trained, again = (torch.load(f / "run/models/model.pt", weights_only=True) for f in (place.folder, tmp_path))
     assert trained.keys() == again.keys()
     assert all(torch.equal(trained[name], again[name]) for name in trained)
@@ -78,7 +78,7 @@ def test_the_printed_line_of_evaluate_gives_the_same_scores(place: Place, elsewh
     elsewhere.rename(tmp_path / "run")
     shutil.copytree(place.dataset, tmp_path / "dataset")
     line = printed_line(done).replace(str(tmp_path / "one"), "other")
-    succeeded(call("sh", "-c", line, cwd=tmp_path))
+    succeeded(stock(*shlex.split(line)[3:], cwd=tmp_path))
     one, other = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("one", "other"))
     assert one.pop("bundle")["trusted"] is False
     assert other.pop("bundle") is None  # stock MONAI asks nobody whether a bundle may be used
@@ -200,6 +200,6 @@ def test_a_broken_datalist_is_refused_by_name(tmp_path: Path) -> None:
 
 def test_an_error_of_stock_monai_keeps_its_reason(place: Place, untrained: Path, tmp_path: Path) -> None:
     words = ("run", "--config_file", "configs/inference.yaml", "--dataset_dir", place.dataset)
-    done = call("python", "-m", "monai.bundle", *words, cwd=untrained)
+    done = stock(*words, cwd=untrained)
     assert done.returncode != 0
     assert "has no weights" in done.stderr

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import csv
-import os
 import shutil
 import signal
-import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import pytest
 import torch
-from processes import DELINEATE, Done, delineate, environment, inside, refusal, succeeded
+from processes import Done, delineate, inside, refusal, stop_when, succeeded
 
 pytestmark = pytest.mark.slow
 SMALL = ("compare", "skin_lesion", "--networks", "unet,ultra_light_unet", "--set", "image_size=[64,64]",
@@ -31,33 +26,16 @@ def epochs(run: Path) -> int:
     return len(history.read_text().splitlines()) - 1 if history.is_file() else 0
 
 
-def stop_when(ready: Callable[[], bool], how: signal.Signals, *words: str | Path, cwd: Path) -> None:
-    """Start ``delineate``, stop it when ``ready``; the process that it trains in must end, too."""
-    with (cwd / "stopped.log").open("ab") as log:
-        process = subprocess.Popen(
-            [str(word) for word in (DELINEATE, *words)],
-            cwd=cwd, env=environment(), stdout=log, stderr=log, start_new_session=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
-        )  # fmt: skip
-    deadline = time.monotonic() + 60
-    while not ready() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.005)
-    assert process.poll() is None, f"ended before it was stopped:\n{(cwd / 'stopped.log').read_text()}"
-    children = psutil.Process(process.pid).children(recursive=True)
-    os.killpg(process.pid, how) if how == signal.SIGINT else process.send_signal(how)
-    assert process.wait(20) != 0
-    assert not psutil.wait_procs(children, timeout=20)[1]
-
-
 @pytest.fixture(scope="module")
 def stopped(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Done]:
     """A comparison, killed before its first network was begun, interrupted and killed while that trains, resumed."""
     folder = tmp_path_factory.mktemp("compare")
     out, begin = folder / "out", (*SMALL, "--data", dataset)
-    stop_when((out / "compare.json").is_file, signal.SIGKILL, *begin, cwd=folder)
-    stop_when(lambda: epochs(out / "unet") >= 1, signal.SIGINT, *begin, "--resume", cwd=folder)
+    assert stop_when((out / "compare.json").is_file, signal.SIGKILL, *begin, cwd=folder) == -signal.SIGKILL
+    assert stop_when(lambda: epochs(out / "unet") >= 1, signal.SIGINT, *begin, "--resume", cwd=folder) == 130
     before = epochs(out / "unet")
-    stop_when(lambda: epochs(out / "unet") > before, signal.SIGKILL, *begin, "--resume", cwd=folder)
+    more = (*begin, "--resume")
+    assert stop_when(lambda: epochs(out / "unet") > before, signal.SIGKILL, *more, cwd=folder) == -signal.SIGKILL
     return folder, succeeded(delineate(*begin, "--resume", cwd=folder))
 
 

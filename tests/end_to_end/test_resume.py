@@ -8,14 +8,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from processes import DELINEATE, SMALL, call, delineate, environment, inside, refusal, succeeded
+from processes import SMALL, call, delineate, inside, refusal, stop_when, succeeded
 
 if TYPE_CHECKING:
     from conftest import Place
@@ -28,19 +27,8 @@ def epochs(run: Path) -> int:
     return len(history.read_text().splitlines()) - 1 if history.is_file() else 0
 
 
-def kill_when(
-    ready: Callable[[], bool], delay: float, *words: str, cwd: Path, by: signal.Signals = signal.SIGKILL
-) -> None:
-    """Start ``delineate``, kill it ``delay`` seconds after ``ready``."""
-    with (cwd / "killed.log").open("ab") as log:
-        process = subprocess.Popen([DELINEATE, *words], cwd=cwd, env=environment(), stdout=log, stderr=log)
-    deadline = time.monotonic() + 60
-    while not ready() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.005)
-    time.sleep(delay)
-    assert process.poll() is None, f"ended before it was killed:\n{(cwd / 'killed.log').read_text()}"
-    process.send_signal(by)
-    assert process.wait(timeout=100) == (-by if by == signal.SIGKILL else 128 + by)
+def kill_when(ready: Callable[[], bool], *words: str, cwd: Path, delay: float = 0) -> None:
+    assert stop_when(ready, signal.SIGKILL, *words, cwd=cwd, delay=delay) == -signal.SIGKILL
 
 
 @pytest.fixture(scope="module")
@@ -50,19 +38,19 @@ def killed(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(place.dataset, folder / "dataset")
     run, rng = folder / "run", random.Random(0)
     begin = ("train", "skin_lesion", "--data", "dataset", "--out", "run")
-    kill_when((run / "configs").is_dir, 0, *begin, *SMALL, cwd=folder)
+    kill_when((run / "configs").is_dir, *begin, *SMALL, cwd=folder)
     assert epochs(run) == 0
-    kill_when((run / "models" / "model.pt").is_file, 0, *begin, "--resume", cwd=folder)
-    kill_when(lambda: epochs(run) >= 3, 0, *begin, "--resume", cwd=folder, by=signal.SIGTERM)
-    last = (folder / "killed.log").read_text().splitlines()[-1]
+    kill_when((run / "models" / "model.pt").is_file, *begin, "--resume", cwd=folder)
+    assert stop_when(lambda: epochs(run) >= 3, signal.SIGTERM, *begin, "--resume", cwd=folder) == 143
+    last = (folder / "stopped.log").read_text().splitlines()[-1]
     assert (
         last == "error: stopped by SIGTERM; go on with: delineate train skin_lesion --data dataset --out run --resume"
     )
-    kill_when(lambda: epochs(run) >= 5, rng.uniform(0, 0.1), *begin, "--resume", cwd=folder)
+    kill_when(lambda: epochs(run) >= 5, *begin, "--resume", cwd=folder, delay=rng.uniform(0, 0.1))
     assert 5 <= epochs(run) < 12
     for name in ("models", "checkpoints", "logs"):  # as if killed in the middle of writing a file
         (run / name / f".{'0' * 32}.tmp").write_bytes(b"half a fi")
-    kill_when(lambda: True, rng.uniform(0.5, 2), *begin, "--resume", cwd=folder)
+    kill_when(lambda: True, *begin, "--resume", cwd=folder, delay=rng.uniform(0.1, 0.4))
     succeeded(delineate(*begin, "--resume", cwd=folder))
     return run
 

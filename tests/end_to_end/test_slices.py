@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from dicom_files import write_series
-from processes import Done, call, inside, printed_line, refusal, succeeded
+from processes import Done, inside, printed_line, refusal, stock, succeeded
 
 from delineate.pipelines.imaging.volumes.formats import read_volume
 from delineate.pipelines.imaging.volumes.volume import Volume
@@ -98,7 +99,7 @@ def test_each_volume_is_told_with_its_extent(place: Place, segmented: Done) -> N
 
 def test_stock_monai_writes_the_same_masks(place: Place, segmented: Done) -> None:
     line = printed_line(segmented).replace("--output_dir masks", "--output_dir stock")
-    said = call("sh", "-c", line, cwd=place.folder)
+    said = stock(*shlex.split(line)[3:], cwd=place.folder)
     assert said.returncode == 1
     assert (said.stdout + said.stderr).count(f"{BROKEN}: is cut off or damaged") == 1
     ours, stocks = (

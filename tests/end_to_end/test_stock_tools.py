@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
-from processes import call, stock, succeeded
+from processes import call, delineate, stock, succeeded
 
 from delineate.networks import UltraLightUNet
 from delineate.pipelines.imaging.masks import read_mask
@@ -98,7 +98,7 @@ def test_train_evaluate_and_inference_work_in_the_bundles_own_folder(
     one = images / "phantom_0001.jpg"
     succeeded(stock("run", *INFERENCE, "--dataset_dir", one, cwd=untrained))
     assert read_mask(untrained / "masks" / "phantom_0001_mask.png").shape == read_image(one, "rgb").shape[:2]
-    assert "passes" in succeeded(call("delineate", "bundle", "verify", ".", cwd=untrained)).stdout
+    assert "passes" in succeeded(delineate("bundle", "verify", ".", cwd=untrained)).stdout
 
 
 def test_overlays_of_loss_and_network_are_taken_by_stock_monai(place: Place, untrained: Path) -> None:

@@ -138,9 +138,8 @@ def test_a_batch_of_one_of_the_smallest_size_trains(backbone: str) -> None:
     assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
 
 
-@pytest.mark.parametrize("backbone", ["resnet18", "efficientnet-b0"])
-def test_an_exported_network_takes_any_size_and_batch(backbone: str) -> None:
-    net = calibrated(backbone=backbone)
+def test_an_exported_network_takes_any_size_and_batch_with_the_other_encoder() -> None:
+    net = calibrated(backbone="efficientnet-b0")
     sizes = {0: Dim("batch", min=1), 2: Dim("height", min=32), 3: Dim("width", min=32)}
     exported = torch.export.export(net, (image(2, 3, 48, 64),), dynamic_shapes=(sizes,)).module()
     with torch.no_grad():

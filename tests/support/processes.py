@@ -1,15 +1,29 @@
-"""Starts commands as a user would, each in a process of its own, without a network; or, quicker, in this one."""
+"""Starts commands as a user would, each in a process of its own, without a network; or, quicker, in this one.
+
+To import torch and MONAI takes a process longer than most of what these tests ask of it. So the commands start as forks
+of a server that has imported them, once, and done nothing else; ``call`` starts a process from nothing.
+"""
 
 from __future__ import annotations
 
+import atexit
 import io
 import logging
 import os
+import runpy
+import signal
 import subprocess
 import sys
+import time
 import warnings
+from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
+from multiprocessing import get_context
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import psutil
 
 DELINEATE = Path(sys.executable).with_name("delineate")
 CLOSED = "http://127.0.0.1:9"  # nobody listens there: what asks the network fails
@@ -23,6 +37,14 @@ SMALL = (
     "--set",
     "learning_rate=0.01",
 )
+
+IMPORTED = [
+    "torch",
+    "torch._dynamo",
+    "monai.bundle",
+    "delineate.pipelines.cli",
+    "delineate.pipelines.training.workflow",
+]
 
 Done = subprocess.CompletedProcess[str]
 
@@ -49,9 +71,75 @@ def call(*words: str | Path, cwd: Path | None = None, env: dict[str, str] | None
     )
 
 
+def start(*words: str | Path, log: Path, cwd: Path | None = None, errors: Path | None = None) -> BaseProcess:
+    """Start ``delineate``, or ``python -m MODULE``, as a fork, in a session of its own; it prints into ``log``."""
+    server = get_context("forkserver")
+    server.set_forkserver_preload(IMPORTED)
+    texts = [str(word) for word in words]
+    process = server.Process(target=_become, args=(texts, cwd or Path.cwd(), environment(), log, errors or log))
+    process.start()
+    return process
+
+
+def _become(words: list[str], cwd: Path, env: dict[str, str], log: Path, errors: Path) -> None:
+    """The command, with the environment, the streams and the signals of a process that a shell started."""
+    os.setsid()
+    os.chdir(cwd)
+    os.environ.clear()
+    os.environ.update(env)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for name, path, number in (("stdout", log, 1), ("stderr", errors, 2)):
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(file, number)
+        setattr(sys, name, io.TextIOWrapper(io.FileIO(number, "w"), "utf-8", "surrogateescape", line_buffering=True))
+    try:
+        if words[0] == "delineate":
+            from delineate.pipelines.cli import main
+
+            sys.argv = words
+            main()
+        else:
+            sys.argv = words[2:]
+            sys.path.insert(0, "")
+            runpy.run_module(words[2], run_name="__main__", alter_sys=True)
+    finally:
+        atexit._run_exitfuncs()  # which a fork of multiprocessing leaves out
+
+
+def stop_when(
+    ready: Callable[[], bool], how: signal.Signals, *words: str | Path, cwd: Path, delay: float = 0
+) -> int | None:
+    """Start ``delineate``, stop it ``delay`` seconds after ``ready``; its exit code. What it started must end, too."""
+    log = cwd / "stopped.log"
+    process = start("delineate", *words, log=log, cwd=cwd)
+    deadline = time.monotonic() + 60
+    while not ready() and process.is_alive() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    time.sleep(delay)
+    assert process.is_alive(), f"ended before it was stopped:\n{log.read_text()}"
+    assert process.pid is not None
+    children = psutil.Process(process.pid).children(recursive=True)
+    (os.killpg if how == signal.SIGINT else os.kill)(process.pid, how)  # a terminal interrupts all that belong together
+    process.join(100)
+    assert not psutil.wait_procs(children, timeout=20)[1]
+    return process.exitcode
+
+
+def _forked(*words: str | Path, cwd: Path | None) -> Done:
+    with TemporaryDirectory() as folder:
+        log, errors = Path(folder) / "out", Path(folder) / "err"
+        process = start(*words, log=log, errors=errors, cwd=cwd)
+        process.join(200)
+        process.kill()
+        process.join()
+        assert process.exitcode is not None
+        said = (path.read_bytes().decode(errors="surrogateescape") for path in (log, errors))
+        return subprocess.CompletedProcess(words, process.exitcode, *said)
+
+
 def delineate(*words: str | Path, cwd: Path | None = None) -> Done:
     """Run ``delineate``."""
-    return call(DELINEATE, *words, cwd=cwd)
+    return _forked("delineate", *words, cwd=cwd)
 
 
 def inside(*words: str | Path, cwd: Path | None = None) -> Done:
@@ -77,7 +165,7 @@ def inside(*words: str | Path, cwd: Path | None = None) -> Done:
 
 def stock(*words: str | Path, cwd: Path) -> Done:
     """Run MONAI's own ``python -m monai.bundle``."""
-    return call("python", "-m", "monai.bundle", *words, cwd=cwd)
+    return _forked("python", "-m", "monai.bundle", *words, cwd=cwd)
 
 
 def succeeded(done: Done) -> Done:

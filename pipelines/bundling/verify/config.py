@@ -248,19 +248,7 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _read_yaml(text: str) -> tuple[Any, dict[str, int]]:
-    depth = 0
-    for count, event in enumerate(yaml.parse(text, Loader=yaml.SafeLoader)):
-        if count > 3 * MAX_WRITTEN:  # now: what follows takes seconds
-            raise ConfigError(_line(event), f"more than {MAX_WRITTEN} items; configuration is short")
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > MAX_DEPTH:  # now: the parser's time grows with the square of the depth
-            raise ConfigError(_line(event), f"nested more than {MAX_DEPTH} levels deep; flatten it")
-        anchor, tag = getattr(event, "anchor", None), getattr(event, "tag", None)
-        if anchor:
-            raise ConfigError(_line(event), f"the YAML anchor or alias {anchor!r}; refer with '@id' instead")
-        if tag:
-            raise ConfigError(_line(event), f"the YAML tag {tag!r}; write plain values")
-    loader = yaml.SafeLoader(text)
+    loader = _PlainLoader(text)
     try:
         node = loader.get_single_node()
         if node is None:
@@ -269,6 +257,27 @@ def _read_yaml(text: str) -> tuple[Any, dict[str, int]]:
         return loader.construct_document(node), lines
     finally:
         loader.dispose()
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Refuses what is too much, too deep or not plain while it reads: what follows could take seconds or more."""
+
+    count = depth = 0
+
+    def get_event(self) -> yaml.Event:
+        event: yaml.Event = super().get_event()  # type: ignore[no-untyped-call]
+        self.count += 1
+        if self.count > 3 * MAX_WRITTEN:
+            raise ConfigError(_line(event), f"more than {MAX_WRITTEN} items; configuration is short")
+        self.depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if self.depth > MAX_DEPTH:  # the parser's time grows with the square of the depth
+            raise ConfigError(_line(event), f"nested more than {MAX_DEPTH} levels deep; flatten it")
+        anchor, tag = getattr(event, "anchor", None), getattr(event, "tag", None)
+        if anchor:
+            raise ConfigError(_line(event), f"the YAML anchor or alias {anchor!r}; refer with '@id' instead")
+        if tag:
+            raise ConfigError(_line(event), f"the YAML tag {tag!r}; write plain values")
+        return event
 
 
 def _lines(node: yaml.Node, id_: str = "") -> Iterator[tuple[str, int]]:

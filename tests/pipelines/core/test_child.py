@@ -56,9 +56,12 @@ def test_an_error_is_told_and_the_process_goes_on(program: Path) -> None:
 
 @pytest.mark.parametrize("word", [b"crash", b"hang"])
 def test_what_ends_the_process_is_an_error_and_the_next_request_is_answered(program: Path, word: bytes) -> None:
-    child = Child(program, patience=5)
+    child = Child(program)
+    assert child.ask(b"a")
+    child.patience = 1
     with pytest.raises(ChildError, match="crashed, took too long"):
         child.ask(word)
+    child.patience = 60
     assert child.ask(b"a")
 
 
