@@ -71,12 +71,17 @@ class StructureLoss(nn.Module):
             if known.any():
                 merged = torch.cat([torch.ones_like(known[:1]), ~known])
                 background = logits[alike][:, merged].logsumexp(1, keepdim=True)
-                planes = label[alike][:, known].to(logits)
-                reference = torch.cat([1 - planes.amax(1, keepdim=True), planes], 1)
-                losses.append(self.loss(torch.cat([background, logits[alike][:, ~merged]], 1), reference))
+                shares = torch.cat([background, logits[alike][:, ~merged]], 1)
+                losses.append(self.loss(shares, _one_hot(label[alike][:, known]).to(shares)))
                 counts.append(int(alike.sum()))
         weights = torch.tensor(counts, device=logits.device) / max(sum(counts), 1)
         return (torch.stack(losses) * weights).sum()
+
+
+def _one_hot(planes: torch.Tensor) -> torch.Tensor:
+    """Planes (B, S, H, W), background first; of a pixel on which resizing made two meet, the first."""
+    earlier = planes.cumsum(1) - planes
+    return torch.cat([(planes == 0).all(1, keepdim=True), (planes > 0) & (earlier == 0)], 1)
 
 
 def _refuse_unfit(loss: nn.Module, exclusive: bool, channels: int, device: torch.device) -> None:

@@ -134,6 +134,15 @@ def test_where_the_missing_structure_lies_makes_no_difference() -> None:
     assert loss(logits, label).item() == pytest.approx(loss(swapped, label).item(), rel=1e-6)
 
 
+def test_a_pixel_on_which_two_structures_meet_is_of_the_first() -> None:
+    logits, label = batch(1, 2, exclusive=True)
+    met, first = label.clone(), label.clone()
+    met[..., 0, :2] = 1
+    first[..., 0, :2] = torch.tensor([1.0, 0.0])[None, :, None]
+    for loss in SOFTMAX:
+        assert torch.equal(*(StructureLoss(loss, exclusive=True)(logits, one) for one in (met, first)))
+
+
 # --- both ----------------------------------------------------------------------------------------------------
 
 
