@@ -127,6 +127,7 @@ class ReadMaskd(MapTransform):
             if self.exclusive:
                 refuse_overlap(named.label[0] if named.label else named.file, self.names, masks)
             item[key] = torch.from_numpy(masks)
+        item.pop("structures", None)  # the channels say it now, and no batch can hold what is not annotated
         return item
 
 
