@@ -121,7 +121,8 @@ def slices(
 def phantoms(
     out: Annotated[Path, typer.Option(help="Folder to create for the images and masks.")],
     kind: Annotated[
-        Literal["skin", "ct"], typer.Option(help="What to draw: dermoscopy pictures, or CT volumes as NIfTI.")
+        Literal["skin", "chest", "ct"],
+        typer.Option(help="What to draw: dermoscopy pictures, chest X-rays of five structures, or CT volumes."),
     ] = "skin",
     count: Annotated[int, typer.Option(min=1, help="How many images or volumes to draw.")] = 100,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the drawing: another seed, other images.")] = 0,
@@ -129,11 +130,12 @@ def phantoms(
 ) -> None:
     """Draw artificial images or volumes with their masks, to try Delineate without data of your own."""
     from ..bundling.bundles import refuse_occupied
+    from ..phantoms.chest import write_chest_phantoms
     from ..phantoms.images import write_phantoms
     from ..phantoms.volumes import write_phantom_volumes
 
     refuse_occupied(out)
-    write = {"skin": write_phantoms, "ct": write_phantom_volumes}[kind]
+    write = {"skin": write_phantoms, "chest": write_chest_phantoms, "ct": write_phantom_volumes}[kind]
     say(f"written: {write(out, count, seed)}")
 
 

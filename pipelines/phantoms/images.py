@@ -7,18 +7,15 @@ are triples for red, green and blue.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image
 from scipy.special import expit
 
-Array = NDArray[np.floating[Any]]
-Mask = NDArray[np.uint8]
-Size = tuple[int, int]
+from .drawing import Array, Mask, Size, grid, layer, noise
+
 Colour = tuple[float, float, float]
 
 SIZES: tuple[Size, ...] = ((180, 240), (192, 256), (240, 320), (260, 200))
@@ -72,33 +69,6 @@ def write_phantoms(out: Path, count: int, seed: int = 0) -> Path:
     return out
 
 
-def _grid(size: Size) -> tuple[Array, Array]:
-    """Coordinates y and x, (H, W) each: 0 in the middle, 1 at half the shorter side."""
-    height, width = size
-    half = min(size) / 2
-    y, x = np.mgrid[:height, :width].astype(np.float32)
-    return (y - (height - 1) / 2) / half, (x - (width - 1) / 2) / half
-
-
-def _noise(rng: np.random.Generator, size: Size, cells: float) -> Array:
-    """Smooth noise, (H, W), about -1..1, with ``cells`` bumps along the shorter side."""
-    coarse = [max(2, round(cells * side / min(size))) for side in size]
-    image = Image.fromarray(rng.uniform(-1, 1, coarse).astype(np.float32))
-    return np.asarray(image.resize(size[::-1], Image.Resampling.BICUBIC))
-
-
-def _layer(size: Size, lines: Sequence[tuple[Array, float]], blur: float = 0.0) -> Array:
-    """Lines, (H, W) in 0..1, each from points (N, 2) as x, y in pixels and a width in pixels."""
-    fine = 2
-    image = Image.new("L", (size[1] * fine, size[0] * fine))
-    draw = ImageDraw.Draw(image)
-    for points, width in lines:
-        draw.line((points * fine).ravel().tolist(), 255, max(1, round(width * fine)), "curve")
-    if blur:
-        image = image.filter(ImageFilter.GaussianBlur(blur * fine))
-    return np.asarray(image.reduce(fine), np.float32) / 255
-
-
 def _mix(rng: np.random.Generator, one: Colour, other: Colour) -> Array:
     """A colour anywhere between two, (3,)."""
     share = rng.random()
@@ -108,16 +78,16 @@ def _mix(rng: np.random.Generator, one: Colour, other: Colour) -> Array:
 def _skin(rng: np.random.Generator, size: Size) -> Array:
     """Skin, (H, W, 3) in 0..1: a tone, blotches of it, and fine grain."""
     tone = np.array(_SKINS[rng.integers(len(_SKINS))]) / 255 * rng.uniform(0.96, 1.03, 3)
-    blotches = 0.07 * _noise(rng, size, 3) + 0.035 * _noise(rng, size, 14) + 0.03 * _noise(rng, size, 60)
-    flush = 0.06 * _noise(rng, size, 4)[..., None] * np.array(_RED, np.float32)
+    blotches = 0.07 * noise(rng, size, 3) + 0.035 * noise(rng, size, 14) + 0.03 * noise(rng, size, 60)
+    flush = 0.06 * noise(rng, size, 4)[..., None] * np.array(_RED, np.float32)
     return np.asarray(tone * np.exp(blotches[..., None] - flush), np.float32)
 
 
 def _depth(rng: np.random.Generator, size: Size) -> Array:
     """How far inside the lesion's border each pixel lies, (H, W), in half shorter sides; < 0 outside."""
-    y, x = _grid(size)
-    y = y - rng.uniform(-0.2, 0.2) + 0.05 * _noise(rng, size, 7)
-    x = x - rng.uniform(-0.2, 0.2) * size[1] / min(size) + 0.05 * _noise(rng, size, 7)
+    y, x = grid(size)
+    y = y - rng.uniform(-0.2, 0.2) + 0.05 * noise(rng, size, 7)
+    x = x - rng.uniform(-0.2, 0.2) * size[1] / min(size) + 0.05 * noise(rng, size, 7)
     angle = np.arctan2(y, x)
     stretch, tilt, radius = rng.uniform(0.0, 0.25), rng.uniform(0, np.pi), rng.uniform(0.24, 0.75)
     border = 1 + stretch * np.cos(2 * (angle - tilt))
@@ -133,12 +103,12 @@ def _pigment(rng: np.random.Generator, depth: Array) -> Array:
     size = (depth.shape[0], depth.shape[1])
     strength = rng.uniform(0.35, 0.5) if rng.random() < 0.25 else rng.uniform(0.6, 1.35)
     alpha = expit(depth / rng.uniform(0.008, 0.045))
-    mottle = 1 + rng.uniform(0.15, 0.5) * _noise(rng, size, 6) + rng.uniform(0.1, 0.3) * _noise(rng, size, 20)
-    mesh = np.exp(-((_noise(rng, size, rng.uniform(20, 30)) / 0.16) ** 2))
+    mottle = 1 + rng.uniform(0.15, 0.5) * noise(rng, size, 6) + rng.uniform(0.1, 0.3) * noise(rng, size, 20)
+    mesh = np.exp(-((noise(rng, size, rng.uniform(20, 30)) / 0.16) ** 2))
     mottle += rng.uniform(0, 0.45) * mesh * np.exp(-depth.clip(0) / rng.uniform(0.15, 0.6))
     density = (strength * alpha * mottle.clip(0.35))[..., None] * _mix(rng, _BROWN, _AMBER)
     if rng.random() < 0.45:
-        spread = expit(8 * (_noise(rng, size, 3) - rng.uniform(-0.1, 0.3)))
+        spread = expit(8 * (noise(rng, size, 3) - rng.uniform(-0.1, 0.3)))
         tone = _mix(rng, _GREY, (_BROWN, _RED)[rng.integers(2)])
         density += (rng.uniform(0.4, 0.9) * strength * alpha * spread)[..., None] * tone
     return np.asarray(density, np.float32)
@@ -157,7 +127,7 @@ def _hair(rng: np.random.Generator, size: Size) -> Array:
         curve = (1 - t) ** 2 * (middle - reach) + 2 * t * (1 - t) * bend + t**2 * (middle + reach)
         lines.append((curve, rng.uniform(0.006, 0.018) * half))
     tone = np.array(_HAIRS[rng.integers(len(_HAIRS))], np.float32)
-    return np.asarray(rng.uniform(0.6, 1.0) * _layer(size, lines)[..., None] * tone, np.float32)
+    return np.asarray(rng.uniform(0.6, 1.0) * layer(size, lines)[..., None] * tone, np.float32)
 
 
 def _ink(rng: np.random.Generator, depth: Array) -> Array:
@@ -170,7 +140,7 @@ def _ink(rng: np.random.Generator, depth: Array) -> Array:
         turn = rng.uniform(0, 2 * np.pi) + np.linspace(0, rng.normal(0, 0.8), 12)
         steps = np.stack((np.cos(turn), np.sin(turn)), 1) * length * half / 12
         lines.append((start + steps.cumsum(0), rng.uniform(0.05, 0.11) * half))
-    paint = _layer(size, lines, 0.012 * half) * (1 + 0.5 * _noise(rng, size, 25))
+    paint = layer(size, lines, 0.012 * half) * (1 + 0.5 * noise(rng, size, 25))
     beside = ((-depth - 0.06) / 0.05).clip(0, 1)
     tone = np.array(_INKS[rng.integers(len(_INKS))], np.float32)
     return np.asarray(rng.uniform(0.6, 1.1) * (paint * beside)[..., None] * tone, np.float32)
@@ -178,7 +148,7 @@ def _ink(rng: np.random.Generator, depth: Array) -> Array:
 
 def _bubbles(rng: np.random.Generator, image: Array) -> Array:
     """The image with gel bubbles, bright rings with a glint, in a quarter of the pictures."""
-    y, x = _grid((image.shape[0], image.shape[1]))
+    y, x = grid((image.shape[0], image.shape[1]))
     for _ in range(int(rng.integers(2, 9)) if rng.random() < 0.25 else 0):
         radius = rng.uniform(0.02, 0.09)
         dy, dx = y - rng.uniform(-1, 1), x - rng.uniform(-1.2, 1.2)
@@ -190,7 +160,7 @@ def _bubbles(rng: np.random.Generator, image: Array) -> Array:
 
 def _light(rng: np.random.Generator, size: Size) -> Array:
     """Light, (H, W) in 0..1: brightest in the middle, at times with the dark rim of the tube."""
-    y, x = _grid(size)
+    y, x = grid(size)
     away = np.hypot(y - rng.uniform(-0.1, 0.1), x - rng.uniform(-0.1, 0.1))
     light = 1 - rng.uniform(0.04, 0.16) * away**2
     if rng.random() < 0.4:

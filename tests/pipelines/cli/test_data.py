@@ -55,6 +55,14 @@ def test_phantoms_of_ct_are_a_data_set_of_volumes(tmp_path: Path) -> None:
     assert min(entry["area"] for entry in found) > 0
 
 
+def test_phantoms_of_the_chest_have_a_folder_of_masks_a_structure(tmp_path: Path) -> None:
+    run("phantoms", "--kind", "chest", "--count", 1, "--out", tmp_path / "chest")
+    folders = ["heart", "left clavicle", "left lung", "right clavicle", "right lung"]
+    assert sorted(path.name for path in (tmp_path / "chest" / "masks").iterdir()) == folders
+    shapes = [read_image(path, "grey").shape[:2] for path in (tmp_path / "chest").rglob("phantom_0001.png")]
+    assert shapes == 6 * [(512, 512)]
+
+
 def test_phantoms_are_not_written_into_a_folder_in_use(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
     with pytest.raises(DelineateError):
