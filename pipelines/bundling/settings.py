@@ -125,7 +125,7 @@ def _refuse_wrong_threshold(structures: Any, threshold: Any) -> None:
 
 def structures_in(folder: Path) -> tuple[Structure, ...]:
     """The structures of a bundle; none where it has one that has no name."""
-    structures = (_config(folder, "inference") or {}).get("structures")
+    structures = (workflow_config(folder, "inference") or {}).get("structures")
     return structures_of(structures) if isinstance(structures, list) else ()
 
 
@@ -144,7 +144,7 @@ def refuse_unknown(folder: Path, config: Mapping[str, Any], workflow: str, names
     for name in names:
         if has(config, name):
             continue
-        if others := [_STAGES[other] for other in WORKFLOWS if has(_config(folder, other), name)]:
+        if others := [_STAGES[other] for other in WORKFLOWS if has(workflow_config(folder, other), name)]:
             raise WrongValueError(f"{name} is a setting of {others[0]}, not of {_STAGES[workflow]}; leave it out")
         raise unknown_setting(name, [config])
 
@@ -169,7 +169,8 @@ def has(config: Any, name: str) -> bool:
     return True
 
 
-def _config(folder: Path, workflow: str) -> Any:
+def workflow_config(folder: Path, workflow: str) -> Any:
+    """The configuration of a bundle's workflow, one of ``WORKFLOWS``, as it stands; empty where there is none."""
     path = folder / "configs" / f"{workflow}.yaml"
     return yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ..bundling.gate import admit
-from ..bundling.settings import structures_in
+from ..bundling.settings import refuse_unknown, structures_in, workflow_config
 from ..bundling.workflow import refuse_decided
 from ..core.errors import InputError, fate
 from ..core.files import refuse_unwritable
@@ -55,8 +55,9 @@ def segment(
 ) -> None:
     """Write one mask PNG per image, of the same size; for a volume, one mask volume on its grid.
 
-    Where a bundle outlines several structures, each has a mask: NAME_heart_mask.png. Foreground is 255 in PNG files
-    and 1 in volumes. OUT/results.csv lists each input with its result or the reason why there is none.
+    Where a bundle outlines several structures, each has a mask, e.g. NAME_heart_mask.png.
+    Foreground is 255 in PNG files and 1 in volumes.
+    OUT/results.csv lists each input with its result or the reason why there is none.
     """
     admission = admit(bundle, trust)
     root = admission.folder
@@ -70,6 +71,7 @@ def segment(
         **{name: value for name, value in options.items() if value not in (False, "nii.gz")},
         **({} if thresholds is None else {"threshold": thresholds}),
     }
+    refuse_unknown(root, workflow_config(root, "inference"), "inference", ["label_map"] * label_map)
     settings = parse_settings(set_ or [])
     refuse_decided(settings, {**arguments, **options})
     settings |= {} if thresholds is None else {"threshold": thresholds}

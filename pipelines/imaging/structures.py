@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.errors import DelineateError, InputError, UnknownNameError, counted
+from ..core.errors import DelineateError, InputError, UnknownNameError, WrongValueError, counted
 
 UNANNOTATED = 255
 """Of every pixel of a structure's mask that nobody drew: it is left out of loss and scores."""
@@ -113,10 +113,13 @@ def thresholds_of(
 
     Raises:
         UnknownNameError: no structure has the name.
-        DelineateError: a threshold is not within 0 and 1.
+        DelineateError: a threshold is not within 0 and 1, or of a name where there are none.
     """
     named = dict(threshold) if isinstance(threshold, Mapping) else {}
     names = [one.name for one in structures]
+    if named and not names:
+        one = "the bundle has one structure, without a name"
+        raise WrongValueError(f"threshold is of {', '.join(map(str, named))}; {one}: write a number")
     for name in named:
         if name not in names:
             raise UnknownNameError("structure", str(name), names)

@@ -117,3 +117,11 @@ def test_a_threshold_that_is_none_is_one_line(tmp_path: Path, threshold: str, re
     done = inside("segment", "chest", "x.png", "--out", "m", "--threshold", threshold, cwd=tmp_path)
     assert reason in refusal(done)
     assert not (tmp_path / "m").exists()
+
+
+def test_a_bundle_that_writes_no_label_maps_says_so(tmp_path: Path) -> None:
+    """One of before there were any: a stock run would pass over the setting."""
+    path = structured_bundle(tmp_path / "old", exclusive=True) / "configs" / "inference.yaml"
+    path.write_text("".join(line for line in path.read_text().splitlines(True) if "label_map" not in line))
+    done = inside("segment", "old", "x.png", "--out", "m", "--label-map", cwd=tmp_path)
+    assert "no setting is called 'label_map'" in refusal(done)

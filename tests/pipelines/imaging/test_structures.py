@@ -121,7 +121,7 @@ def test_other_thresholds_are_refused(words: list[str], reason: str) -> None:
 
 def test_a_structure_that_has_no_name_takes_no_threshold_by_name() -> None:
     assert parse_thresholds(["0.3"], ()) == 0.3
-    with pytest.raises(DelineateError, match="no structure is called 'heart'"):
+    with pytest.raises(DelineateError, match="one structure, without a name: write a number"):
         parse_thresholds(["heart=0.3"], ())
 
 
