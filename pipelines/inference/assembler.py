@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..imaging.reading import open_volume
-from ..imaging.structures import structures_of
+from ..imaging.structures import Structure, structures_of
 from ..imaging.volumes.planes import put_plane
 from .outputs import Fields, Segmentation, grid_of
 
@@ -20,11 +20,10 @@ class Assembler:
     A volume is given out when all its slices have come; one with a slice that was refused never is.
 
     Args:
-        structures: of the bundle, in the order of the channels, as its configuration has them; ``None`` where there
-            is one, which has no name.
+        structures: of the bundle, in the order of the channels; none where there is one, which has no name.
     """
 
-    def __init__(self, structures: Sequence[Mapping[str, Any]] | None = None) -> None:
+    def __init__(self, structures: Sequence[Mapping[str, Any] | Structure] | None = None) -> None:
         self._structures = structures_of(structures)
         self._open: dict[str, tuple[Segmentation, int]] = {}
 

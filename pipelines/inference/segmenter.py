@@ -13,6 +13,7 @@ from monai.bundle import ConfigParser
 from ..bundling.gate import Admission, admit
 from ..bundling.settings import refuse_unknown, refuse_wrong_values
 from ..core.errors import DelineateError, InputError, NotedError, counted, plain_errors
+from ..imaging.structures import structures_of
 from ..loading.datasets import StreamDataset
 from . import backends
 from .assembler import Assembler
@@ -32,6 +33,10 @@ class Segmenter:
         backend: what computes the network: one of ``backends.BACKENDS``.
         settings: ids of ``inference.yaml`` and their values, e.g. ``threshold=0.3``, ``threshold={"heart": 0.3}``,
             ``device="cpu"``.
+
+    Attributes:
+        structures: what it outlines, in the order of the network's channels; none where that has no name.
+        thresholds: those that are used, by the names of structures; none where the bundle does not tell.
 
     Raises:
         UnknownNameError: when there is no such bundle or backend, or its ``inference.yaml`` has no such setting.
@@ -59,11 +64,12 @@ class Segmenter:
             self.device = torch.device(parser.get_parsed_content("device"))
             self.network = backends.load_network(backend, parser)
             self.preprocessing = parser.get_parsed_content("preprocessing")
-            self.structures, threshold, exclusive, self.slicing = (
+            structures, threshold, exclusive, self.slicing = (
                 parser.get_parsed_content(id_) if id_ in parser else None
                 for id_ in ("structures", "threshold", "exclusive", "slicing")
             )
-            self.thresholds = used_thresholds(self.structures, threshold, bool(exclusive))
+            self.structures = structures_of(structures)
+            self.thresholds = used_thresholds(structures, threshold, bool(exclusive))
             self.inferer = parser.get_parsed_content("inferer")
             self.in_channels = int(parser.get_parsed_content("in_channels"))
             rows, columns = parser.get_parsed_content("window")
