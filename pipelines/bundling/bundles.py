@@ -44,6 +44,7 @@ def find_bundle(bundle: str | Path) -> Path:
 
     Raises:
         UnknownNameError: when it is neither.
+        DelineateError: when the folder holds no bundle.
     """
     folder = Path(bundle)
     if (folder / "configs" / "inference.yaml").is_file():
@@ -128,7 +129,11 @@ def _put_together(out: Path, task: Path, network: Path, loss: Path, name: str) -
 
 
 def refuse_occupied(folder: Path) -> None:
-    """Raise ``DelineateError`` when ``folder`` is there and not empty."""
+    """See that a new folder can be made.
+
+    Raises:
+        DelineateError: when ``folder`` is there and not empty.
+    """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DelineateError(f"{folder} is there already and not empty; name a new folder or remove it first")
 

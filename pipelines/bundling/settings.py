@@ -139,7 +139,8 @@ def refuse_unknown(folder: Path, config: Mapping[str, Any], workflow: str, names
         names: of the settings.
 
     Raises:
-        UnknownNameError: it lacks one; the message names the closest, or the workflow that has it.
+        UnknownNameError: no workflow has one of them; the closest is named.
+        WrongValueError: another workflow has it, which is named.
     """
     for name in names:
         if has(config, name):

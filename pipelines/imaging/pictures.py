@@ -47,7 +47,11 @@ def read_image(path: str | Path, channels: Channels) -> NDArray[np.uint8]:
 
 
 def picture_pixels(source: str | Path, image: Image.Image, channels: Channels) -> NDArray[np.uint8]:
-    """An upright image of Pillow's by the channel policy of `read_image`; ``source`` names it in errors."""
+    """An upright image of Pillow's by the channel policy of `read_image`; ``source`` names it in errors.
+
+    Raises:
+        InputError: it has more than 8 bits a channel, or transparent pixels.
+    """
     if is_deep(image):
         raise _too_deep(source)
     image = opaque(source, image, "image")

@@ -88,7 +88,11 @@ class MaskWriter:
         self._write_refused()
 
     def failed(self, engine: Engine, error: BaseException) -> None:
-        """Raise what ended the work, which ignite would else swallow; that all inputs are refused is no error here."""
+        """Say what was refused last; that all inputs are is no error here.
+
+        Raises:
+            BaseException: what ended the work, which ignite would else swallow.
+        """
         self._write_refused()
         if not isinstance(error, ValueError) or engine.state.iteration or not self.dataset or not self.dataset.refused:
             raise error

@@ -145,7 +145,11 @@ class HistoryLogger:
         }
 
     def stop(self, _: Engine, error: BaseException | None = None) -> None:
-        """Take the bar away; raise the exception that ended the training, which ignite would else swallow."""
+        """Take the bar away.
+
+        Raises:
+            BaseException: what ended the training, which ignite would else swallow.
+        """
         if self._bar:
             self._bar.stop()
             self._bar = None

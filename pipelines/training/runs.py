@@ -79,7 +79,11 @@ def begin_run(
 
 
 def refuse_unbegun(run: Path) -> None:
-    """Raise ``DelineateError`` when ``run`` holds no run that could be resumed."""
+    """See that a run can be resumed.
+
+    Raises:
+        DelineateError: when ``run`` holds none.
+    """
     if not (run / "configs" / "train.yaml").is_file():
         raise DelineateError(f"{run} holds no run to continue; leave out --resume to begin one")
 

@@ -44,7 +44,11 @@ def walk(source: Path) -> list[Path]:
 
 
 def list_pictures(folder: Path) -> tuple[list[Path], list[InputError]]:
-    """The pictures of a folder, sorted, and what else is there and not hidden."""
+    """The pictures of a folder, sorted, and what else is there and not hidden.
+
+    Raises:
+        InputError: there is no such folder.
+    """
     if not folder.is_dir():
         raise InputError(folder, "does not exist", "check the folder, or name its layout with --layout")
     entries = [entry for entry in sorted(folder.iterdir()) if not is_hidden(entry)]

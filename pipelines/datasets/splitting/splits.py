@@ -39,6 +39,9 @@ class Plan:
         seed: another seed gives another split.
         folds: split training and validation together into so many folds, 2 or more; the third share is the test set. In
             the data list all folds stand under ``training``, each entry with its ``fold``; ``validation`` is empty.
+
+    Raises:
+        DelineateError: shares or folds from which no training is left.
     """
 
     fractions: tuple[float, ...] = FRACTIONS

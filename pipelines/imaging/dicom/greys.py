@@ -51,6 +51,9 @@ def real_values(dataset: Dataset, stored: NDArray[Any]) -> NDArray[Any]:
 
     Returns:
         (F, R, C): the stored values where the file says nothing else; int16 where that holds them, else float32.
+
+    Raises:
+        UnsoundError: no 32-bit number holds them.
     """
     if dataset.get("ModalityLUTSequence"):
         table = read_table(dataset, dataset.ModalityLUTSequence[0])

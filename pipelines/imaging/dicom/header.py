@@ -69,7 +69,12 @@ def sop_class(dataset: Dataset) -> UID:
 
 
 def refuse_other_objects(path: Path, dataset: Dataset) -> None:
-    """Raise where the data set is no image. A class that pydicom does not know (private) is judged by its header."""
+    """See that the data set is an image. A class that pydicom does not know (private) is judged by its header.
+
+    Raises:
+        SkippedError: it is something else.
+        InputError: it is said to be one, and says nothing of its size.
+    """
     kind = sop_class(dataset)
     known = kind.name != kind
     is_image = "Image Storage" in kind.name or kind.name == "Enhanced US Volume Storage"
@@ -107,7 +112,11 @@ def declared(path: Path, dataset: Dataset) -> Declared:
 
 
 def refuse_missing_pixels(path: Path, dataset: Dataset, header: Declared, there: int) -> None:
-    """Raise where fewer bytes are ``there`` than the header declares."""
+    """See that the pixel data are complete.
+
+    Raises:
+        InputError: fewer bytes are ``there`` than the header declares.
+    """
     native = not SYNTAXES[dataset.file_meta.TransferSyntaxUID]
     needed = get_expected_length(dataset) if native else _LEAST_FRAME * header.frames
     if there < needed:

@@ -140,6 +140,9 @@ def refusing(path: Path) -> Iterator[None]:
     """What goes wrong in the block is a refusal of the file, and nobody hears of pydicom's warnings.
 
     pydicom converts a value when it is asked for, so a broken file may raise anything at any time.
+
+    Raises:
+        InputError: something went wrong.
     """
     with _hush():
         try:

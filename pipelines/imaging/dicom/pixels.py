@@ -55,7 +55,11 @@ def decode(path: Path, dataset: Dataset, header: Declared) -> NDArray[Any]:
 
 
 def decode_bits(dataset: Dataset, header: Declared, index: int) -> NDArray[np.uint8]:
-    """A frame of 1 bit a pixel, uncompressed: (R, C), 0 or 1. Frames may begin within a byte, where pydicom fails."""
+    """A frame of 1 bit a pixel, uncompressed: (R, C), 0 or 1. Frames may begin within a byte, where pydicom fails.
+
+    Raises:
+        ValueError: it is in big endian.
+    """
     if not dataset.file_meta.TransferSyntaxUID.is_little_endian:
         raise ValueError("it has 1 bit a pixel in big endian")
     size = header.rows * header.columns

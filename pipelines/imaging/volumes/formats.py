@@ -101,7 +101,11 @@ def _is_nifti(path: Path) -> bool:
 
 @contextmanager
 def refusing(path: Path) -> Iterator[None]:
-    """Whatever the libraries raise about a file becomes an `InputError`."""
+    """What the libraries say of a file is its refusal.
+
+    Raises:
+        InputError: whatever they raised.
+    """
     try:
         refuse_irregular(path)
         yield

@@ -80,7 +80,11 @@ def byte_count(sizes: tuple[int, ...], kind: np.dtype[Any]) -> int:
 
 
 def refuse_axes(path: Path, axes: int) -> None:
-    """Raise where a volume can't have so many axes."""
+    """See that a volume can have so many axes.
+
+    Raises:
+        InputError: they are fewer than 2, or more than are read.
+    """
     if not 2 <= axes <= _MOST_AXES:
         raise InputError(path, f"says that it has {axes} axes", f"needed are 2 to 4; {DAMAGED}")
 

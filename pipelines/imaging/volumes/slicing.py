@@ -23,6 +23,10 @@ class Slicing:
             channels.
         neighbours: slices on either side that become channels, too (2.5D); at the ends the last slice is repeated.
         modalities: files of one case, on one grid, that become channels; one file may have several channels, too.
+
+    Raises:
+        UnknownNameError: there is no such axis.
+        DelineateError: the window, or one of the numbers, cannot be understood.
     """
 
     axis: Axis | None = None
