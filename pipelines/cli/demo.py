@@ -98,7 +98,7 @@ def _page(out: Path, commands: list[str], datalist: Datalist, new: list[Path]) -
     from ..imaging.reading import read_masks
 
     with (out / "evaluation" / "per_image.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+        rows = [row for row in csv.DictReader(file) if row["mean_dice"]]  # of the rest nothing is annotated
     items = {str(item.file.resolve()): item for item in datalist.part("test")}
     chosen = [rows[i] for i, _ in pick_examples([float(row["mean_dice"]) for row in rows])]
     results = _results(out / "run", [row["image"] for row in chosen] + [str(path) for path in new])
