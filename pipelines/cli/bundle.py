@@ -44,8 +44,11 @@ def new(
         str | None, typer.Option(help="One of the shipped tasks; 'delineate bundle list' names them.")
     ] = None,
     structures: Annotated[
-        str | None, typer.Option(help="Instead of --task: the structure to outline, e.g. wound.")
+        str | None, typer.Option(help="Instead of --task: what to outline, e.g. wound; several with commas between.")
     ] = None,
+    exclusive: Annotated[
+        bool, typer.Option("--exclusive", help="With --structures: no pixel is of two of them, as in a label map.")
+    ] = False,
     channels: Annotated[
         Literal["rgb", "grey"] | None,
         typer.Option(help="With --structures: whether images are read in colour or in grey."),
@@ -65,6 +68,7 @@ def new(
     """Make a bundle, without weights, to train on your own data: for a shipped task or a structure of your own."""
     settings = parse_settings(set_ or [])
     own = {"--channels": channels, "--name": name, "--description": description, "--modality": modality}
+    own["--exclusive"] = "yes" if exclusive else None
     if (task is None) == (structures is None):
         raise DelineateError("say what is outlined: --task skin_lesion, or --structures wound --channels rgb")
     if task is not None:
@@ -75,7 +79,7 @@ def new(
     if structures is None or channels is None:
         raise DelineateError("--structures goes with --channels: rgb for colour images, grey for others")
     with TemporaryDirectory() as draft:
-        own_task = write_own_task(Path(draft) / "task", structures, channels, name, description, modality)
+        own_task = write_own_task(Path(draft) / "task", structures, channels, name, description, modality, exclusive)
         say(f"written: {new_bundle(out, own_task, network, loss, settings=settings)}")
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from ..core.errors import counted, fate
+from ..core.errors import DelineateError, counted, fate
 from .audit import audit
 from .console import QUIET, progress, say, show_refused, show_table, verbosity, warn
 from .download import download
@@ -27,6 +27,14 @@ Source = Annotated[Path, typer.Argument(help="Folder with the images and masks, 
 Out = Annotated[Path, typer.Option(help="Folder to create for the data set: datalist.json is written there.")]
 Shares = Annotated[str, typer.Option("--split", help="Shares of the images for training, validation and test.")]
 Seed = Annotated[int, typer.Option(help="Seed of the random split.")]
+Structures = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--structure",
+        metavar="NAME=VALUES",
+        help="Where masks hold several structures: the values of one, e.g. nerve=1 or disc=1,2; repeatable.",
+    ),
+]
 Folds = Annotated[int | None, typer.Option(min=2, help="Split training and validation images into this many folds.")]
 
 SHARES = "0.7,0.15,0.15"
@@ -39,7 +47,8 @@ def index(
     layout: Annotated[
         str,
         typer.Option(
-            help="Kind of source: auto, isic, busi, busbra, stu, kvasir, nerve, hc18, ph2, paired, csv, dicom or nifti."
+            help="Kind of source: auto, isic, busi, busbra, stu, kvasir, jsrt, nerve, hc18, ph2, paired, csv, dicom or "
+            "nifti."
         ),
     ] = "auto",
     shares: Shares = SHARES,
@@ -49,6 +58,13 @@ def index(
     labels: Annotated[
         str | None, typer.Option(help="Mask values (grey values or palette indices) that are foreground, e.g. 1,2.")
     ] = None,
+    structure: Structures = None,
+    missing: Annotated[
+        Literal["not-annotated", "empty"],
+        typer.Option(
+            help="What it means that an image lacks a file of a structure: nobody annotated it, or there is none of it."
+        ),
+    ] = "not-annotated",
     resize_masks: Annotated[
         bool,
         typer.Option(
@@ -60,7 +76,13 @@ def index(
 ) -> None:
     """Find images and masks, check and split them, and write datalist.json; no image is copied or changed."""
     chosen = classes.split(",") if classes else None
-    options: dict[str, Any] = {"classes": chosen, "labels": _values(labels), "resize_masks": resize_masks}
+    options: dict[str, Any] = {
+        "classes": chosen,
+        "labels": _values(labels),
+        "structures": _structures(structure),
+        "missing": missing.replace("-", " "),
+        "resize_masks": resize_masks,
+    }
     if not index_and_show(source, layout, out, shares, seed=seed, folds=folds, **options):
         raise typer.Exit(1)
 
@@ -81,6 +103,7 @@ def slices(
     labels: Annotated[
         str | None, typer.Option(help="Label values that are foreground, e.g. 1,2; without it, all but 0.")
     ] = None,
+    structure: Structures = None,
     neighbours: Annotated[
         int,
         typer.Option(min=0, help="Number of slices on either side that are given to the network as further channels."),
@@ -110,6 +133,7 @@ def slices(
         slicing=slicing,
         drop_empty=empty == "drop",
         labels=_values(labels),
+        structures=_structures(structure),
     )
     if write:
         say(f"{write_slices(out)} slices written to {out / 'images'}")
@@ -143,6 +167,17 @@ def _values(labels: str | None) -> list[int] | None:
     return parse_numbers("--labels", labels, int, "whole numbers, e.g. 1,2") if labels else None
 
 
+def _structures(words: list[str] | None) -> dict[str, list[int]] | None:
+    """Structures and their values from ``NAME=VALUES``."""
+    found: dict[str, list[int]] = {}
+    for word in words or []:
+        name, equals, values = word.partition("=")
+        if not equals or name.strip() in found:
+            raise DelineateError(f"--structure got {word!r}; give each name once, with its values, e.g. disc=1,2")
+        found[name.strip()] = parse_numbers("--structure", values, int, "NAME=VALUES, e.g. disc=1,2")
+    return found or None
+
+
 def _segment(source: Path) -> str:
     return f"delineate segment RUN {shlex.quote(str(source))} --out MASKS"
 
@@ -166,6 +201,9 @@ def index_and_show(source: Path, layout: str, out: Path, shares: str = SHARES, *
         show_table("images", ["split", "images"], [[*pair] for pair in report.splits.items()])
         if report.classes:
             show_table("images", ["class", "images"], [[*pair] for pair in report.classes.items()])
+        if report.structures:
+            rows = [[name, *numbers] for name, numbers in report.structures.items()]
+            show_table("images", ["structure", "shown", "empty", "not annotated"], rows)
     for note in report.notes:
         say(note)
     if report.unlabelled:

@@ -41,7 +41,8 @@ def read_mask(
     """Decode a mask; several files are united (OR).
 
     Understood are the values 0/1 and 0/255 (with 16 bits also 0/65535), as grey, palette (by its colours, not
-    its indices) or R = G = B, with an opaque alpha channel or none. Nothing is thresholded or resized unless asked for.
+    its indices) or R = G = B, with an opaque alpha channel or none; also as GIF of one frame. Nothing is thresholded or
+    resized unless asked for.
 
     Args:
         paths: one file or several.
@@ -104,7 +105,7 @@ def fill_outline(line: NDArray[np.bool_] | Mask) -> Mask:
 
 
 def _foreground(path: Path, jpeg: bool) -> NDArray[np.bool_]:
-    image = open_picture(path)
+    image = open_picture(path, also=("GIF",))
     deep = is_deep(image)
     pixels = np.array(image) if deep else _grey(path, image)
     top = pixels.max()
@@ -136,7 +137,7 @@ def _label_values(path: Path) -> NDArray[np.generic]:
     if (kind := sniff(path)) in _INEXACT:
         reason = f"is a {kind} file, whose values are not exact"
         raise InputError(path, reason, "leave out --labels, or save it again as PNG")
-    image = open_picture(path)
+    image = open_picture(path, also=("GIF",))
     if is_deep(image) or image.mode in {"1", "L", "P"}:
         return np.array(image)
     return _grey(path, image)

@@ -5,6 +5,7 @@ EXIF orientation is always applied, so an array shows what a viewer shows.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from io import BytesIO
 from pathlib import Path
 from typing import Literal
@@ -87,14 +88,18 @@ def size_text(pixels: NDArray[np.generic]) -> str:
     return f"{pixels.shape[1]}x{pixels.shape[0]}"
 
 
-def open_picture(path: Path) -> Image.Image:
+def open_picture(path: Path, also: Collection[str] = ()) -> Image.Image:
     """Decode a file and turn it upright; its format is lost on the way.
+
+    Args:
+        path: the file.
+        also: further kinds that are read, by Pillow's names; ``GIF`` is the only one.
 
     Raises:
         InputError: it is missing, broken, too large, or has several frames.
     """
     refuse_irregular(path)
-    kind = _kind(path)
+    kind = "GIF" if "GIF" in also and sniff(path) == ".gif" else _kind(path)
     try:
         with Image.open(path, formats=[kind]) as image:
             return upright(path, image)

@@ -17,6 +17,7 @@ from .busi import BUSI, busi
 from .dicom import DICOM, dicom, dicom_series
 from .hc18 import HC18, hc18
 from .isic import ISIC, isic
+from .jsrt import JSRT, jsrt
 from .kvasir import KVASIR, kvasir
 from .nerve import NERVE, nerve
 from .nifti import NIFTI, nifti
@@ -38,6 +39,7 @@ __all__ = [
     "explain",
     "hc18",
     "isic",
+    "jsrt",
     "kvasir",
     "nerve",
     "nifti",
@@ -53,6 +55,7 @@ LAYOUTS: dict[str, Layout] = {
     "busbra": BUSBRA,
     "stu": STU,
     "kvasir": KVASIR,
+    "jsrt": JSRT,
     "paired": PAIRED,
     "nerve": NERVE,
     "hc18": HC18,
@@ -63,7 +66,7 @@ LAYOUTS: dict[str, Layout] = {
 }
 
 
-_ARE_PAIRED = {"busbra", "kvasir"}
+_ARE_PAIRED = {"busbra", "jsrt", "kvasir"}
 
 
 def detect(source: Path) -> str:

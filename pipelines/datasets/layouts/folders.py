@@ -25,18 +25,22 @@ _SPLITS: dict[str, Split] = {
 
 
 class Place(NamedTuple):
-    """Folders of images and of their masks, one folder where they lie side by side; of the official split ``part``."""
+    """Folders of images and of their masks, one folder where they lie side by side; of the official split ``part``.
+
+    Where ``masks`` has a folder a structure, these are ``structures``.
+    """
 
     images: Path
     masks: Path
     part: str = ""
     split: Split | None = None
+    structures: tuple[Path, ...] = ()
 
 
 def find_places(source: Path) -> list[Place]:
     """Where pictures and their masks lie; the first of these that is there.
 
-    - ``images/`` and ``masks/``, by these or like names;
+    - ``images/`` and ``masks/``, by these or like names; in ``masks/`` there may be a folder a structure;
     - images and masks side by side, which names tell apart;
     - one of both in ``train/``, ``val/``, ``test/``, or these within ``images/`` and ``masks/``: an official split.
 
@@ -62,6 +66,8 @@ def _place(source: Path) -> Place | None:
     images, masks = _of_kind(source, _IMAGES, "images"), _of_kind(source, _MASKS, "masks")
     if images and masks and _pictures(masks):
         return Place(images, masks)
+    if images and masks and (structures := structure_folders(masks)):
+        return Place(images, masks, structures=structures)
     return Place(source, source) if part(_pictures(source))[1] else None
 
 
@@ -74,6 +80,20 @@ def _within(source: Path) -> Iterator[Place]:
             for folder, split in split_folders(images):
                 if split in of_masks and _pictures(of_masks[split]):
                     yield Place(folder, of_masks[split], folder.name, split)
+
+
+def structure_folders(masks: Path) -> tuple[Path, ...]:
+    """Folders of masks, one a structure."""
+    return tuple(folder for folder in _subfolders(masks) if _key(folder) not in _SPLITS and list_masks(folder))
+
+
+def list_masks(folder: Path) -> list[Path]:
+    """The mask pictures of a folder, sorted; published ones are GIF at times."""
+    return [
+        entry
+        for entry in sorted(folder.iterdir())
+        if entry.is_file() and not is_hidden(entry) and (is_picture(entry) or entry.suffix.lower() == ".gif")
+    ]
 
 
 def _of_kind(source: Path, names: set[str], what: str) -> Path | None:

@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ...core.errors import InputError, counted
-from ...imaging.item import Item
+from ...core.errors import InputError, NotedError, counted
+from ...imaging.item import Drawn, Item
 from ...imaging.volumes.formats import volume_suffix
 from .base import Found, Layout, ambiguous, by_key, is_hidden, orphan, pair
 
@@ -31,12 +31,16 @@ def nifti(source: Path) -> Found:
       before ``images`` is the class (``fixed_images``). So has nnU-Net it (``imagesTr``, ``labelsTr``), with modalities
       ``CASE_0000``, ``CASE_0001``. An ``images`` folder without the other is unlabelled;
     - one folder with ``X`` and ``X_seg``, ``X_label`` or ``X_mask``; where none has a label, all are unlabelled.
+
+    Where a ``dataset.json`` names several labels, each is a structure.
     """
-    listed = _listed(source)
+    listed, folders = _listed(source), _folders(source)
     if listed:
-        return _decathlon(source, listed)
-    folders = _folders(source)
-    return _of_folders(folders) if folders else _of_one_folder(source)
+        items, refused = _decathlon(source, listed)
+    else:
+        items, refused = _of_folders(folders) if folders else _of_one_folder(source)
+    structures, remarks = _structures(source / "dataset.json")
+    return [replace(item, structures=structures if item.label else {}) for item in items], refused + remarks
 
 
 def _matches(source: Path) -> str:
@@ -80,6 +84,38 @@ def _listed(source: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}
     return listed if any(os.path.isfile(source / name) for name in names) else {}
+
+
+def _structures(file: Path) -> tuple[dict[str, Drawn | None], list[InputError]]:
+    """The labels that a ``dataset.json`` names, of a Decathlon (value to name) or nnU-Net (name to value, or values).
+
+    None where there is only one, or no such file; what is to be known of labels that are no structure.
+    """
+    try:
+        named = [_label(*pair) for pair in json.loads(file.read_text(encoding="utf-8"))["labels"].items()]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {}, []
+    remarks: list[InputError] = [
+        NotedError(file, f"has an ignore label ({values[0]})", "its pixels are taken for background")
+        for name, values in named
+        if name == "ignore"
+    ]
+    found: dict[str, Drawn | None] = {
+        name: Drawn(values=values) for name, values in named if values != (0,) and name != "ignore"
+    }
+    return (found if len(found) > 1 else {}), remarks
+
+
+def _label(key: str, value: str | int | list[int]) -> tuple[str, tuple[int, ...]]:
+    """The name and the values of a label: ``"1": "liver"`` of a Decathlon, ``"liver": 1`` or ``[1, 2]`` of nnU-Net."""
+    if isinstance(value, str) and not value.isdigit():
+        return _plain(value), (int(key),)
+    return _plain(key), tuple(map(int, value)) if isinstance(value, list) else (int(value),)
+
+
+def _plain(name: str) -> str:
+    """A structure's name from a label's, which may have signs in it that no file should."""
+    return re.sub(r"[^\w()+-]+", " ", name.replace("_", " ")).strip()
 
 
 def _decathlon(source: Path, listed: Mapping[str, Any]) -> Found:

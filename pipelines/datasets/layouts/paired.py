@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ...core.errors import InputError, SkippedError
-from ...imaging.item import Item
+from ...core.errors import InputError, SkippedError, counted
+from ...imaging.item import Drawn, Item
 from .base import NO_IMAGE, NO_MASK, Found, Layout, are_of_one_name, is_picture, list_pictures
 from .dicom import DICOM
-from .folders import Place, find_places, split_folders
+from .folders import Place, find_places, list_masks, split_folders
 from .hc18 import HC18
 from .naming import match, part
 from .nerve import NERVE
@@ -43,6 +43,8 @@ def paired(source: Path) -> Found:
 
 def read_place(place: Place) -> Found:
     """The pairs in one place."""
+    if place.structures:
+        return read_structures(place)
     files, skipped = list_pictures(place.images)
     if place.images == place.masks:
         images, masks = part(files)
@@ -51,6 +53,28 @@ def read_place(place: Place) -> Found:
         skipped = skipped + also_skipped
     items, unpaired = match(images, masks)
     return items, skipped + [error for error in unpaired if not _is_half(error, skipped)]
+
+
+def read_structures(place: Place) -> Found:
+    """Images with the masks of their structures, each named after its folder (``left_lung`` is ``left lung``).
+
+    A structure of which an image has no mask is missing in its item; an image without any is refused.
+    """
+    images, refused = list_pictures(place.images)
+    drawn: dict[Path, dict[str, Path]] = {image: {} for image in images}
+    for folder in place.structures:
+        items, unpaired = match(images, list_masks(folder))
+        refused += [error for error in unpaired if error.reason != NO_MASK]
+        for item in items:
+            drawn[item.file][folder.name.replace("_", " ")] = item.label[0]
+    refused += [InputError(image, NO_MASK, "add one, or remove the image") for image in images if not drawn[image]]
+    return [with_structures(image, masks) for image, masks in drawn.items() if masks], refused
+
+
+def with_structures(image: Path, masks: Mapping[str, Path]) -> Item:
+    """An image with a mask a structure; the group is its name."""
+    structures = {name: Drawn((position,)) for position, name in enumerate(masks)}
+    return Item.of(image, *masks.values(), group=image.stem, structures=structures)
 
 
 def _is_half(error: InputError, refused: Sequence[InputError]) -> bool:
@@ -90,12 +114,14 @@ def _describe(place: Place) -> str:
     above = f"{place.part}: " if place.part else ""
     if place.images == place.masks:
         return f"{above}images and masks side by side"
+    if place.structures:
+        return f"{above}{place.images.name}/ and {counted(len(place.structures), 'structure')} in {place.masks.name}/"
     return f"{above}{place.images.name}/ and {place.masks.name}/"
 
 
 PAIRED = Layout(
     _matches,
     "images/ and masks/, or both side by side, also in train/, val/ and test/; "
-    "with names that are equal or differ by a word (a, a_mask; image_1, mask_1)",
+    "with names that are equal or differ by a word (a, a_mask; image_1, mask_1); masks/ may hold a folder a structure",
     paired,
 )

@@ -8,13 +8,15 @@ from io import StringIO
 from pathlib import Path
 
 from ...core.errors import InputError, NotedError
-from ...imaging.item import Item, Split
+from ...imaging.item import Drawn, Item, Split
 from ..splitting.splits import SPLITS
 from .base import Found, Layout, is_hidden
 
 _COLUMNS = ("image", "label", "group", "split", "class")
 _SPLIT_NAMES: dict[str, Split] = {**{split: split for split in SPLITS}, "train": "training", "val": "validation"}
-_NEEDED = "name its columns image, label and, where known, group, split, class"
+_OF = "label:"  # and a structure
+_ABSENT = "-"
+_NEEDED = "name its columns image, label (or label:NAME for each structure) and, where known, group, split, class"
 
 EXCESS = "cells without a column"
 
@@ -24,17 +26,18 @@ Row = dict[str, str]
 def table(source: Path) -> Found:
     """A CSV file with the columns ``image``, ``label``, ``group``, ``split``, ``class``: ``source``, or alone in it.
 
-    Paths are relative to the table. A label may be empty (unlabelled) or several paths, separated by ``;``. Without
-    a group, the image's path is its own. A split is ``training``, ``validation`` or ``test``.
+    Paths are relative to the table. A label may be empty (unlabelled) or several paths, separated by ``;``. In place of
+    ``label`` there may be a column ``label:NAME`` for each structure; empty means that nobody annotated it, ``-`` that
+    there is none of it. Without a group, the image's path is its own. A split is ``training``, ``validation`` or
+    ``test``.
 
     Raises:
         InputError: the table cannot be read, or has no column ``image`` or ``label``.
     """
     file = _table(source)
     columns, rows = read_table(file)
-    for name in ("image", "label"):
-        if name not in columns:
-            raise InputError(file, f"has no column {name} (it has {', '.join(columns)})", _NEEDED)
+    if missing := _missing(columns):
+        raise InputError(file, f"has no column {missing} (it has {', '.join(columns)})", _NEEDED)
     items: list[Item] = []
     refused: list[InputError] = _unused(file, columns)
     seen: dict[Path, int] = {}
@@ -58,7 +61,15 @@ def _matches(source: Path) -> str:
         columns, _ = read_table(_table(source))
     except InputError:
         return ""
-    return f"{_table(source).name} has the columns image and label" if {"image", "label"} <= set(columns) else ""
+    labels = [column for column in columns if column == "label" or column.startswith(_OF)]
+    return "" if _missing(columns) else f"{_table(source).name} has the columns image and {', '.join(labels)}"
+
+
+def _missing(columns: list[str]) -> str:
+    """The column that a table lacks; nothing where it has all it needs."""
+    if "image" not in columns:
+        return "image"
+    return "" if any(column == "label" or column.startswith(_OF) for column in columns) else "label"
 
 
 def read_table(file: Path) -> tuple[list[str], list[tuple[int, Row]]]:
@@ -106,7 +117,7 @@ def _table(source: Path) -> Path:
 
 
 def _unused(file: Path, columns: list[str]) -> list[InputError]:
-    unused = [column for column in columns if column not in _COLUMNS]
+    unused = [column for column in columns if column not in _COLUMNS and not column.startswith(_OF)]
     reason = f"columns not used: {', '.join(unused)}"
     return [NotedError(file, reason, f"used are {', '.join(_COLUMNS)}")] if unused else []
 
@@ -120,6 +131,12 @@ def _item(folder: Path, row: Row, has_splits: bool) -> Item:
     if row.get(EXCESS):
         raise ValueError("has more cells than there are columns")
     labels = [_file(folder, name, "label") for name in row.get("label", "").split(";") if name.strip()]
+    structures: dict[str, Drawn | None] = {}
+    for column in (column for column in row if column.startswith(_OF)):
+        files = [_file(folder, name, column) for name in row[column].split(";") if name.strip() not in ("", _ABSENT)]
+        positions = tuple(range(len(labels), len(labels) + len(files)))
+        structures[column.removeprefix(_OF).strip()] = Drawn(positions) if row[column] else None
+        labels += files
     split = row.get("split", "")
     if split.lower() not in _SPLIT_NAMES and (split or (has_splits and labels)):
         raise ValueError(f"has the split {split!r} (known are {', '.join(_SPLIT_NAMES)})")
@@ -129,6 +146,7 @@ def _item(folder: Path, row: Row, has_splits: bool) -> Item:
         group=row.get("group") or os.path.splitext(row["image"])[0],
         class_name=row.get("class", ""),
         official=_SPLIT_NAMES.get(split.lower()),
+        structures=structures if any(structures.values()) else {},
     )
 
 
