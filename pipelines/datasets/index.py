@@ -308,8 +308,9 @@ def _settings(structures: Mapping[str, Sequence[int]]) -> list[Structure]:
 
 
 def _names(items: Sequence[Item]) -> list[str]:
-    """The structures of all items, in the order in which they come."""
-    return list(dict.fromkeys(name for item in items for name in item.structures))
+    """The structures of all items, in the order of the item that has most."""
+    fullest_first = sorted(items, key=lambda item: -len(item.structures))
+    return list(dict.fromkeys(name for item in fullest_first for name in item.structures))
 
 
 def _refuse_values_of_nothing(

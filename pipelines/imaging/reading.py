@@ -98,7 +98,7 @@ def read_masks(item: Item, names: Sequence[str], slicing: Slicing = ANY) -> Mask
 
     Args:
         item: of a label that does not name its structures, the only one asked for has all of it.
-        names: of the structures, in the order wanted.
+        names: of the structures, in the order wanted; none for the one that has no name.
         slicing: how volumes become images.
 
     Returns:
@@ -108,7 +108,8 @@ def read_masks(item: Item, names: Sequence[str], slicing: Slicing = ANY) -> Mask
     Raises:
         InputError: a file is refused, or they differ in size.
     """
-    if not item.structures and len(names) <= 1:
+    names = list(names) or [""]
+    if not item.structures and len(names) == 1:
         return read_label(item, slicing)[None]
     alone = {name: item.label_of(name) for name in names}
     masks = {name: read_label(one, slicing) for name, one in alone.items() if one and one.label}

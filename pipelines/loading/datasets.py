@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 SPLITS: tuple[Split, ...] = get_args(Split)
 _FIELDS = (
     *("image", "label", "image_sha256", "label_sha256", "group", "class", "slice", "series"),
-    *("label_values", "label_is", "label_size", "structures", "spacing"),
+    *("label_values", "label_is", "label_size", "structures", "spacing", "size"),
 )
 
 Fields = dict[str, Any]
@@ -55,8 +55,8 @@ def load_datalist(
     Returns:
         items with ``image`` (path of a file or of a series' folder, or a list of paths), ``label`` (path or list of
         paths), ``group`` and, where known, ``class``, ``slice``, ``series``, ``label_values``, ``label_is``,
-        ``label_size``, ``structures`` and ``spacing``; and ``image_sha256`` and ``label_sha256``, with which transforms
-        compare what they read.
+        ``label_size``, ``structures``, ``size`` and ``spacing``; and ``image_sha256`` and ``label_sha256``, with which
+        transforms compare what they read.
 
     Raises:
         DelineateError: when there is no datalist, nothing is left in the split, ``fold`` is missing, unknown or without
@@ -79,14 +79,14 @@ def load_datalist(
 
 
 def _known_as(path: Path, listed: Sequence[Structure], wanted: Sequence[Structure]) -> dict[str, str]:
-    """What the data list calls each of the bundle's structures.
+    """What the data list calls each of the bundle's structures; one alone has no name there, or any.
 
     Raises:
         DelineateError: the data list lacks one, or has several where the bundle outlines one.
     """
     names, needed = [one.name for one in listed], [one.name for one in wanted]
     if len(needed) <= 1 and len(names) <= 1:
-        return dict(zip(needed, names, strict=False))
+        return dict.fromkeys(needed or [""], next(iter(names), ""))
     missing = [name for name in needed or ["one structure"] if name not in names]
     if not missing:
         return {name: name for name in needed}

@@ -66,10 +66,11 @@ def test_ids_are_set_on_the_way(tmp_path: Path, words: tuple[str, ...]) -> None:
         ((*OWN, "--task", "nerve"), "say what is outlined"),
         (("--task", "nerve", "--channels", "rgb", "--name", "x"), "--channels, --name go with --structures"),
         (("--structures", "wound"), "goes with --channels"),
-        (("--structures", "wound,scar", "--channels", "rgb"), r"names 2 \(wound, scar\); a bundle outlines one: make"),
-        (("--structures", "background", "--channels", "rgb"), "write what is outlined"),
-        (("--structures", "a: {b", "--channels", "rgb"), "write what is outlined"),
-        (("--structures", ",", "--channels", "rgb"), "write what is outlined"),
+        (("--structures", "wound,wound", "--channels", "rgb"), "names 'wound' twice"),
+        (("--structures", "background", "--channels", "rgb"), "the background is no structure"),
+        (("--structures", "a: {b", "--channels", "rgb"), "name what is outlined"),
+        (("--structures", ",", "--channels", "rgb"), "name what is outlined"),
+        (("--task", "nerve", "--exclusive"), "--exclusive go with --structures"),
         ((*OWN, "--name", "two\nlines"), "--name is .*write one line of text"),
         ((*OWN, "--set", "max_epoch=3"), "did you mean 'max_epochs'"),
         ((*OWN, "--set", "image_size=64"), "set rows and columns"),
@@ -88,3 +89,21 @@ def test_what_is_refused_leaves_nothing(tmp_path: Path, words: tuple[str, ...], 
 def test_it_is_no_task_of_the_package() -> None:
     """Else there would have to be a shipped bundle of it."""
     assert choices("tasks") == ["breast_lesion", "ct_slice", "nerve", "skin_lesion"]
+
+
+@pytest.mark.parametrize(("words", "channels"), [((), 3), (("--exclusive",), 4)])
+def test_several_structures_have_a_channel_each_and_exclusive_ones_a_background(
+    tmp_path: Path, words: tuple[str, ...], channels: int
+) -> None:
+    folder = made(tmp_path / "b", "--structures", "heart, left lung,aorta", "--channels", "grey", *words)
+    assert verify_bundle(folder) == []
+    pred = json.loads((folder / "configs/metadata.json").read_text())["network_data_format"]["outputs"]["pred"]
+    background = ["background"] if words else []
+    assert [*pred["channel_def"].values()] == [*background, "heart", "left lung", "aorta"]
+    assert pred["num_channels"] == channels
+
+
+@pytest.mark.parametrize(("structures", "mirrored"), [("left lung,heart", "false"), ("clef,heart", "true")])
+def test_what_has_a_side_is_not_mirrored_in_training(tmp_path: Path, structures: str, mirrored: str) -> None:
+    folder = made(tmp_path / "b", "--structures", structures, "--channels", "grey")
+    assert f"flip_left_right: {mirrored} " in (folder / "configs/train.yaml").read_text()

@@ -108,8 +108,15 @@ def test_an_item_whose_file_is_missing_is_left_out_by_name(
 
 def test_what_transforms_need_is_handed_on(tmp_path: Path) -> None:
     touched(tmp_path, "a.nii.gz", "b.nii.gz", "outline")
-    known = {"slice": 3, "series": "1.2.3", "label_values": [1, 2], "label_is": "outline", "spacing": [0.5, 0.5]}
-    entry = {"image": ["a.nii.gz", "b.nii.gz"], "fold": None, "size": [2, 2], **known}
+    known = {
+        "slice": 3,
+        "series": "1.2.3",
+        "label_values": [1, 2],
+        "label_is": "outline",
+        "spacing": [0.5, 0.5],
+        "size": [2, 2],
+    }
+    entry = {"image": ["a.nii.gz", "b.nii.gz"], "fold": None, "area": 0.5, **known}
     (loaded,) = load_datalist(write_datalist(tmp_path, test=[entry]), "test")
     assert loaded == {"image": [f"{tmp_path}/a.nii.gz", f"{tmp_path}/b.nii.gz"], **known}
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from data_lists import known
 
 from delineate.pipelines.datasets.layouts import LAYOUTS, nifti
+from delineate.pipelines.imaging.item import Drawn
 
 
 def write_list(source: Path, **entries: Any) -> Path:
@@ -163,3 +165,32 @@ def test_two_labels_of_one_volume_are_refused(tmp_path: Path, touch: Any, refusa
 
 def test_a_folder_without_volumes_has_another_layout(tmp_path: Path, touch: Any) -> None:
     assert not LAYOUTS["nifti"].matches(touch(tmp_path, "a.png", "images/a.png", "labels/a.png"))
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {"0": "background", "1": "PZ", "2": "TZ", "3": "ignore"},
+        {"background": 0, "PZ": 1, "TZ": 2, "ignore": 3},
+        {"background": 0, "PZ": [1], "TZ": 2, "ignore": 3},
+    ],
+)
+def test_labels_of_a_dataset_json_are_structures(
+    tmp_path: Path, touch: Callable[..., Path], labels: dict[str, Any]
+) -> None:
+    touch(tmp_path, "imagesTr/a_0000.nii.gz", "labelsTr/a.nii.gz")
+    (tmp_path / "dataset.json").write_text(json.dumps({"labels": labels}))
+    (item,), (remark,) = nifti(tmp_path)
+    assert item.structures == {"PZ": Drawn(values=(1,)), "TZ": Drawn(values=(2,))}
+    assert "ignore label (3)" in remark.reason
+
+
+def test_regions_of_nnu_net_may_be_nested_and_one_label_is_no_list(tmp_path: Path, touch: Callable[..., Path]) -> None:
+    touch(tmp_path, "imagesTr/a_0000.nii.gz", "labelsTr/a.nii.gz")
+    for labels, structures in (
+        ({"background": 0, "whole_tumour": [1, 2], "core": 2}, {"whole tumour": (1, 2), "core": (2,)}),
+        ({"background": 0, "liver": 1}, {}),
+    ):
+        (tmp_path / "dataset.json").write_text(json.dumps({"labels": labels}))
+        found = nifti(tmp_path)[0][0].structures
+        assert found == {name: Drawn(values=values) for name, values in structures.items()}

@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from delineate.pipelines.core.errors import InputError, NotedError
-from delineate.pipelines.datasets.layouts import table
+from delineate.pipelines.datasets.layouts import explain, table
+from delineate.pipelines.imaging.item import Drawn
 
 
 @pytest.fixture
@@ -118,3 +119,13 @@ def test_any_bytes_are_items_or_refusals(folder: Path, body: bytes) -> None:
     (folder / "t.csv").write_bytes(b"image,label,split\n" + body)
     with suppress(InputError):  # anything else fails the test
         assert all(item.file.is_file() for item in table(folder)[0])
+
+
+def test_a_column_is_a_structure_empty_is_not_annotated_and_a_dash_is_none(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png", "h.png", "l.png"):
+        (tmp_path / name).touch()
+    (tmp_path / "t.csv").write_text("image,label:heart,label:left lung\na.png,h.png,-\nb.png,,l.png\n")
+    first, second = table(tmp_path)[0]
+    assert (first.label, first.structures) == ((tmp_path / "h.png",), {"heart": Drawn((0,)), "left lung": Drawn(())})
+    assert (second.label, second.structures) == ((tmp_path / "l.png",), {"heart": None, "left lung": Drawn((0,))})
+    assert explain(tmp_path)[1] == "t.csv has the columns image and label:heart, label:left lung"
