@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 from monai.bundle import ConfigParser
+from PIL import Image
+from structured_bundles import structured_bundle
 
 from delineate.pipelines.inference.segmenter import Segmenter
 
@@ -56,6 +58,16 @@ def test_its_mask_is_ours(place: Place, dataset: Path) -> None:
     assert ours.mask.any()
     assert mask.dtype == np.uint8  # its writer of PNG takes no other numbers than integers
     assert np.array_equal(mask, ours.mask)
+
+
+@pytest.mark.parametrize("exclusive", [False, True])
+def test_of_several_structures_it_has_a_channel_each(tmp_path: Path, exclusive: bool) -> None:
+    bundle = structured_bundle(tmp_path / "chest", exclusive)
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50), dtype=np.uint8)).save(tmp_path / "a.png")
+    (ours,) = Segmenter(bundle).segment(tmp_path / "a.png")
+    masks = infer(bundle, tmp_path / "a.png")
+    assert masks.any()
+    assert np.array_equal(masks, np.stack(list(ours.masks.values())))
 
 
 def test_models_hold_no_file_that_it_could_take_for_the_weights(place: Place) -> None:
