@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -49,16 +48,16 @@ class Assembler:
 
 def _empty(plane: Segmentation) -> Segmentation:
     """A volume's result with no foreground yet."""
-    volume = open_volume(Path(plane.source), plane.item.get("series"))
+    volume = open_volume(plane.item.file, plane.item.series)
     grid = volume.voxels.shape[:3]
     return Segmentation(
         plane.source,
         plane.name,
         {name: np.zeros(grid, np.uint8) for name in plane.masks},
         {name: np.zeros(grid, np.float32) for name in plane.masks},
+        plane.item,
         plane.structures,
         tuple(np.linalg.norm(volume.affine[:3, :3], axis=0).tolist()),
-        plane.item,
         plane.slicing,
         volume,
     )

@@ -8,6 +8,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -18,7 +19,7 @@ from ..datasets.layouts.base import is_hidden
 from ..imaging.dicom import Series, find_series, is_dicom, read_header
 from ..imaging.dicom.header import UID_UNUSED, malformed_uids
 from ..imaging.filetypes import IMAGE_SUFFIXES, is_picture, refuse_foreign
-from ..imaging.item import kind_of
+from ..imaging.item import Item, kind_of
 from ..imaging.reading import open_volume, series_at
 from ..imaging.volumes.formats import VOLUME_SUFFIXES, read_grid, volume_suffix
 from ..imaging.volumes.planes import plane_count
@@ -45,7 +46,7 @@ class _Output(NamedTuple):
     file: Path  # the first
     name: Path  # relative, without suffix
     full: Path  # the same with suffix, for where names clash
-    items: list[dict[str, Any]]
+    items: list[Item]
 
 
 def find_images(
@@ -79,7 +80,7 @@ def find_images(
         tell(error)
 
     slicing = Slicing.of(slicing)
-    found: dict[Path, tuple[Path, Path]] = {}
+    paths: dict[Path, tuple[Path, Path]] = {}
     named: set[Path] = set()  # by itself, not with its folder
     for one in [source] if isinstance(source, str | Path) else source:
         pairs, foreign = _expand(one)
@@ -90,11 +91,11 @@ def find_images(
             refuse(InputError(one, "no image found", f"name image files ({kinds}, DICOM) or a folder"))
         named |= {Path(one), *map(Path, glob.glob(str(one), recursive=True))}
         for path, name in _without_own(one, pairs, refuse):
-            found.setdefault(path.resolve(), (path, name))
-    outputs = _outputs(dict(found.values()), slicing, refuse, named)
+            paths.setdefault(path.resolve(), (path, name))
+    outputs = _outputs(dict(paths.values()), slicing, refuse, named)
     names = _unique(outputs)
-    items = [{"name": name} | item for output, name in zip(outputs, names, strict=True) for item in output.items]
-    return Images(items, refused)
+    found = [(name, item) for output, name in zip(outputs, names, strict=True) for item in output.items]
+    return Images([{"name": name} | item.as_fields() for name, item in found], refused)
 
 
 def _without_own(source: str | Path, pairs: list[tuple[Path, Path]], on_error: OnError) -> list[tuple[Path, Path]]:
@@ -146,9 +147,7 @@ def _outputs(names: Names, slicing: Slicing, on_error: OnError, named: Collectio
     kinds = {path: kind_of(path) for path in names}
     dicom = [path for path in names if kinds[path] == "dicom"]
     outputs = [
-        _Output(path, _stem(name), name, [{"image": str(path)}])
-        for path, name in names.items()
-        if kinds[path] == "picture"
+        _Output(path, _stem(name), name, [Item.of(path)]) for path, name in names.items() if kinds[path] == "picture"
     ]
     volumes = _cases([path for path in names if kinds[path] == "volume"], slicing.modalities)
     tries: list[Callable[[], list[_Output]]] = [partial(_volume, case, names, slicing) for case in volumes]
@@ -179,7 +178,7 @@ def _cases(volumes: Sequence[Path], modalities: int) -> list[list[Path]]:
 
 
 def _volume(paths: Sequence[Path], names: Names, slicing: Slicing) -> list[_Output]:
-    first, image = min(paths), [str(path) for path in sorted(paths)]
+    first, image = min(paths), tuple(sorted(paths))
     if slicing.modalities > 1 and [str(_stem(path))[-5:] for path in sorted(paths)] != [
         f"_{number:04}" for number in range(slicing.modalities)
     ]:
@@ -187,11 +186,11 @@ def _volume(paths: Sequence[Path], names: Names, slicing: Slicing) -> list[_Outp
         raise InputError(first, reason, f"{slicing.modalities} modalities are needed, X_0000, X_0001 and so on")
     stem = _stem(names[first])
     name = stem.with_name(stem.name[:-5]) if slicing.modalities > 1 else stem
-    common = {"image": image if slicing.modalities > 1 else image[0]}
+    whole = Item(image=image)
     if slicing.axis is None:
-        return [_Output(paths[0], name, names[first], [common])]  # refused when it is read
+        return [_Output(paths[0], name, names[first], [whole])]  # refused when it is read
     number = plane_count(read_grid(first), slicing.axis)
-    return [_Output(paths[0], name, names[first], _slices(common, number))]
+    return [_Output(paths[0], name, names[first], _slices(whole, number))]
 
 
 def _crowded(series: Series) -> NotedError:
@@ -208,7 +207,7 @@ def _series(series: Series, names: Names, axis: Axis, named: Collection[Path], o
     if len(series.files) > 1:
         image, name = _common_folder(series.files), _common_folder([names[file] for file in series.files])
         name = name if name.name else Path(image.resolve().name)
-    common = {"image": str(image), "series": series.uid}
+    whole = Item.of(image, series=series.uid)
     try:
         number = plane_count(open_volume(image, series.uid), axis)
     except InputError as error:
@@ -222,7 +221,7 @@ def _series(series: Series, names: Names, axis: Axis, named: Collection[Path], o
             reason = f"is one of {len(series.files)} named slices of a series of {len(series.files) + missing}"
             on_error(InputError(file, reason, f"name the folder {image} to have its volume, or one slice alone"))
         return []
-    return [_Output(first, name, name, _slices(common, number))]
+    return [_Output(first, name, name, _slices(whole, number))]
 
 
 def _count_others(series: Series, folder: Path) -> int:
@@ -236,8 +235,8 @@ def _common_folder(files: Sequence[Path]) -> Path:
     return Path(os.path.commonpath([(file.absolute() if mixed else file).parent for file in files]))
 
 
-def _slices(common: dict[str, Any], number: int) -> list[dict[str, Any]]:
-    return [common | {"slice": index, "slices": number} for index in range(number)]
+def _slices(whole: Item, number: int) -> list[Item]:
+    return [replace(whole, slice=index, slices=number) for index in range(number)]
 
 
 def _frames(path: Path, name: Path, on_error: OnError | None = None) -> list[_Output]:
@@ -248,14 +247,14 @@ def _frames(path: Path, name: Path, on_error: OnError | None = None) -> list[_Ou
             on_error(NotedError(path, words, UID_UNUSED))
     number = int(header.get("NumberOfFrames") or 1)
     if number == 1:
-        return [_Output(path, _stem(name), name, [{"image": str(path)}])]
+        return [_Output(path, _stem(name), name, [Item.of(path)])]
     stem, digits = _stem(name), len(str(number))
     return [
         _Output(
             path,
             stem.with_name(f"{stem.name}_frame_{frame + 1:0{digits}}"),
             name.with_name(f"{name.name}_frame_{frame + 1:0{digits}}"),
-            [{"image": str(path), "slice": frame}],
+            [Item.of(path, slice=frame)],
         )
         for frame in range(number)
     ]

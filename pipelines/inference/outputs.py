@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from math import prod
 from pathlib import Path
@@ -67,9 +67,9 @@ class Segmentation:
     name: str
     masks: Mapping[str, NDArray[np.uint8]]
     probabilities: Mapping[str, NDArray[np.float32]]
+    item: Item
     structures: tuple[Structure, ...] = (UNNAMED,)
     spacing: tuple[float, ...] | None = None
-    item: Mapping[str, Any] = field(default_factory=dict)
     slicing: Slicing = field(default_factory=Slicing)
     volume: Volume | None = None
     spacing_kind: SpacingKind | None = None
@@ -92,9 +92,9 @@ class Segmentation:
             str(output.get("name", Path(source).stem)),
             {one.name: pixels["pred"][channel].astype(np.uint8) for channel, one in enumerate(listed)},
             {one.name: pixels["probability"][channel].astype(np.float32) for channel, one in enumerate(listed)},
+            Item.from_fields({"image": image} | {key: meta[key] for key in ("slice", "series") if key in meta}),
             listed,
             tuple(json.loads(meta["spacing"])) if "spacing" in meta else None,
-            {"image": image} | {key: meta[key] for key in ("slice", "series") if key in meta},
             Slicing.of(json.loads(meta.get("slicing", "{}"))),
             spacing_kind=meta.get("spacing_kind"),
         )
@@ -171,7 +171,7 @@ class Segmentation:
     @property
     def series(self) -> str:
         """The SeriesInstanceUID of a DICOM series; in place of one that is no UID, and may say anything, a hash."""
-        uid = str(self.item.get("series", ""))
+        uid = self.item.series or ""
         return (
             uid
             if not uid or (len(uid) <= 64 and _UID.fullmatch(uid))
@@ -183,8 +183,8 @@ class Segmentation:
         """The source as it is printed, told from others in the same folder or file: its series, its frame from 1."""
         if self.volume is not None:
             return printable(self.source) + (f" (series {self.series})" if Path(self.source).is_dir() else "")
-        frame = self.item.get("slice")
-        return printable(self.source) + (f" (frame {frame + 1})" if isinstance(frame, int) else "")
+        frame = self.item.slice
+        return printable(self.source) + ("" if frame is None else f" (frame {frame + 1})")
 
     def __repr__(self) -> str:
         return f"<Segmentation of {self.source}: {' x '.join(map(str, self.shape))}, {self.extent}>"
@@ -237,15 +237,13 @@ class Segmentation:
         Of several structures each has its colour, and their names stand below the image: see `draw_structures`.
         """
         if self.volume is None:
-            picture = read_picture(Item.from_fields({"image": self.source, **self.item}), self.slicing)
+            picture = read_picture(self.item, self.slicing)
             return draw_structures(picture, list(self.masks.values()), self.structures)
         affine, axis = grid_of(self)
         others = tuple({0, 1, 2} - {plane_axis(affine, axis)})
         index = int(np.sum([mask.sum(axis=others, dtype=np.int64) for mask in self.masks.values()], axis=0).argmax())
         planes = [take_plane(mask, affine, axis, index) for mask in self.masks.values()]
-        return draw_structures(
-            read_picture(Item.from_fields({**self.item, "slice": index}), self.slicing), planes, self.structures
-        )
+        return draw_structures(read_picture(replace(self.item, slice=index), self.slicing), planes, self.structures)
 
     def plot(self, axes: Axes | None = None) -> Figure:
         """Show `overlay` with matplotlib; needs no display, and leaves no figure open behind it.

@@ -201,13 +201,11 @@ def _name(row: Mapping[str, str]) -> str:
 
 def _place(result: Segmentation) -> Row:
     """What a row is of."""
-    image = result.item.get("image", result.source)
-    paths = image if isinstance(image, list) else [image if isinstance(image, str | Path) else result.source]
-    frame = "" if result.volume is not None else result.item.get("slice", "")
+    frame = None if result.volume is not None else result.item.slice
     return {
-        "input": printable("; ".join(os.path.abspath(path) for path in paths)),
+        "input": printable("; ".join(os.path.abspath(path) for path in result.item.files)),
         "series": result.series,
-        "frame": str(frame + 1 if isinstance(frame, int) else frame),
+        "frame": "" if frame is None else str(frame + 1),
     }
 
 

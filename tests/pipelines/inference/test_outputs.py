@@ -15,6 +15,7 @@ from PIL import Image
 from segmentations import segmentation, several
 
 from delineate.pipelines.core.errors import DelineateError
+from delineate.pipelines.imaging.item import Item
 from delineate.pipelines.imaging.overlay import draw_outline
 from delineate.pipelines.imaging.structures import structures_of
 from delineate.pipelines.imaging.volumes.formats import read_volume
@@ -110,7 +111,7 @@ def test_an_output_without_a_name_is_called_after_its_file() -> None:
 def test_what_is_printed_tells_frames_and_series_apart(tmp_path: Path) -> None:
     def label(source: str, volume: bool = False, **item: Any) -> str:
         grid = Volume(Path(source), np.zeros((2, 2, 2)), np.eye(4)) if volume else None
-        return segmentation(source, MASK, PROBABILITY, item=item, volume=grid).label
+        return segmentation(source, MASK, PROBABILITY, item=Item.of(source, **item), volume=grid).label
 
     assert label("a.png") == "a.png"
     assert label("a\nb.dcm", slice=4) == r"a\nb.dcm (frame 5)"

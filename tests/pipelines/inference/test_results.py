@@ -12,6 +12,7 @@ from PIL import Image
 from segmentations import segmentation, several
 
 from delineate.pipelines.core.errors import DelineateError, InputError, NotedError, SkippedError
+from delineate.pipelines.imaging.item import Item
 from delineate.pipelines.inference import results
 from delineate.pipelines.inference.files import OutputOptions
 from delineate.pipelines.inference.inputs import find_images
@@ -137,9 +138,9 @@ def test_an_overlay_of_an_earlier_mask_does_not_stay(tmp_path: Path) -> None:
 def test_series_of_one_folder_and_frames_of_one_file_have_rows_of_their_own(tmp_path: Path) -> None:
     folder = ResultFolder(tmp_path)
     for frame in (0, 1):
-        folder.write(result("cine.dcm", name=f"cine_frame_{frame + 1}", item={"image": "cine.dcm", "slice": frame}))
+        folder.write(result("cine.dcm", name=f"cine_frame_{frame + 1}", item=Item.of("cine.dcm", slice=frame)))
     for uid in ("1.2.3", "1.2.4"):
-        folder.write(result("ct", item={"image": "ct", "series": uid}))
+        folder.write(result("ct", item=Item.of("ct", series=uid)))
     assert [(row["mask"], row["series"], row["frame"]) for row in table(tmp_path)] == [
         ("cine_frame_1_mask.png", "", "1"),
         ("cine_frame_2_mask.png", "", "2"),
@@ -151,7 +152,7 @@ def test_series_of_one_folder_and_frames_of_one_file_have_rows_of_their_own(tmp_
 def test_a_series_uid_that_is_none_is_never_written(tmp_path: Path) -> None:
     folder = ResultFolder(tmp_path)
     for uid in ("../../x", "=cmd()"):
-        folder.write(result("ct", item={"image": "ct", "series": uid}))
+        folder.write(result("ct", item=Item.of("ct", series=uid)))
     assert len({row["series"] for row in table(tmp_path)}) == 2
     assert all(row["series"].startswith("no UID, SHA-256 ") for row in table(tmp_path))
 
