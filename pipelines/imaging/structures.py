@@ -20,10 +20,10 @@ UNANNOTATED = 255
 
 Colour = tuple[int, int, int]
 COLOURS: tuple[Colour, ...] = (
-    *((255, 220, 0), (86, 180, 233), (255, 110, 60), (60, 220, 140), (230, 120, 220)),
-    *((255, 255, 255), (150, 110, 255), (190, 210, 60)),
+    *((255, 220, 0), (0, 200, 255), (255, 80, 40), (130, 80, 255), (200, 255, 200)),
+    *((140, 110, 140), (140, 170, 140), (140, 80, 50)),
 )
-"""Of structures that name none, in their order: to be distinguished from each other and from tissue."""
+"""Of structures that name none, in their order: to be distinguished from each other, by colour-blind people, too."""
 
 _NAME = re.compile(r"[^\W_][\w ()+-]{0,63}")
 

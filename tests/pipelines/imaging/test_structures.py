@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from skimage.color import deltaE_ciede2000, rgb2lab
 
 from delineate.errors import DelineateError, UnknownNameError
 from delineate.pipelines.imaging.structures import (
@@ -130,3 +132,22 @@ def test_channels_are_the_background_and_the_structures_unless_these_may_overlap
     assert channels_of(one, False) == channels_of(one, True) == {"0": "background", "1": "heart"}
     assert channels_of(two, True) == {"0": "background", "1": "heart", "2": "left lung"}
     assert channels_of(two, False) == {"0": "heart", "1": "left lung"}
+
+
+SEEN_BY = {
+    "trichromat": np.eye(3),
+    "protanope": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deuteranope": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]],
+    "tritanope": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.3039]],
+}
+"""Of linear RGB: Machado, Oliveira, Fernandes 2009, https://doi.org/10.1109/TVCG.2009.113, severity 1."""
+
+
+@pytest.mark.parametrize("person", SEEN_BY)
+def test_everybody_can_tell_the_colours_of_structures_apart(person: str) -> None:
+    srgb = np.array(COLOURS) / 255
+    linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+    seen = (linear @ np.array(SEEN_BY[person]).T).clip(0, 1)
+    lab = rgb2lab(np.where(seen <= 0.0031308, 12.92 * seen, 1.055 * seen ** (1 / 2.4) - 0.055))
+    apart = deltaE_ciede2000(lab[:, None], lab[None])
+    assert apart[~np.eye(len(COLOURS), dtype=bool)].min() > 13
