@@ -16,13 +16,16 @@ from PIL import Image
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 from scipy.special import expit
 
-from .drawing import Array, Mask, filled, grid, layer, noise
+from .drawing import Array, Mask, Size, filled, grid, layer, noise
 from .thorax import Place, curve, outlines_of_person, placement
 
 STRUCTURES = ("heart", "left lung", "right lung", "left clavicle", "right clavicle")
 CLAVICLES = STRUCTURES[3:]
 SIDE = 512
 """Rows and columns of a film."""
+
+_TEXTURE = ((0.06, 4), (0.06, 10), (0.06, 20), (0.05, 40), (0.04, 80))
+"""How strong unevenness is, and how many bumps it has along a side."""
 
 
 def chest_phantom(seed: int, side: int = SIDE, without: Sequence[str] = ()) -> tuple[Mask, dict[str, Mask]]:
@@ -90,7 +93,7 @@ def _soft_tissue(rng: np.random.Generator, shapes: dict[str, Mask]) -> Array:
     """Density of the body without its bones and lungs, (H, W): skin, fat, muscle, breasts, gas in the stomach."""
     size = shapes["body"].shape[0], shapes["body"].shape[1]
     y, x = grid(size)
-    density = rng.uniform(0.75, 0.95) * _rounded(shapes["body"], 0.75) * (1 + 0.05 * noise(rng, size, 4))
+    density = rng.uniform(0.75, 0.95) * _rounded(shapes["body"], 0.75) * _texture(rng, size)
     density -= rng.uniform(0.1, 0.35) * _rounded(shapes["gas"], 1.0) * (rng.random() < 0.75)
     breast = rng.uniform(0.04, 0.16) * (rng.random() < 0.5)
     low, radius = rng.uniform(0.2, 0.4), rng.uniform(0.28, 0.36)
@@ -100,13 +103,17 @@ def _soft_tissue(rng: np.random.Generator, shapes: dict[str, Mask]) -> Array:
     return density
 
 
+def _texture(rng: np.random.Generator, size: Size) -> Array:
+    """Uneven tissue, (H, W), about 1: folds, fat, small vessels; each person's own."""
+    return np.asarray(1 + sum(share * noise(rng, size, cells) for share, cells in _TEXTURE))
+
+
 def _lungs(rng: np.random.Generator, side: int, place: Place, masks: dict[str, Mask]) -> Array:
     """What lungs take from the density of the body, and what their vessels add, (H, W)."""
     air, density = rng.uniform(0.42, 0.56), np.zeros((side, side), np.float32)
     for name, sign in (("left lung", 1), ("right lung", -1)):
         vessels = layer((side, side), _vessels(rng, side, place, sign), side / 350)
-        mottle = 1 + 0.06 * noise(rng, (side, side), 8) + 0.04 * noise(rng, (side, side), 90)
-        density -= air * _rounded(masks[name], 0.55) * mottle
+        density -= air * _rounded(masks[name], 0.55) * _texture(rng, (side, side))
         density += rng.uniform(0.1, 0.2) * vessels * gaussian_filter(masks[name].astype(np.float32), side / 120)
     return density
 
@@ -136,13 +143,18 @@ def _vessels(rng: np.random.Generator, side: int, place: Place, sign: int) -> li
 def _ribs(rng: np.random.Generator, side: int, place: Place) -> Array:
     """Density of the ribs, (H, W): from the spine outward, round the chest wall, and forward and down to the middle."""
     back, front = [], []
-    first, apart = rng.normal(-0.69, 0.02), rng.uniform(0.125, 0.145)
+    first, apart, slope = rng.uniform(-0.76, -0.63), rng.uniform(0.115, 0.15), rng.uniform(0.5, 1.6)
     for rib in range(11):
         top = first + apart * rib
         wide = np.interp(top + 0.15, (-0.7, -0.5, -0.2, 0.1, 0.4, 0.9), (0.36, 0.55, 0.65, 0.7, 0.72, 0.74))
         for sign in (-1, 1):
             steep = rng.uniform(0.8, 1.2)
-            rear = ((0.08, top), (0.5 * wide, top + 0.01), (0.85 * wide, top + 0.09), (wide, top + 0.2 * steep))
+            rear = (
+                (0.08, top),
+                (0.5 * wide, top + 0.03 * slope),
+                (0.85 * wide, top + 0.1 * slope),
+                (wide, top + 0.2 * steep),
+            )
             fore = ((1.0, 0.2), (0.93, 0.29), (0.7, 0.39), (0.45, 0.46))
             back.append(curve(rear) * (sign, 1))
             front.append(curve([(x * wide, top + y * steep) for x, y in fore]) * (sign, 1))
@@ -157,7 +169,7 @@ def _ribs(rng: np.random.Generator, side: int, place: Place) -> Array:
 def _spine(rng: np.random.Generator, side: int, place: Place) -> Array:
     """Density of the middle, (H, W): vertebrae, the arch of the aorta, at the left, and air in the windpipe."""
     bend = rng.normal(0, 0.015)
-    size, heights = (side, side), np.arange(-1.2, 1.3, 0.135)
+    size, heights = (side, side), np.arange(rng.uniform(-1.3, -1.1), 1.3, rng.uniform(0.12, 0.15))
     middle = np.array([(bend * np.sin(3 * y), y) for y in heights])
     bodies = [(place(np.array(((x - 0.001, y - 0.045), (x, y + 0.045)))), 0.15 * side / 2) for x, y in middle]
     density = 0.1 * layer(size, bodies, side / 130) + 0.05 * layer(size, [(place(middle), 0.04 * side / 2)], side / 150)

@@ -21,10 +21,10 @@ LEFT, RIGHT = np.array((1.0, 1.0)), np.array((-1.0, 1.0))
 
 def placement(rng: np.random.Generator, side: int) -> Place:
     """How the body lies in the film: a little turned, scaled, moved and asymmetric."""
-    angle, half = rng.normal(0, 0.03), (side - 1) / 2
+    angle, half = rng.normal(0, 0.04), (side - 1) / 2
     turn = np.array(((np.cos(angle), np.sin(angle)), (-np.sin(angle), np.cos(angle))))
-    scale = rng.uniform(0.96, 1.14) * np.array((rng.uniform(0.93, 1.07), rng.uniform(0.93, 1.07)))
-    moved = rng.normal(0, 0.03, 2)
+    scale = rng.uniform(0.96, 1.14) * np.array((rng.uniform(0.9, 1.08), rng.uniform(0.9, 1.08)))
+    moved = rng.normal(0, 0.035, 2)
     lean = rng.normal(0, 0.04)  # one side nearer to the film
 
     def place(points: Array) -> Array:
@@ -44,7 +44,7 @@ def curve(points: Sequence[Sequence[float]] | Array, count: int = 40, closed: bo
 
 def outlines_of_person(rng: np.random.Generator) -> dict[str, Array]:
     """Outlines in the body, (N, 2) each: of `STRUCTURES`, the body itself and the gas in the stomach."""
-    breath, habitus = rng.normal(0, 0.035), rng.uniform(0.94, 1.1)
+    breath, habitus = rng.normal(0, 0.045), rng.uniform(0.94, 1.15)
     larger = np.array((rng.uniform(0.82, 1.18), rng.uniform(0.9, 1.1)))
     heart = np.array([
         (0.02, -0.14), (0.15, -0.13), (0.26, 0.04), (0.38, 0.25), (0.43, 0.40), (0.34, 0.49), (0.1, 0.5),
@@ -55,7 +55,7 @@ def outlines_of_person(rng: np.random.Generator) -> dict[str, Array]:
         (0.17, -1.6), (0.19, -1.0), (0.36, -0.9), (0.7, -0.84), (1.2, -0.7), (1.8, -0.5), (1.8, -0.25), (1.0, -0.15),
         (0.86, 0.05), (0.83, 0.3), (0.86, 0.8), (0.9, 1.8),
     ])  # fmt: skip
-    trunk = curve(trunk * (habitus, 1), 120)
+    trunk = curve(trunk * (habitus, 1) + rng.normal(0, 0.025, trunk.shape), 120)
     gas = np.array((rng.uniform(0.25, 0.45), 0.6 + breath)) + rng.uniform(0.04, 0.16) * _circle() * (1, 0.55)
     return {
         "heart": curve(heart, 160, closed=True),
@@ -81,7 +81,7 @@ def _lung(rng: np.random.Generator, breath: float) -> Array:
     dome = [wall[-1], (0.64, 0.46), (0.53, 0.41 + flat), (0.38, 0.4 + flat), (0.22, 0.44), (0.11, 0.47)]
     inner = [(0.11, 0.47 + breath), (0.12, 0.2), (0.17, 0.0), (0.12, -0.2), (0.13, -0.4), wall[0]]
     dome = [dome[0], *((x, y + breath) for x, y in dome[1:])]
-    jitter = [np.array(part) + _still_ends(rng.normal(0, 0.01, (len(part), 2))) for part in (wall, dome, inner)]
+    jitter = [np.array(part) + _still_ends(rng.normal(0, 0.016, (len(part), 2))) for part in (wall, dome, inner)]
     return np.concatenate([curve(part, 60) for part in jitter])
 
 
