@@ -15,9 +15,12 @@ import torch
 from processes import call, delineate, stock, succeeded
 
 from delineate.networks import UltraLightUNet
+from delineate.pipelines.bundling.bundles import shipped_bundles
+from delineate.pipelines.datasets.index import index_dataset
 from delineate.pipelines.imaging.masks import read_mask
 from delineate.pipelines.imaging.pictures import read_image
 from delineate.pipelines.inference.segmenter import Segmenter
+from delineate.pipelines.phantoms.chest import STRUCTURES, write_chest_phantoms
 
 if TYPE_CHECKING:
     from conftest import Place
@@ -126,3 +129,27 @@ def test_a_shipped_bundle_trains_where_its_folder_was_copied_to(place: Place, tm
     options = ("--dataset_dir", place.dataset, "--max_epochs", "1", "--image_size", "[64,64]")
     succeeded(stock("run", "--config_file", "configs/train.yaml", *options, cwd=tmp_path / "bundle"))
     assert (tmp_path / "bundle" / "models" / "model.pt").is_file()
+
+
+def test_the_shipped_bundle_of_several_structures_trains_evaluates_and_segments(tmp_path: Path) -> None:
+    films, dataset, bundle = (tmp_path / name for name in ("films", "dataset", "bundle"))
+    write_chest_phantoms(films, 10, side=64)
+    index_dataset(films, out=dataset, near_duplicates=False)
+    with as_file(files("delineate.bundles") / "chest_xray") as shipped:
+        shutil.copytree(shipped, bundle)
+    small = ("--image_size", "[64,64]")
+    words = ("--dataset_dir", dataset, *small)
+    succeeded(stock("run", "--config_file", "configs/train.yaml", *words, "--max_epochs", "1", cwd=bundle))
+    succeeded(stock("run", "--config_file", "configs/evaluate.yaml", *words, cwd=bundle))
+    scores = json.loads((bundle / "evaluation" / "metrics.json").read_text())
+    assert list(scores["structures"]) == list(STRUCTURES)
+    succeeded(stock("run", *INFERENCE, "--dataset_dir", films / "images" / "phantom_0001.png", *small, cwd=bundle))
+    masks = {path.name for path in (bundle / "masks").glob("*.png")}
+    assert masks == {f"phantom_0001_{name.replace(' ', '_')}_mask.png" for name in STRUCTURES}
+
+
+@pytest.mark.parametrize("name", shipped_bundles())
+def test_verify_net_in_out_and_verify_metadata_accept_every_shipped_bundle(name: str) -> None:
+    bundle = shipped_bundles()[name]
+    succeeded(stock("verify_metadata", *META, "--filepath", "docs/meta_schema_20240725.json", cwd=bundle))
+    succeeded(stock("verify_net_in_out", "network_def", *META, *INFERENCE, cwd=bundle))
