@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
+from delineate.pipelines.duplicates.search import find_duplicates, signature
 from delineate.pipelines.phantoms.chest import CLAVICLES, STRUCTURES, chest_phantom, write_chest_phantoms
 
 SIDE = 128
@@ -100,3 +101,9 @@ def test_written_masks_are_of_their_films_size_some_empty_some_not_there(tmp_pat
                 assert np.unique(read(mask)).tolist() == [0, 255]
     assert empty == {("phantom_0005", "left clavicle")}
     assert missing == {("phantom_0010", "left clavicle"), ("phantom_0010", "right clavicle")}
+
+
+def test_persons_are_not_taken_for_copies_of_each_other() -> None:
+    """Else indexing would keep them all in one split."""
+    films = [signature(chest_phantom(seed, 192)[0][..., None]) for seed in range(1, 13)]
+    assert len(find_duplicates(films)) <= 2
