@@ -75,13 +75,13 @@ def image_findings(members: Sequence[Member], facts: Sequence[ImageFacts]) -> It
             severity: Severity = "note" if member.is_slice else "problem"  # volumes begin and end in air
             yield found("image", "constant", [member], "all pixels are equal", severity)
         if image.marks >= _FEWEST_MARKS:
-            told = f"suspected text or callipers burnt in ({image.marks} bright thin marks)"
-            yield found("image", "marks", [member], told, "note")
+            detail = f"suspected text or callipers burnt in ({image.marks} bright thin marks)"
+            yield found("image", "marks", [member], detail, "note")
     sides = [float(np.sqrt(height * width)) for height, width in (image.size for image in facts)]
     for index, times in outliers(sides):
         height, width = facts[index].size
-        told = f"{width}x{height} pixels, a side {times} of the set's median"
-        yield found("image", "size", [members[index]], told, "note")
+        detail = f"{width}x{height} pixels, a side {times} of the set's median"
+        yield found("image", "size", [members[index]], detail, "note")
     yield from _odd_colours(members, facts)
 
 
@@ -91,6 +91,6 @@ def _odd_colours(members: Sequence[Member], facts: Sequence[ImageFacts]) -> Iter
     odd = coloured if share < _ODD else ~coloured if share > 1 - _ODD else np.zeros_like(coloured)
     for member, image, is_odd in zip(members, facts, odd, strict=True):
         if is_odd:
-            told = f"colour in {image.colour:.2%} of its pixels, among grey images"
-            told = told if image.colour > _COLOURED else "grey, among colour images"
-            yield found("image", "channels", [member], told, "note")
+            detail = f"colour in {image.colour:.2%} of its pixels, among grey images"
+            detail = detail if image.colour > _COLOURED else "grey, among colour images"
+            yield found("image", "channels", [member], detail, "note")

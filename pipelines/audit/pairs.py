@@ -39,15 +39,15 @@ def pair_findings(
     """
     for pair in duplicates:
         both = [members[pair.first], members[pair.second]]
-        told = pair.how if pair.exact else f"{pair.how} (difference {pair.difference:.2f})"
+        detail = pair.how if pair.exact else f"{pair.how} (difference {pair.difference:.2f})"
         if pair.difference > NEARLY_EQUAL and _of_one_subject(*both):
-            yield found("similar_frame", "", both, told, "note")
+            yield found("similar_frame", "", both, detail, "note")
             continue
-        yield found("exact_duplicate" if pair.exact else "near_duplicate", "", both, told)
+        yield found("exact_duplicate" if pair.exact else "near_duplicate", "", both, detail)
         if _apart(*both):
-            yield _leak(both, told)
+            yield _leak(both, detail)
         if disagreement := _disagreement(both, pair, masks):
-            yield found("contradiction", "", both, f"{disagreement}; {told}")
+            yield found("contradiction", "", both, f"{disagreement}; {detail}")
 
 
 def leak_findings(members: Sequence[Member]) -> Iterator[Finding]:
@@ -56,9 +56,9 @@ def leak_findings(members: Sequence[Member]) -> Iterator[Finding]:
     for (group,), together in _by(members, lambda item: (item.group,)).items():
         if len({member.side for member in together}) > 1:
             counts = {side: sum(member.side == side for member in together) for side in (m.side for m in together)}
-            told = f"group {group} is in " + " and ".join(f"{side} ({count})" for side, count in counts.items())
+            detail = f"group {group} is in " + " and ".join(f"{side} ({count})" for side, count in counts.items())
             first = [next(member for member in together if member.side == side) for side in counts]
-            yield found("leak", "group", first, told, contents=[str(group)])
+            yield found("leak", "group", first, detail, contents=[str(group)])
     files = _by(members, lambda item: (item.image_sha256, item.slice, item.series))  # a file may hold many images
     pixels = _by(members, lambda item: (item.pixels_sha256,))
     for equal, what in ((files, "equal files"), (pixels, "equal pixels")):
@@ -136,8 +136,8 @@ def _of_one_subject(one: Member, other: Member) -> bool:
     return bool(one.item.own_group) and one.item.own_group == other.item.own_group
 
 
-def _leak(both: Sequence[Member], told: str) -> Finding:
-    return found("leak", "duplicate", both, f"the same picture in {both[0].side} and {both[1].side}: {told}")
+def _leak(both: Sequence[Member], detail: str) -> Finding:
+    return found("leak", "duplicate", both, f"the same picture in {both[0].side} and {both[1].side}: {detail}")
 
 
 def _by(members: Iterable[Member], key: Callable[[Item], tuple[Any, ...]]) -> dict[tuple[Any, ...], list[Member]]:

@@ -59,7 +59,7 @@ def find_bundle(bundle: str | Path) -> Path:
     raise UnknownNameError("folder, and no shipped bundle,", str(bundle), shipped)
 
 
-def part(kind: str, name: str) -> Path:
+def part_file(kind: str, name: str) -> Path:
     """The file (or folder, for tasks) of one part in ``delineate.configs``.
 
     Raises:
@@ -98,10 +98,10 @@ def new_bundle(
     """
     out = Path(out)
     refuse_occupied(out)
-    task_folder = task if isinstance(task, Path) else part("tasks", task)
+    task_folder = task if isinstance(task, Path) else part_file("tasks", task)
     with TemporaryDirectory() as temporary:
         draft = Path(temporary) / "bundle"
-        _put_together(draft, task_folder, part("networks", network), part("losses", loss), name or out.name)
+        _put_together(draft, task_folder, part_file("networks", network), part_file("losses", loss), name or out.name)
         if settings:
             change_bundle(draft, settings)
         shutil.copytree(draft, out, dirs_exist_ok=True)
@@ -153,7 +153,7 @@ def change_bundle(bundle: Path, values: Mapping[str, Any], overlays: list[Path] 
     Args:
         bundle: the folder.
         values: MONAI ids (``max_epochs``, ``train::trainer::max_epochs``) to values.
-        overlays: YAML files whose top-level ids replace the bundle's, e.g. ``part("networks", "unet")``.
+        overlays: YAML files whose top-level ids replace the bundle's, e.g. ``part_file("networks", "unet")``.
 
     Raises:
         UnknownNameError: when no workflow has a setting; nothing is changed then.

@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from ..bundling.bundles import change_bundle, copy_bundle, part
+from ..bundling.bundles import change_bundle, copy_bundle, part_file
 from ..bundling.gate import admit
 from ..bundling.workflow import Announce, run_workflow
 from ..core.errors import DelineateError, known_cause
@@ -149,7 +149,7 @@ def _train_each(jobs: Sequence[Job], out: Path, terms: Mapping[str, Any]) -> Com
 
 
 def _overlays(network: str, loss: str | None) -> tuple[Path, ...]:
-    return (part("networks", network), *([part("losses", loss)] if loss else []))
+    return (part_file("networks", network), *([part_file("losses", loss)] if loss else []))
 
 
 def _refuse_terms(

@@ -215,7 +215,7 @@ def _report(datalist: Datalist, pairs: Sequence[Pair], moved: list[Move]) -> Ind
         reason=datalist.recognised,
         splits=datalist.counts(),
         classes=dict(sorted(classes.items())),
-        structures=_shown(datalist),
+        structures=_count_shown(datalist),
         refused=list(datalist.refused),
         notes=list(datalist.notes),
         duplicates=len({pair.second for pair in pairs if pair.exact}),
@@ -227,7 +227,7 @@ def _report(datalist: Datalist, pairs: Sequence[Pair], moved: list[Move]) -> Ind
     )
 
 
-def _shown(datalist: Datalist) -> dict[str, Shown]:
+def _count_shown(datalist: Datalist) -> dict[str, Shown]:
     """How many labelled images show each structure."""
     areas = [item.areas for _, item in datalist.labelled()]
     return {

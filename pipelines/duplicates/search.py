@@ -226,9 +226,9 @@ def _aligned(pair: Alike, signatures: Sequence[Signature]) -> Duplicate:
     mirrored = np.linalg.det(linear) < 0
     if mirrored:
         angle = round(float(np.degrees(np.arctan2(linear[0, 1] + linear[1, 0], linear[0, 0] - linear[1, 1]))))
-    told = ["mirrored"] if mirrored else []
-    told += [f"turned by {abs(angle)} degrees"] if angle else []
-    how = " and ".join(told) or "shifted, cut or covered in part"
+    changes = ["mirrored"] if mirrored else []
+    changes += [f"turned by {abs(angle)} degrees"] if angle else []
+    how = " and ".join(changes) or "shifted, cut or covered in part"
     return Duplicate(pair.first, pair.second, False, round(1 - pair.agree, 4), how, _as_transform(shares))
 
 
@@ -322,13 +322,13 @@ def _aspect(signature: Signature, orientation: Orientation) -> float:
 
 
 def _how(orientation: Orientation, lengths: Array, gain: float, stretch: float) -> str:
-    told = {
+    texts = {
         str(orientation): orientation != UPRIGHT,
         "crop": bool((abs(lengths - 1) > 0.015).any()),
         f"{gain - 1:+.0%} brightness": abs(gain - 1) > 0.03,
         "stretched": abs(stretch - 1) > 0.03,
     }
-    return ", ".join(text for text, holds in told.items() if holds) or "the same view"
+    return ", ".join(text for text, holds in texts.items() if holds) or "the same view"
 
 
 def _register(fixed: Array, moving: Array, windows: Array, blurs: Sequence[float]) -> Array:

@@ -128,9 +128,9 @@ class ScoreWriter:
         self.output_dir.mkdir(parents=True, exist_ok=True)
         write_atomically(self.output_dir / "metrics.json", text.encode())
         write_atomically(self.output_dir / "per_image.csv", as_csv(self._rows, _names(self._rows)).encode())
-        logger.info(f"{len(self._rows)} images of {self.split}: {_shown(scores)}")
+        logger.info(f"{len(self._rows)} images of {self.split}: {_summary(scores)}")
         for name, found in structures.items():
-            logger.info(f"{name}: {_shown({key: score for key, score in found.items() if key in scores})}")
+            logger.info(f"{name}: {_summary({key: score for key, score in found.items() if key in scores})}")
         self._warn_of_nothing(annotated.shape[1])
 
     def _note(self, name: str, table: NDArray[np.float64]) -> None:
@@ -200,7 +200,7 @@ def _score(table: NDArray[np.float64], annotated: NDArray[np.bool_], groups: Seq
     return mean_with_interval(table, groups) | ({"undefined": undefined} if undefined else {})
 
 
-def _shown(scores: Mapping[str, Mapping[str, Any]]) -> str:
+def _summary(scores: Mapping[str, Mapping[str, Any]]) -> str:
     return ", ".join(f"{name} {value_text(score)} [{interval_text(score)}]" for name, score in scores.items())
 
 

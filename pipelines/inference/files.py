@@ -42,7 +42,7 @@ def file_endings(structures: Sequence[Structure], ending: str, options: OutputOp
         options: what is asked for.
     """
     found = []
-    for part in (_part(one, structures) for one in structures):
+    for part in (_ending(one, structures) for one in structures):
         mask = f"_labels.{ending}" if options.label_map else f"{part}_mask.{ending}"
         files = {"mask": mask, "overlay": "_overlay.png", "probability": f"{part}_probability.{ending}"}
         asked = {"mask": True, "overlay": options.overlay, "probability": options.probability}
@@ -52,7 +52,7 @@ def file_endings(structures: Sequence[Structure], ending: str, options: OutputOp
 
 def possible_endings(structures: Sequence[Structure]) -> set[str]:
     """Of all files that a result of these structures may be written to, whatever is asked for."""
-    parts = {"", *(_part(one, structures) for one in structures)}
+    parts = {"", *(_ending(one, structures) for one in structures)}
     each = {f"{part}_{kind}.{ending}" for part in parts for kind in ("mask", "probability") for ending in _FORMATS}
     return each | {"_overlay.png"} | {f"_labels.{ending}" for ending in _FORMATS}
 
@@ -93,6 +93,6 @@ def join_labels(source: str, masks: Mapping[str, NDArray[np.uint8]]) -> NDArray[
     return labels
 
 
-def _part(structure: Structure, structures: Sequence[Structure]) -> str:
+def _ending(structure: Structure, structures: Sequence[Structure]) -> str:
     """What a structure's files have in their names: ``_left_lung``; nothing where it is the only one."""
     return f"_{structure.file_name}" if len(structures) > 1 else ""

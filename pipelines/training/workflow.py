@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..bundling.bundles import part
+from ..bundling.bundles import part_file
 from ..bundling.gate import Admission, admit
 from ..bundling.workflow import Announce, run_workflow
 from ..core.errors import DelineateError
@@ -72,7 +72,7 @@ def train(
     values = training_settings(source, data, settings, fold, allow_leaks)
     if not resume:
         refuse_leaks(data, values)  # before anything is made
-    overlays = [part(kind, name) for kind, name in (("networks", network), ("losses", loss)) if name]
+    overlays = [part_file(kind, name) for kind, name in (("networks", network), ("losses", loss)) if name]
     arguments: dict[str, object] = {"bundle_root": str(run), "dataset_dir": str(data)}
     if resume and init_from:
         raise DelineateError("a run that is resumed has its weights; leave out --init-from, or begin a new run with it")

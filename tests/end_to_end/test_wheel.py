@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("networks", "pipelines", "configs", "bundles")
+PACKAGES = ("networks", "pipelines", "configs", "bundles")
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Built from a copy: building leaves folders behind, and takes up what earlier builds left."""
     source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
     ignored = shutil.ignore_patterns("__pycache__", "models", "logs", "cache")
-    for folder in (*ROOMS, "tests", "benchmarks", "docs"):
+    for folder in (*PACKAGES, "tests", "benchmarks", "docs"):
         shutil.copytree(ROOT / folder, source / folder, ignore=ignored)
     for name in ("__init__.py", "errors.py", "py.typed", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md"):
         shutil.copyfile(ROOT / name, source / name)
@@ -48,10 +48,10 @@ def installed(site: Path, *words: str | Path, cwd: Path) -> Done:
     return call(sys.executable, site / "bin" / "delineate", *words, cwd=cwd, env={"PYTHONPATH": str(site)})
 
 
-def test_the_wheel_holds_every_file_of_the_four_rooms(wheel: Path) -> None:
+def test_the_wheel_holds_every_file_of_the_four_packages(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     unwanted = {"__pycache__", "models", "logs", "cache"}
-    files = {p.relative_to(ROOT) for room in ROOMS for p in (ROOT / room).rglob("*") if p.is_file()}
+    files = {p.relative_to(ROOT) for package in PACKAGES for p in (ROOT / package).rglob("*") if p.is_file()}
     assert {f"delineate/{file.as_posix()}" for file in files if not unwanted & set(file.parts)} <= names
 
 
@@ -63,7 +63,7 @@ def test_the_wheel_puts_nothing_else_into_site_packages(wheel: Path) -> None:
 def test_the_package_holds_no_tests_no_benchmarks_and_no_documents(wheel: Path) -> None:
     """The repository's root is the package's folder, so this does not go without saying."""
     names = [name.split("/") for name in zipfile.ZipFile(wheel).namelist()]
-    assert {name[1] for name in names if name[0] == "delineate"} == {"__init__.py", "errors.py", "py.typed", *ROOMS}
+    assert {name[1] for name in names if name[0] == "delineate"} == {"__init__.py", "errors.py", "py.typed", *PACKAGES}
 
 
 def test_what_a_user_needs_is_imported_from_the_installed_package(site: Path, tmp_path: Path) -> None:
@@ -75,9 +75,11 @@ def test_what_a_user_needs_is_imported_from_the_installed_package(site: Path, tm
 
 
 def test_the_installed_package_is_the_one_that_runs(site: Path, tmp_path: Path) -> None:
-    code = f"from importlib.util import find_spec; [print(find_spec('delineate.' + room).origin) for room in {ROOMS}]"
+    code = (
+        f"from importlib.util import find_spec; [print(find_spec('delineate.' + name).origin) for name in {PACKAGES}]"
+    )
     done = succeeded(call(sys.executable, "-c", code, cwd=tmp_path, env={"PYTHONPATH": str(site)}))
-    assert done.stdout.split() == [str(site / "delineate" / room / "__init__.py") for room in ROOMS]
+    assert done.stdout.split() == [str(site / "delineate" / package / "__init__.py") for package in PACKAGES]
 
 
 def test_the_installed_command_lists_its_bundles(site: Path, tmp_path: Path) -> None:

@@ -84,9 +84,9 @@ def read_config(path: Path) -> Config:
         if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
             raise ConfigError(1, "not a mapping of names to values; write 'id: value' lines")
         _check_items(content)
-        placed = _placed(content)
-        expanded = _expanded(placed)
-        return Config(placed, expanded, lines)
+        nested = _nested(content)
+        expanded = _expanded(nested)
+        return Config(nested, expanded, lines)
     except UnicodeDecodeError:
         raise ConfigError(1, "not UTF-8 text; save it as UTF-8") from None
     except yaml.MarkedYAMLError as error:
@@ -193,18 +193,18 @@ def _children(value: Any) -> list[Any]:
     return list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
 
 
-def _placed(content: dict[str, Any]) -> dict[str, Any]:
+def _nested(content: dict[str, Any]) -> dict[str, Any]:
     """Put top-level keys such as ``"a::b"`` and ``"+a"`` in their places."""
-    placed: dict[str, Any] = {}
+    nested: dict[str, Any] = {}
     for key, value in content.items():
         id_ = _normal(key)
-        old = look_up(placed, id_)
+        old = look_up(nested, id_)
         if key.startswith("+") and isinstance(old, dict) and isinstance(value, dict):
             value = {**old, **value}
         elif key.startswith("+") and isinstance(old, list) and isinstance(value, list):
             value = [*old, *value]
-        _put(placed, id_, value)
-    return placed
+        _put(nested, id_, value)
+    return nested
 
 
 def _put(data: Any, id_: str, value: Any) -> None:

@@ -20,7 +20,7 @@ def structure_problems(config: Config) -> Iterator[tuple[str, str]]:
         return
     exclusive, channels, threshold = (config.resolved(id_) for id_ in ("exclusive", "out_channels", "threshold"))
     if not isinstance(exclusive, bool):
-        yield "exclusive", f"exclusive is {_seen(exclusive)}; write true or false"
+        yield "exclusive", f"exclusive is {_quoted(exclusive)}; write true or false"
         return
     try:
         known = _known(structures)
@@ -47,15 +47,15 @@ def channel_problem(metadata: Config, config: Config) -> str | None:
     said, names = look_up(metadata.data, CHANNEL_DEF), channels_of(known, exclusive is True)
     if said == names:
         return None
-    return f"{CHANNEL_DEF} is {_seen(said)}, but the structures give {names}; write those"
+    return f"{CHANNEL_DEF} is {_quoted(said)}, but the structures give {names}; write those"
 
 
 def _known(structures: Any) -> tuple[Structure, ...]:
     known = structures_of(structures) if isinstance(structures, list) else ()
     if not known:
-        raise WrongValueError(f"structures is {_seen(structures)}; write a list of mappings, e.g. [{{name: heart}}]")
+        raise WrongValueError(f"structures is {_quoted(structures)}; write a list of mappings, e.g. [{{name: heart}}]")
     return known
 
 
-def _seen(value: Any) -> str:
+def _quoted(value: Any) -> str:
     return "missing" if value is MISSING else repr(value)[:200]

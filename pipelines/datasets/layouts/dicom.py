@@ -44,7 +44,7 @@ def dicom(source: Path) -> Found:
     the study, else the series, else the file.
     """
     files = walk(source)
-    segs, others, refused = _part_segs(files)
+    segs, others, refused = _separate_segs(files)
     images: list[_Image] = []
     for file in others:
         try:
@@ -81,7 +81,7 @@ def dicom_series(source: Path) -> Found:
     from ...imaging.dicom.series import read_slices
 
     files = walk(source)
-    segs, others, refused = _part_segs(files)
+    segs, others, refused = _separate_segs(files)
     found, unreadable = find_series(others)
     series = [(one, Path(os.path.commonpath([file.parent for file in one.files]))) for one in found]
     volumes = [(one, folder) for one, folder in series if one.is_volume]
@@ -120,7 +120,7 @@ def _is_dicom(file: Path) -> bool:
     return not is_picture(file) and not is_volume(file) and is_dicom(file)
 
 
-def _part_segs(files: Iterable[Path]) -> tuple[dict[str, list[Path]], list[Path], list[InputError]]:
+def _separate_segs(files: Iterable[Path]) -> tuple[dict[str, list[Path]], list[Path], list[InputError]]:
     """SEG files by the SOP Instance UIDs they refer to; the other DICOM files; SEG files that cannot be read."""
     from ...imaging.dicom import is_seg, seg_references
 

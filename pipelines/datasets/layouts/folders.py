@@ -10,7 +10,7 @@ from typing import NamedTuple
 from ...core.errors import InputError
 from ...imaging.item import Split
 from .base import is_hidden, is_picture
-from .naming import part
+from .naming import separate_masks
 
 _IMAGES = {"images", "image", "imgs", "img", "original", "originals", "frames", "photos"}
 _MASKS = {
@@ -68,7 +68,7 @@ def _place(source: Path) -> Place | None:
         return Place(images, masks)
     if images and masks and (structures := structure_folders(masks)):
         return Place(images, masks, structures=structures)
-    return Place(source, source) if part(_pictures(source))[1] else None
+    return Place(source, source) if separate_masks(_pictures(source))[1] else None
 
 
 def _within(source: Path) -> Iterator[Place]:

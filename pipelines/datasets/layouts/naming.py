@@ -38,7 +38,7 @@ def match(images: Sequence[Path], masks: Sequence[Path]) -> Found:
     return [replace(item, rule=found[item.label[0]][item.group]) for item in items], refused + unpaired
 
 
-def part(files: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+def separate_masks(files: Sequence[Path]) -> tuple[list[Path], list[Path]]:
     """Images and masks that lie in one folder; no masks where no two files are a pair."""
     stems = {file.stem for file in files}
     forms = _image_forms(sorted(stem for stem in stems if not mask_forms(stem)))

@@ -12,7 +12,7 @@ from .base import NO_IMAGE, NO_MASK, Found, Layout, are_of_one_name, is_picture,
 from .dicom import DICOM
 from .folders import Place, find_places, list_masks, split_folders
 from .hc18 import HC18
-from .naming import match, part
+from .naming import match, separate_masks
 from .nerve import NERVE
 from .nifti import NIFTI
 from .ph2 import PH2
@@ -47,7 +47,7 @@ def read_place(place: Place) -> Found:
         return read_structures(place)
     files, skipped = list_pictures(place.images)
     if place.images == place.masks:
-        images, masks = part(files)
+        images, masks = separate_masks(files)
     else:
         images, (masks, also_skipped) = files, list_pictures(place.masks)
         skipped = skipped + also_skipped

@@ -48,7 +48,7 @@ def planes_as_channels(volumes: Sequence[Volume], slicing: Slicing, index: int) 
     greys = []
     for (volume, part), window in _with_windows(volumes, slicing):
         limits = _resolved(volume, part, window)
-        planes = (take_plane(_part(volume, part), volume.affine, axis, i) for i in indices)
+        planes = (take_plane(_channel(volume, part), volume.affine, axis, i) for i in indices)
         greys += [show(plane, limits, volume.inverted) for plane in planes]
     return np.stack(greys, axis=-1)
 
@@ -57,23 +57,25 @@ def _with_windows(
     volumes: Sequence[Volume], slicing: Slicing
 ) -> Iterator[tuple[tuple[Volume, int], Window | Percentiles | None]]:
     """Each channel of each volume, with its window."""
-    parts = [(volume, part) for volume in volumes for part in range(_parts(volume))]
+    parts = [(volume, part) for volume in volumes for part in range(_count_channels(volume))]
     windows = slicing.windows
     if len(windows) == 1:
         windows = windows * len(parts)
     elif len(windows) == len(volumes):
-        windows = [window for volume, window in zip(volumes, windows, strict=True) for _ in range(_parts(volume))]
+        windows = [
+            window for volume, window in zip(volumes, windows, strict=True) for _ in range(_count_channels(volume))
+        ]
     if len(windows) != len(parts):
         counts = f"{len(windows)} windows for {len(volumes)} volumes with {len(parts)} channels"
         raise DelineateError(f"there are {counts}; give one window, or one for each")
     return zip(parts, windows, strict=True)
 
 
-def _parts(volume: Volume) -> int:
+def _count_channels(volume: Volume) -> int:
     return volume.voxels.shape[3] if volume.voxels.ndim == 4 else 1
 
 
-def _part(volume: Volume, part: int) -> NDArray[Any]:
+def _channel(volume: Volume, part: int) -> NDArray[Any]:
     voxels: NDArray[Any] = volume.voxels[..., part] if volume.voxels.ndim == 4 else volume.voxels
     return voxels
 
@@ -82,6 +84,6 @@ def _resolved(volume: Volume, part: int, window: Window | Percentiles | None) ->
     """`resolve`, kept as long as the volume."""
     key = id(volume), part, window
     if key not in _RESOLVED:
-        _RESOLVED[key] = resolve(window, _part(volume, part), volume.window)
+        _RESOLVED[key] = resolve(window, _channel(volume, part), volume.window)
         weakref.finalize(volume, _RESOLVED.pop, key, None)
     return _RESOLVED[key]

@@ -74,7 +74,7 @@ def read_volume(path: str | Path) -> Volume:
     with refusing(path):
         volume = read_nifti(path) if is_nifti else read_itk(path)
         _refuse_affine(path, volume.affine)
-        _tell_not_finite(volume)
+        _note_not_finite(volume)
     return volume
 
 
@@ -123,7 +123,7 @@ def _refuse_affine(path: Path, affine: Affine) -> None:
         raise InputError(path, str(error), "correct it, or resample along the patient's axes") from error
 
 
-def _tell_not_finite(volume: Volume) -> None:
+def _note_not_finite(volume: Volume) -> None:
     voxels = volume.voxels
     if voxels.dtype.kind != "f":
         return

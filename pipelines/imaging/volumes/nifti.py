@@ -49,7 +49,7 @@ def read_nifti(path: Path) -> Volume:
     """Voxels, scaled as the header says; see `formats.read_volume`."""
     header = read_nifti_header(path)
     shape, kind, colours, place = _voxels(path, header)
-    _tell_orientation(path, header, shape)
+    _note_orientation(path, header, shape)
     values = read_values(path, place, kind, _scaling(path, header))
     voxels = np.moveaxis(values.reshape(colours, *shape[:3], -1, order="F"), 0, -1)
     return Volume(path, voxels.reshape(shape), _affine(header), Window(0, 255) if colours > 1 else None)
@@ -135,8 +135,8 @@ def _affine(header: Nifti1Header) -> NDArray[np.float64]:
     return np.asarray(np.diag([*[_MM.get(unit, 1.0)] * 3, 1.0]) @ header.get_best_affine())
 
 
-def _tell_orientation(path: Path, header: Nifti1Header, shape: tuple[int, ...]) -> None:
-    """Say so where the position in the patient is unknown, or told in two ways."""
+def _note_orientation(path: Path, header: Nifti1Header, shape: tuple[int, ...]) -> None:
+    """Say so where the position in the patient is unknown, or given in two ways."""
     sform, qform = header.get_sform(coded=True)[0], header.get_qform(coded=True)[0]
     if sform is None and qform is None:
         logger.warning(f"{path}: has no orientation (sform and qform codes are 0); taken as left-anterior-superior")

@@ -16,7 +16,7 @@ from delineate.pipelines.bundling.bundles import (
     copy_bundle,
     find_bundle,
     new_bundle,
-    part,
+    part_file,
     shipped_bundles,
 )
 from delineate.pipelines.bundling.verify import verify_bundle
@@ -106,7 +106,7 @@ def test_a_folder_that_is_no_bundle_is_refused(tmp_path: Path) -> None:
 )
 def test_a_wrong_part_is_answered_with_the_closest(kind: str, name: str, closest: str) -> None:
     with pytest.raises(UnknownNameError, match=f"did you mean '{closest}'"):
-        part(kind, name)
+        part_file(kind, name)
 
 
 # --- made ----------------------------------------------------------------------------------------------------
@@ -262,7 +262,7 @@ def test_a_size_that_is_not_rows_and_columns_is_refused(bundle: Path, size: Any)
 
 
 def test_a_network_overlay_changes_all_workflows_and_keeps_the_channels(bundle: Path) -> None:
-    change_bundle(bundle, {}, [part("networks", "unet")])
+    change_bundle(bundle, {}, [part_file("networks", "unet")])
     for workflow in WORKFLOWS:
         network = config(bundle, workflow)["network_def"]
         assert (network["_target_"], network["in_channels"]) == ("delineate.networks.UNet", "@in_channels")
@@ -270,7 +270,7 @@ def test_a_network_overlay_changes_all_workflows_and_keeps_the_channels(bundle: 
 
 
 def test_a_loss_overlay_changes_training(bundle: Path) -> None:
-    change_bundle(bundle, {}, [part("losses", "dice")])
+    change_bundle(bundle, {}, [part_file("losses", "dice")])
     assert config(bundle, "train")["loss"]["loss"]["_target_"] == "monai.losses.DiceLoss"
     assert "monai.losses" not in text(bundle, "inference")
 
@@ -279,11 +279,11 @@ def test_a_loss_overlay_fits_a_bundle_of_before_structures_had_names(bundle: Pat
     old = yaml.safe_load(text(bundle, "train"))
     del old["exclusive"]
     (bundle / "configs/train.yaml").write_text(yaml.safe_dump(old))
-    change_bundle(bundle, {}, [part("losses", "dice")])
+    change_bundle(bundle, {}, [part_file("losses", "dice")])
     assert config(bundle, "train")["exclusive"] is False
 
 
 def test_values_win_over_overlays(bundle: Path) -> None:
-    change_bundle(bundle, {"network_def::features": [4, 8]}, [part("networks", "unet")])
+    change_bundle(bundle, {"network_def::features": [4, 8]}, [part_file("networks", "unet")])
     assert config(bundle, "inference")["network_def"]["features"] == [4, 8]
     assert config(bundle, "inference")["network_def"]["_target_"] == "delineate.networks.UNet"

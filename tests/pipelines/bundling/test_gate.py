@@ -11,7 +11,7 @@ import yaml
 from typer.testing import CliRunner
 
 from delineate.pipelines.bundling import gate
-from delineate.pipelines.bundling.bundles import change_bundle, choices, new_bundle, part, shipped_bundles
+from delineate.pipelines.bundling.bundles import change_bundle, choices, new_bundle, part_file, shipped_bundles
 from delineate.pipelines.bundling.gate import UnverifiedError, admit, bundle_in_use, in_use
 from delineate.pipelines.cli import app
 from delineate.pipelines.core.sums import write_sums
@@ -196,7 +196,7 @@ def test_a_run_with_any_network_passes(tmp_path: Path, network: str) -> None:
 
 @pytest.mark.parametrize("loss", choices("losses"))
 def test_a_run_with_other_settings_and_any_loss_passes(bundle: Path, loss: str) -> None:
-    change_bundle(bundle, {"max_epochs": 3, "learning_rate": 0.01, "image_size": [64, 64]}, [part("losses", loss)])
+    change_bundle(bundle, {"max_epochs": 3, "learning_rate": 0.01, "image_size": [64, 64]}, [part_file("losses", loss)])
     assert not admit(bundle).findings
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from delineate.pipelines.bundling.bundles import part, shipped_bundles
+from delineate.pipelines.bundling.bundles import part_file, shipped_bundles
 from delineate.pipelines.comparison.budget import FEWEST_STEPS, Plan, plan_epochs, time_training
 from delineate.pipelines.core.errors import DelineateError
 from delineate.pipelines.datasets.index import index_dataset
@@ -103,7 +103,7 @@ def test_a_trial_tells_the_batches_and_leaves_the_bundle_alone(tmp_path: Path) -
     bundle = shipped_bundles()["skin_lesion"]
     before = {path: path.read_bytes() for path in bundle.rglob("*") if path.is_file()}
     values = {"image_size": [32, 32], "batch_size": 2, "network_def::features": [4, 8]}
-    trial = time_training(bundle, dataset, values, [part("networks", "ultra_light_unet")])
+    trial = time_training(bundle, dataset, values, [part_file("networks", "ultra_light_unet")])
     assert trial.batches == math.ceil(len(load_datalist(dataset, "training")) / 2)
     assert 0 < trial.step_s < math.inf
     assert 0 < trial.validation_s < math.inf

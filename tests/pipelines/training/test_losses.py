@@ -10,7 +10,7 @@ from monai.bundle import ConfigParser
 from monai.losses import DeepSupervisionLoss, DiceCELoss, DiceLoss, FocalLoss, TverskyLoss
 from torch.nn import BCEWithLogitsLoss, CrossEntropyLoss
 
-from delineate.pipelines.bundling.bundles import part
+from delineate.pipelines.bundling.bundles import part_file
 from delineate.pipelines.core.errors import DelineateError
 from delineate.pipelines.training.losses import StructureLoss
 
@@ -205,7 +205,7 @@ def test_other_channels_than_structures_are_refused() -> None:
 
 def overlay(name: str, exclusive: bool) -> Any:
     parser = ConfigParser()
-    parser.read_config(str(part("losses", name)))
+    parser.read_config(str(part_file("losses", name)))
     parser["exclusive"] = exclusive
     return parser.get_parsed_content("loss")
 

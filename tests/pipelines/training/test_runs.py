@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from delineate.pipelines.bundling.bundles import part, shipped_bundles
+from delineate.pipelines.bundling.bundles import part_file, shipped_bundles
 from delineate.pipelines.core.errors import DelineateError
 from delineate.pipelines.core.files import hold, let_go
 from delineate.pipelines.training import runs
@@ -17,7 +17,7 @@ from delineate.pipelines.training.runs import begin_run, check_resumable, parse_
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    begin_run(shipped_bundles()["skin_lesion"], tmp_path / "run", {"max_epochs": 7}, [part("networks", "unet")])
+    begin_run(shipped_bundles()["skin_lesion"], tmp_path / "run", {"max_epochs": 7}, [part_file("networks", "unet")])
     return tmp_path / "run"
 
 
@@ -26,13 +26,13 @@ def test_a_run_is_resumed_without_settings(run: Path) -> None:
 
 
 def test_a_run_is_resumed_with_the_settings_it_was_begun_with(run: Path) -> None:
-    check_resumable(run, {"max_epochs": 7}, [part("networks", "unet")])
+    check_resumable(run, {"max_epochs": 7}, [part_file("networks", "unet")])
 
 
 @pytest.mark.parametrize(("values", "network"), [({"batch_size": 3}, "unet"), ({}, "ultra_light_unet")])
 def test_a_run_is_not_resumed_with_other_settings(run: Path, values: dict[str, int], network: str) -> None:
     with pytest.raises(DelineateError, match="begun with other settings"):
-        check_resumable(run, values, [part("networks", network)])
+        check_resumable(run, values, [part_file("networks", network)])
 
 
 def test_checking_changes_nothing(run: Path) -> None:
@@ -51,8 +51,8 @@ def test_settings_are_read_as_yaml() -> None:
 
 
 def test_more_epochs_extend_a_run(run: Path) -> None:
-    assert check_resumable(run, {"max_epochs": 8}, [part("networks", "unet")]) == 8
-    assert check_resumable(run, {"max_epochs": 7}, [part("networks", "unet")]) is None
+    assert check_resumable(run, {"max_epochs": 8}, [part_file("networks", "unet")]) == 8
+    assert check_resumable(run, {"max_epochs": 7}, [part_file("networks", "unet")]) is None
 
 
 def test_numbers_are_read_as_people_write_them() -> None:

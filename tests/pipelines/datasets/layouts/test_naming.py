@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from delineate.pipelines.datasets.layouts.naming import match, part
+from delineate.pipelines.datasets.layouts.naming import match, separate_masks
 
 
 def paths(*names: str) -> list[Path]:
@@ -93,11 +93,11 @@ def test_no_mask_is_lost_and_no_file_is_in_two_pairs(names: set[str], data: Any)
     assert set(masks) <= {*seen, *(Path(error.source) for error in refused)}
 
 
-def test_images_and_masks_in_one_folder_are_told_apart() -> None:
-    images, masks = part(paths("a.png", "a_mask.png", "b.png", "b_mask.png", "notes_mask.png"))
+def test_images_and_masks_in_one_folder_are_told_aseparate_masks() -> None:
+    images, masks = separate_masks(paths("a.png", "a_mask.png", "b.png", "b_mask.png", "notes_mask.png"))
     assert [file.name for file in images] == ["a.png", "b.png"]
     assert [file.name for file in masks] == ["a_mask.png", "b_mask.png", "notes_mask.png"]
 
 
 def test_a_folder_of_images_alone_has_no_masks_whatever_they_are_called() -> None:
-    assert part(paths("face_mask.png", "hand.png")) == (paths("face_mask.png", "hand.png"), [])
+    assert separate_masks(paths("face_mask.png", "hand.png")) == (paths("face_mask.png", "hand.png"), [])
