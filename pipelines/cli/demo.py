@@ -28,6 +28,8 @@ _MARK = ".delineate-demo"
 _ITERATIONS = 1500  # about: what the training on a real data set gets
 _BATCH = 8
 _EPOCHS = range(8, 31)
+BUNDLES = dict.fromkeys(("busi", "busbra", "stu"), "breast_lesion") | {"nerve": "nerve", "jsrt": "chest_xray"}
+"""What is trained on a layout; skin_lesion on any other."""
 
 
 def demo(
@@ -50,7 +52,7 @@ def demo(
     _step(commands, f"delineate data index {shlex.quote(str(source))} --out {dataset}")
     data_commands.index_and_show(source, "auto", dataset)
     datalist = Datalist.read(dataset)
-    bundle = "breast_lesion" if datalist.layout in ("busi", "busbra", "stu") else "skin_lesion"
+    bundle = BUNDLES.get(datalist.layout, "skin_lesion")
     epochs = min(max(_ITERATIONS * _BATCH // len(datalist.part("training")), _EPOCHS[0]), _EPOCHS[-1])
     settings = ["image_size=[128,128]", f"max_epochs={epochs}"]
     _step(
