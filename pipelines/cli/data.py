@@ -72,6 +72,9 @@ def index(
             help="Resize masks whose size is not their image's, by nearest pixel, instead of refusing them.",
         ),
     ] = False,
+    near_duplicates: Annotated[
+        bool, typer.Option(help="Keep images that look alike in one split; equal ones always stay together.")
+    ] = True,
     quiet: Quiet = False,
 ) -> None:
     """Find images and masks, check and split them, and write datalist.json; no image is copied or changed."""
@@ -82,6 +85,7 @@ def index(
         "structures": _structures(structure),
         "missing": missing.replace("-", " "),
         "resize_masks": resize_masks,
+        "near_duplicates": near_duplicates,
     }
     if not index_and_show(source, layout, out, shares, seed=seed, folds=folds, **options):
         raise typer.Exit(1)

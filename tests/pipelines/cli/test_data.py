@@ -14,6 +14,7 @@ from delineate.pipelines.cli.data import app
 from delineate.pipelines.core.errors import DelineateError
 from delineate.pipelines.imaging.masks import read_mask
 from delineate.pipelines.imaging.pictures import read_image
+from delineate.pipelines.phantoms.images import phantom
 
 CASES = ("a", "b", "c", "d")
 
@@ -61,6 +62,22 @@ def test_phantoms_of_the_chest_have_a_folder_of_masks_a_structure(tmp_path: Path
     assert sorted(path.name for path in (tmp_path / "chest" / "masks").iterdir()) == folders
     shapes = [read_image(path, "grey").shape[:2] for path in (tmp_path / "chest").rglob("phantom_0001.png")]
     assert shapes == 6 * [(512, 512)]
+
+
+@pytest.mark.parametrize(
+    ("words", "found"), [((), "1 pair of similar"), (("--no-near-duplicates",), "0 pairs of similar")]
+)
+def test_images_that_look_alike_stay_together_unless_told_otherwise(
+    tmp_path: Path, words: tuple[str, ...], found: str
+) -> None:
+    image, mask = phantom(1, (96, 96))
+    for folder in ("images", "masks"):
+        (tmp_path / "pictures" / folder).mkdir(parents=True)
+    for name, gain in (("a", 1.0), ("b", 0.9)):
+        Image.fromarray((image * gain).astype(np.uint8)).save(tmp_path / "pictures/images" / f"{name}.png")
+        Image.fromarray(mask * np.uint8(255)).save(tmp_path / "pictures/masks" / f"{name}.png")
+    assert found in run("index", tmp_path / "pictures", "--out", tmp_path / "data", *words).stdout
+    assert len({entry["group"] for entry in entries(tmp_path / "data")}) == 1 + bool(words)
 
 
 def test_phantoms_are_not_written_into_a_folder_in_use(tmp_path: Path) -> None:
