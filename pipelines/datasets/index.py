@@ -11,11 +11,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, NamedTuple, TypedDict
+from typing import TypedDict
 
 from ..core.errors import DelineateError, InputError, UnknownNameError, counted
-from ..imaging.item import Drawn, Item, Split
-from ..imaging.structures import Structure, structures_of
+from ..imaging.item import Item, Split
+from ..imaging.structures import structures_of
 from ..imaging.volumes.slicing import Slicing
 from .check import Checked, Progress, check_all
 from .datalist import Datalist, Part, Repeat, in_splits, older_datalist, refuse_other_source, regrouped
@@ -34,19 +34,10 @@ from .layouts import LAYOUTS, dicom_series, explain
 from .leftovers import leftovers
 from .slices import cut_volumes
 from .splitting.splits import FRACTIONS, Plan
-
-Missing = Literal["not annotated", "empty"]
+from .structures import Missing, Shown, Values, count_shown, names_of, refuse_values_of_nothing, with_structures
 
 FEW = 5
 """Groups below which the scores of a split say little."""
-
-
-class Shown(NamedTuple):
-    """Numbers of images that show a structure, show none of it, and are not annotated."""
-
-    shown: int
-    empty: int
-    not_annotated: int
 
 
 @dataclass(frozen=True)
@@ -97,7 +88,7 @@ def index_dataset(
     slicing: Slicing | None = None,
     drop_empty: bool = False,
     labels: Sequence[int] | None = None,
-    structures: Mapping[str, Sequence[int]] | None = None,
+    structures: Values | None = None,
     missing: Missing = "not annotated",
     resize_masks: bool = False,
     progress: Progress | None = None,
@@ -142,7 +133,7 @@ def index_dataset(
     slicing = slicing or (Slicing("axial") if layout == "nifti" else None)
     items, unpaired = (dicom_series if slicing and layout == "dicom" else LAYOUTS[layout].read)(source)
     unpaired += leftovers(source, layout, items, unpaired)
-    items = _with_structures(_of_classes(items, classes), labels, structures, missing)
+    items = with_structures(_of_classes(items, classes), labels, structures, missing)
     items, uncut = cut_volumes(items, slicing, drop_empty)
     if slicing:
         slicing = replace(slicing, modalities=max((len(item.files) for item in items), default=1))
@@ -150,7 +141,8 @@ def index_dataset(
     refused = [*unpaired, *uncut, *unreadable]
     if not checked:
         raise _nothing_left(source, refused)
-    _refuse_values_of_nothing(source, checked, labels, structures)
+    found = [one.item for one in checked]
+    refuse_values_of_nothing(source, found, labels, structures)
     pairs = _find_pairs(checked, near_duplicates and not (slicing and slicing.axis), out)
     splits, leaks, moved = _split(checked, pairs, plan, old)
     datalist = Datalist(
@@ -161,7 +153,7 @@ def index_dataset(
         recognised=reason,
         plan=plan,
         slicing=slicing,
-        structures=structures_of([{"name": name} for name in _names([one.item for one in checked])]),
+        structures=structures_of([{"name": name} for name in names_of(found)]),
         refused=[*refused, *leaks],
         notes=_notes(checked),
         **splits,
@@ -215,7 +207,7 @@ def _report(datalist: Datalist, pairs: Sequence[Pair], moved: list[Move]) -> Ind
         reason=datalist.recognised,
         splits=datalist.counts(),
         classes=dict(sorted(classes.items())),
-        structures=_count_shown(datalist),
+        structures=count_shown((item for _, item in datalist.labelled()), datalist.structures),
         refused=list(datalist.refused),
         notes=list(datalist.notes),
         duplicates=len({pair.second for pair in pairs if pair.exact}),
@@ -225,19 +217,6 @@ def _report(datalist: Datalist, pairs: Sequence[Pair], moved: list[Move]) -> Ind
         few=_few(datalist),
         path=datalist.path,
     )
-
-
-def _count_shown(datalist: Datalist) -> dict[str, Shown]:
-    """How many labelled images show each structure."""
-    areas = [item.areas for _, item in datalist.labelled()]
-    return {
-        one.name: Shown(
-            shown=sum(bool(area.get(one.name)) for area in areas),
-            empty=sum(area.get(one.name) == 0 for area in areas),
-            not_annotated=sum(area.get(one.name) is None for area in areas),
-        )
-        for one in datalist.structures
-    }
 
 
 def _few(datalist: Datalist) -> dict[str, int]:
@@ -273,60 +252,6 @@ def _of_classes(items: list[Item], classes: Sequence[str] | None) -> list[Item]:
         if name not in known:
             raise UnknownNameError("class", name, known)
     return [item for item in items if classes is None or item.class_name in classes]
-
-
-def _with_structures(
-    items: list[Item],
-    labels: Sequence[int] | None,
-    structures: Mapping[str, Sequence[int]] | None,
-    missing: Missing,
-) -> list[Item]:
-    """Items whose labels say what is of which structure; with ``labels`` all that they name is one.
-
-    Raises:
-        DelineateError: both are given, or the source has files of its own for each structure.
-    """
-    if labels and structures:
-        raise DelineateError("--labels makes one structure of all its values; leave it out, or leave out --structure")
-    if labels:
-        return [replace(item, structures={}, label_values=tuple(labels)) if item.label else item for item in items]
-    if structures:
-        if any(one and one.files is not None for item in items for one in item.structures.values()):
-            raise DelineateError("--structure: each structure has files of its own here; leave it out")
-        drawn = {one.name: Drawn(values=one.values) for one in structures_of(_settings(structures))}
-        return [replace(item, structures=drawn) if item.label else item for item in items]
-    absent = None if missing == "not annotated" else Drawn(())
-    names = _names(items)
-    return [
-        replace(item, structures={name: item.structures.get(name, absent) for name in names}) if item.label else item
-        for item in items
-    ]
-
-
-def _settings(structures: Mapping[str, Sequence[int]]) -> list[Structure]:
-    return list(structures_of([{"name": name, "values": list(values)} for name, values in structures.items()]))
-
-
-def _names(items: Sequence[Item]) -> list[str]:
-    """The structures of all items, in the order of the item that has most."""
-    fullest_first = sorted(items, key=lambda item: -len(item.structures))
-    return list(dict.fromkeys(name for item in fullest_first for name in item.structures))
-
-
-def _refuse_values_of_nothing(
-    source: Path,
-    checked: Sequence[Checked],
-    labels: Sequence[int] | None,
-    structures: Mapping[str, Sequence[int]] | None,
-) -> None:
-    items = [one.item for one in checked]
-    if labels and not any(item.area for item in items):
-        values = ", ".join(map(str, labels))
-        raise DelineateError(f"{source}: no label has the values {values}; see which ones there are")
-    for name, wanted_values in (structures or {}).items():
-        if not any(item.areas.get(name) for item in items):
-            wanted = ", ".join(map(str, wanted_values))
-            raise DelineateError(f"{source}: no label has the values {wanted} of {name}; see which ones there are")
 
 
 def _notes(checked: Sequence[Checked]) -> list[str]:
