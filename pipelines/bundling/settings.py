@@ -12,8 +12,9 @@ import yaml
 
 from ..core.devices import refuse_missing
 from ..core.errors import DelineateError, UnknownNameError, WrongValueError
+from ..imaging.objects import OBJECT_FORMATS, SEG_TYPES
 from ..imaging.structures import Structure, structures_of, thresholds_of
-from ..imaging.writers import VOLUME_FORMATS
+from ..imaging.writers import FORMATS, VOLUME_FORMATS
 
 WORKFLOWS = ("train", "evaluate", "inference")
 _STAGES = {"train": "training", "evaluate": "evaluation", "inference": "segmentation"}
@@ -46,6 +47,14 @@ def _one_of(*names: str) -> _Kind:
     return _Kind(lambda value: value in names, f"{', '.join(names[:-1])} or {names[-1]}")
 
 
+def _some_of(*names: str) -> _Kind:
+    def fits(value: Any) -> bool:
+        words = value.split(",") if isinstance(value, str) else value
+        return isinstance(words, list | tuple) and bool(words) and all(word in names for word in words)
+
+    return _Kind(fits, f"some of {', '.join(names)}, e.g. {','.join(names[-2:])}")
+
+
 def _or_null(kind: _Kind) -> _Kind:
     return _Kind(lambda value: value is None or kind.fits(value), f"{kind.needs}, or null")
 
@@ -73,6 +82,8 @@ _KINDS = {
     "probability": _SWITCH,
     "label_map": _SWITCH,
     "volume_format": _one_of(*VOLUME_FORMATS),
+    "formats": _or_null(_some_of(*FORMATS, *OBJECT_FORMATS)),
+    "seg_type": _one_of(*SEG_TYPES),
     "fold": _or_null(_whole(0)),
     "allow_leaks": _SWITCH,
     "allow_other_data": _SWITCH,

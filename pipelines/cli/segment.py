@@ -13,11 +13,15 @@ from ..bundling.settings import refuse_unknown, structures_in, workflow_config
 from ..bundling.workflow import refuse_decided
 from ..core.errors import InputError, fate
 from ..core.files import refuse_unwritable
+from ..imaging.objects import OBJECT_FORMATS, SegType
 from ..imaging.structures import parse_thresholds
-from ..imaging.writers import VolumeFormat
+from ..imaging.writers import FORMATS, VolumeFormat
 from ..training.runs import parse_settings
 from .console import print_monai_line, progress, say, show_refused
 from .options import BundleOrRun, Quiet, Settings, Trust, Verbose
+
+_LATER = ("label_map", "formats", "seg_type")
+"""Settings that bundles of before have not."""
 
 
 def segment(
@@ -47,6 +51,19 @@ def segment(
             "repeated; without it, the bundle's.",
         ),
     ] = None,
+    format_: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="FORMAT,...",
+            help=f"What is written: {', '.join([*FORMATS, *OBJECT_FORMATS])}; several with commas, e.g. png,seg. png "
+            "is of images; nifti, nrrd and mha of volumes; seg and sc are DICOM objects, of DICOM. Without it, masks "
+            "as png or nifti.",
+        ),
+    ] = None,
+    seg_type: Annotated[
+        SegType, typer.Option(help="Of a DICOM SEG: binary, fractional (probabilities) or labelmap (no overlap).")
+    ] = "binary",
     volume_format: Annotated[VolumeFormat, typer.Option(help="File format of the masks of volumes.")] = "nii.gz",
     set_: Settings = None,
     trust: Trust = False,
@@ -59,26 +76,30 @@ def segment(
     Foreground is 255 in PNG files and 1 in volumes.
     OUT/results.csv lists each input with its result or the reason why there is none.
     """
+    from ..inference.files import OutputOptions, parse_formats
+
     admission = admit(bundle, trust)
     root = admission.folder
     options: dict[str, Any] = {"overlay": overlay, "probability": probability, "volume_format": volume_format}
-    options["label_map"] = label_map
+    options |= {"label_map": label_map, "formats": list(parse_formats(format_)) or None, "seg_type": seg_type}
     thresholds = parse_thresholds(threshold or [], structures_in(root))
     arguments: dict[str, Any] = {
         "bundle_root": str(root),
         "dataset_dir": inputs[0] if len(inputs) == 1 else inputs,
         "output_dir": str(out),
-        **{name: value for name, value in options.items() if value not in (False, "nii.gz")},
+        **{name: value for name, value in options.items() if value not in (False, None, "nii.gz", "binary")},
         **({} if thresholds is None else {"threshold": thresholds}),
     }
-    refuse_unknown(root, workflow_config(root, "inference"), "inference", ["label_map"] * label_map)
+    refuse_unknown(
+        root, workflow_config(root, "inference"), "inference", [name for name in _LATER if name in arguments]
+    )
     settings = parse_settings(set_ or [])
     refuse_decided(settings, {**arguments, **options})
     settings |= {} if thresholds is None else {"threshold": thresholds}
+    output_options = OutputOptions.of(**options)
     refuse_unwritable(out)
     print_monai_line(str(root / "configs" / "inference.yaml"), arguments | settings)
     from ..core.memory import keep_freed_memory
-    from ..inference.files import OutputOptions
     from ..inference.results import ResultFolder, facts_of, shown_path
     from ..inference.segmenter import Segmenter
 
@@ -91,7 +112,7 @@ def segment(
         folder.refuse(error)
 
     segmenter = Segmenter(admission, **settings)
-    folder = ResultFolder(out, facts_of(admission), segmenter.thresholds, OutputOptions(**options))
+    folder = ResultFolder(out, facts_of(admission), segmenter.thresholds, output_options)
     done = 0
     with progress("segmenting") as moved:
         for result in segmenter.segment(inputs, on_error=refuse, on_progress=moved):

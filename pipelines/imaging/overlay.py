@@ -69,6 +69,33 @@ def draw_structures(image: Bytes, masks: Sequence[Bytes], structures: Sequence[S
     return _above(drawn, _legend([one.name for one in structures], colours_of(structures), drawn.shape[:2]))
 
 
+def add_caption(image: Bytes, words: str) -> Bytes:
+    """An image with words in a strip above it, in as many lines as they need; no pixel is covered.
+
+    Args:
+        image: (H, W, 3), 0..255.
+        words: what is written.
+
+    Returns:
+        (H', W', 3), 0..255; wider than the image only where a single word is.
+    """
+    high = max(11, round(max(image.shape[:2]) / 45))
+    font, gap = _font(high), max(3, high // 3)
+    lines: list[str] = []
+    for word in words.split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and font.getlength(longer) + 2 * gap <= image.shape[1]:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    width = max(image.shape[1], *(round(font.getlength(line)) + 2 * gap for line in lines))
+    strip = Image.new("RGB", (width, (high + gap) * len(lines) + gap), _STRIP)
+    for number, line in enumerate(lines):
+        middle = gap + number * (high + gap) + high / 2
+        ImageDraw.Draw(strip).text((gap, middle), line, font=font, fill=_TEXT, anchor="lm")
+    return _above(np.asarray(strip), image)
+
+
 def _legend(names: Sequence[str], colours: Sequence[Colour], size: tuple[int, int]) -> Bytes:
     """A strip as wide as the image, or as the longest name: a box of the colour before each name, in rows."""
     high = max(11, round(max(size) / 45))  # pixels: legible on a small image, and on a large one shown small
@@ -92,6 +119,9 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)
 
 
-def _above(image: Bytes, strip: Bytes) -> Bytes:
-    beside = np.full((len(image), strip.shape[1] - image.shape[1], 3), _STRIP, np.uint8)
-    return np.concatenate([np.concatenate([image, beside], axis=1), strip])
+def _above(upper: Bytes, lower: Bytes) -> Bytes:
+    """Two images, one above the other, the narrower one filled up at its right."""
+    width = max(upper.shape[1], lower.shape[1])
+    fill = [np.full((len(one), width - one.shape[1], 3), _STRIP, np.uint8) for one in (upper, lower)]
+    rows = [np.concatenate(pair, axis=1) for pair in zip((upper, lower), fill, strict=True)]
+    return np.concatenate(rows)

@@ -190,6 +190,30 @@ def refuse_overlap(source: str | Path, names: Sequence[str], masks: NDArray[np.u
     raise InputError(source, reason, "correct the masks, or set exclusive: false")
 
 
+def join_labels(source: str, masks: Mapping[str, NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """One array for all structures: 0 is the background, 1, 2, 3 ... are the structures in their order.
+
+    Args:
+        source: what was segmented, for errors.
+        masks: of each structure, 0 or 1, all of one shape.
+
+    Raises:
+        InputError: structures overlap, or there are more than 255.
+    """
+    if len(masks) > 255:
+        raise InputError(source, f"has {len(masks)} structures", "write a mask each: a label map holds 255")
+    names, labels = list(masks), np.zeros_like(next(iter(masks.values())))
+    for value, name in enumerate(names, start=1):
+        inside = masks[name] > 0
+        there = labels[inside]
+        if shared := np.count_nonzero(there):
+            others = " and ".join(names[other - 1] for other in np.unique(there[there > 0]))
+            reason = f"its {name} shares {counted(int(shared), 'pixel' if labels.ndim == 2 else 'voxel')} with {others}"
+            raise InputError(source, reason, "leave out the label map: write a mask each")
+        labels[inside] = value
+    return labels
+
+
 def _structure(settings: Mapping[str, Any]) -> Structure:
     if not isinstance(settings, Mapping):
         raise DelineateError(f"structures holds {settings!r}; write a mapping each, e.g. {{name: heart}}")

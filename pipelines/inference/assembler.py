@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..imaging.objects import Model
 from ..imaging.reading import open_volume
 from ..imaging.structures import Structure, structures_of
 from ..imaging.volumes.planes import put_plane
@@ -20,10 +21,13 @@ class Assembler:
 
     Args:
         structures: of the bundle, in the order of the channels; none where there is one, which has no name.
+        model: what the results are made by, where that is known.
     """
 
-    def __init__(self, structures: Sequence[Mapping[str, Any] | Structure] | None = None) -> None:
-        self._structures = structures_of(structures)
+    def __init__(
+        self, structures: Sequence[Mapping[str, Any] | Structure] | None = None, model: Model | None = None
+    ) -> None:
+        self._structures, self._model = structures_of(structures), model
         self._open: dict[str, tuple[Segmentation, int]] = {}
 
     def add(self, output: Fields) -> Segmentation | None:
@@ -32,7 +36,7 @@ class Assembler:
         Returns:
             the result of the image, or of the volume that it completes; ``None`` where slices are still to come.
         """
-        plane, meta = Segmentation.from_output(output, self._structures), output["image"].meta
+        plane, meta = Segmentation.from_output(output, self._structures, self._model), output["image"].meta
         if "slices" not in meta:
             return plane
         whole, done = self._open.pop(plane.name) if plane.name in self._open else (_empty(plane), 0)
@@ -60,4 +64,5 @@ def _empty(plane: Segmentation) -> Segmentation:
         tuple(np.linalg.norm(volume.affine[:3, :3], axis=0).tolist()),
         plane.slicing,
         volume,
+        model=plane.model,
     )

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ..core.errors import InputError, counted
+from ..core.errors import DelineateError, UnknownNameError
+from ..imaging.objects import OBJECT_FORMATS, SEG_TYPES, ObjectFormat, SegType, refuse_missing
 from ..imaging.structures import Structure
-from ..imaging.writers import IMAGE_FORMATS, VOLUME_FORMATS, VolumeFormat
+from ..imaging.writers import FORMATS, IMAGE_FORMATS, VOLUME_FORMATS, VolumeFormat
 
-KINDS = ("mask", "overlay", "probability")
+PIXEL_KINDS = ("mask", "overlay", "probability")
+KINDS = (*PIXEL_KINDS, *OBJECT_FORMATS)
+_OBJECTS: dict[str, str] = {kind: f"_{kind}.dcm" for kind in OBJECT_FORMATS}
 _FORMATS = (*IMAGE_FORMATS, *VOLUME_FORMATS)
 
 
@@ -25,12 +26,80 @@ class OutputOptions:
         probability: also the probabilities.
         volume_format: of masks of volumes.
         label_map: one file for all structures, instead of a mask each.
+        formats: what is written instead of masks as the source calls for them; see `parse_formats`.
+        seg_type: of a SEG.
     """
 
     overlay: bool = False
     probability: bool = False
     volume_format: VolumeFormat = "nii.gz"
     label_map: bool = False
+    formats: tuple[str, ...] = ()
+    seg_type: SegType = "binary"
+
+    @classmethod
+    def of(
+        cls,
+        overlay: bool = False,
+        probability: bool = False,
+        volume_format: VolumeFormat = "nii.gz",
+        label_map: bool = False,
+        formats: str | Sequence[str] | None = None,
+        seg_type: SegType = "binary",
+    ) -> OutputOptions:
+        """As users give them.
+
+        Raises:
+            UnknownNameError: there is no such format, or type of SEG.
+            DelineateError: formats exclude each other, or highdicom is not installed.
+        """
+        if seg_type not in SEG_TYPES:
+            raise UnknownNameError("type of SEG", str(seg_type), SEG_TYPES)
+        found = parse_formats(formats)
+        if set(found) & {*OBJECT_FORMATS}:
+            refuse_missing()
+        return cls(overlay, probability, volume_format, label_map, found, seg_type)
+
+    @property
+    def objects(self) -> tuple[ObjectFormat, ...]:
+        """The DICOM objects that are asked for."""
+        return tuple(kind for kind in OBJECT_FORMATS if kind in self.formats)
+
+    @property
+    def pixel_formats(self) -> tuple[str, ...]:
+        """The formats of masks that are asked for, ``png`` or one of volumes, or both."""
+        return tuple(one for one in self.formats if one in FORMATS)
+
+    @property
+    def volume_ending(self) -> VolumeFormat:
+        """Of files of volumes."""
+        named = next((FORMATS[one] for one in self.pixel_formats if one != "png"), ())
+        return self.volume_format if not named or self.volume_format in named else cast("VolumeFormat", named[0])
+
+    def writes_masks(self, volume: bool) -> bool:
+        """Whether masks are written of a volume, or of an image."""
+        return not self.formats or any((one != "png") == volume for one in self.pixel_formats)
+
+
+def parse_formats(formats: str | Sequence[str] | None) -> tuple[str, ...]:
+    """Formats as users give them: ``"seg,sc"``, ``["png", "seg"]``; none where what the input calls for is written.
+
+    Raises:
+        UnknownNameError: there is no such format.
+        DelineateError: two are for masks of volumes, of which one is written.
+    """
+    words = formats.split(",") if isinstance(formats, str) else list(formats or ())
+    found = tuple(dict.fromkeys(word.strip().lower() if isinstance(word, str) else str(word) for word in words))
+    known = [*FORMATS, *OBJECT_FORMATS]
+    for one in found:
+        if one not in known:
+            raise UnknownNameError("format", one, known)
+    of_volumes = [one for one in found if one in FORMATS and one != "png"]
+    if len(of_volumes) > 1:
+        raise DelineateError(
+            f"masks of volumes are written in one format, not in {' and '.join(of_volumes)}; leave one"
+        )
+    return found
 
 
 def file_endings(structures: Sequence[Structure], ending: str, options: OutputOptions) -> list[dict[str, str]]:
@@ -44,9 +113,10 @@ def file_endings(structures: Sequence[Structure], ending: str, options: OutputOp
     found = []
     for part in (_ending(one, structures) for one in structures):
         mask = f"_labels.{ending}" if options.label_map else f"{part}_mask.{ending}"
-        files = {"mask": mask, "overlay": "_overlay.png", "probability": f"{part}_probability.{ending}"}
-        asked = {"mask": True, "overlay": options.overlay, "probability": options.probability}
-        found.append({kind: files[kind] for kind in KINDS if asked[kind]})
+        files = {"mask": mask, "overlay": "_overlay.png", "probability": f"{part}_probability.{ending}", **_OBJECTS}
+        masks = options.writes_masks(ending != "png")
+        asked = {"mask": masks, "overlay": options.overlay, "probability": options.probability}
+        found.append({kind: files[kind] for kind in KINDS if asked.get(kind, kind in options.objects)})
     return found
 
 
@@ -54,43 +124,19 @@ def possible_endings(structures: Sequence[Structure]) -> set[str]:
     """Of all files that a result of these structures may be written to, whatever is asked for."""
     parts = {"", *(_ending(one, structures) for one in structures)}
     each = {f"{part}_{kind}.{ending}" for part in parts for kind in ("mask", "probability") for ending in _FORMATS}
-    return each | {"_overlay.png"} | {f"_labels.{ending}" for ending in _FORMATS}
+    return each | {"_overlay.png", *_OBJECTS.values()} | {f"_labels.{ending}" for ending in _FORMATS}
 
 
 def name_of(mask: str, structure: str) -> str:
-    """The name of a result, from that of its mask's file.
+    """The name of a result, from that of its mask's file, or of an object's.
 
     Args:
         mask: the file, e.g. ``a_left_lung_mask.png``.
         structure: whose mask it is, where the result has several, e.g. ``left lung``.
     """
     part = f"_{Structure(structure).file_name}" if structure else ""
-    endings = (f"{kind}.{ending}" for kind in (f"{part}_mask", "_labels") for ending in _FORMATS)
+    endings = [f"{kind}.{ending}" for kind in (f"{part}_mask", "_labels") for ending in _FORMATS] + [*_OBJECTS.values()]
     return next((mask.removesuffix(one) for one in endings if mask.endswith(one)), mask)
-
-
-def join_labels(source: str, masks: Mapping[str, NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """One array for all structures: 0 is the background, 1, 2, 3 ... are the structures in their order.
-
-    Args:
-        source: what was segmented, for errors.
-        masks: of each structure, 0 or 1, all of one shape.
-
-    Raises:
-        InputError: structures overlap, or there are more than 255.
-    """
-    if len(masks) > 255:
-        raise InputError(source, f"has {len(masks)} structures", "write a mask each: a label map holds 255")
-    names, labels = list(masks), np.zeros_like(next(iter(masks.values())))
-    for value, name in enumerate(names, start=1):
-        inside = masks[name] > 0
-        there = labels[inside]
-        if shared := np.count_nonzero(there):
-            others = " and ".join(names[other - 1] for other in np.unique(there[there > 0]))
-            reason = f"its {name} shares {counted(int(shared), 'pixel' if labels.ndim == 2 else 'voxel')} with {others}"
-            raise InputError(source, reason, "leave out the label map: write a mask each")
-        labels[inside] = value
-    return labels
 
 
 def _ending(structure: Structure, structures: Sequence[Structure]) -> str:

@@ -10,10 +10,11 @@ from typing import Any
 from ignite.engine import Engine, Events
 
 from ..core.errors import InputError, SkippedError, counted
+from ..imaging.objects import SegType
 from ..imaging.writers import VolumeFormat
 from .assembler import Assembler
 from .files import OutputOptions
-from .results import ResultFolder, facts_of, shown_path, used_thresholds
+from .results import ResultFolder, facts_of, model_of, shown_path, used_thresholds
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +33,8 @@ class MaskWriter:
         structures: in the order of the channels, as for `StructureMasksd`.
         exclusive: whether no pixel is of two structures.
         label_map: write one file for all structures instead of a mask each; what overlaps is refused.
+        formats: what is written instead of masks alone, e.g. ``[png, seg]``; see `write_segmentation`.
+        seg_type: of a DICOM SEG: ``binary``, ``fractional`` or ``labelmap``.
     """
 
     def __init__(
@@ -46,9 +49,11 @@ class MaskWriter:
         structures: Sequence[Mapping[str, Any]] | None = None,
         exclusive: bool = False,
         label_map: bool = False,
+        formats: str | Sequence[str] | None = None,
+        seg_type: SegType = "binary",
     ) -> None:
         self.output_dir, self.dataset = output_dir, dataset
-        self._options = OutputOptions(overlay, probability, volume_format, label_map)
+        self._options = OutputOptions.of(overlay, probability, volume_format, label_map, formats, seg_type)
         self._bundle_root, self._structures = bundle_root, structures
         self._thresholds = used_thresholds(structures, threshold, exclusive)
         self._assembler, self._refused = Assembler(structures), 0
@@ -63,7 +68,8 @@ class MaskWriter:
     def started(self, _: Engine) -> None:
         """Open the folder: one that cannot be written is refused before the work."""
         self._folder = ResultFolder(self.output_dir, facts_of(self._bundle_root), self._thresholds, self._options)
-        self._assembler, self._refused = Assembler(self._structures), 0
+        self._assembler = Assembler(self._structures, model_of(self._bundle_root, self._thresholds))
+        self._refused = 0
 
     def __call__(self, engine: Engine) -> None:
         """Write what this iteration brought."""

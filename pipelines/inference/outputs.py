@@ -14,18 +14,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.errors import DelineateError, printable
+from ..core.errors import DelineateError, InputError, printable
+from ..core.files import write_atomically
 from ..imaging.dicom import SpacingKind
 from ..imaging.item import Item
+from ..imaging.objects import OBJECT_FORMATS, UNKNOWN, Model, ObjectFormat, Outlined, Picture, SegType, encode
 from ..imaging.overlay import draw_structures
 from ..imaging.pictures import write_png
 from ..imaging.reading import read_picture
-from ..imaging.structures import Structure
+from ..imaging.structures import Structure, join_labels
 from ..imaging.volumes.planes import Affine, plane_axis, take_plane
 from ..imaging.volumes.slicing import Axis, Slicing
 from ..imaging.volumes.volume import Volume
 from ..imaging.writers import VolumeFormat, write_pixels, writer_of
-from .files import OutputOptions, file_endings, join_labels
+from .files import OutputOptions, file_endings
+from .objects import frames_of, slice_picture, stacked
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,6 +64,7 @@ class Segmentation:
         volume: the source's voxels and grid, where it is a volume.
         spacing_kind: of a DICOM image, where its distances hold: in the ``patient``; on the ``detector``, not corrected
             for magnification; in the calibrated ``region`` of an ultrasound image.
+        model: what made it.
     """
 
     source: str
@@ -73,14 +77,18 @@ class Segmentation:
     slicing: Slicing = field(default_factory=Slicing)
     volume: Volume | None = None
     spacing_kind: SpacingKind | None = None
+    model: Model = UNKNOWN
 
     @classmethod
-    def from_output(cls, output: Fields, structures: Sequence[Structure] = ()) -> Segmentation:
+    def from_output(
+        cls, output: Fields, structures: Sequence[Structure] = (), model: Model | None = None
+    ) -> Segmentation:
         """From one item after postprocessing: ``image`` (for its meta), ``name``, ``pred``, ``probability`` (S, H, W).
 
         Args:
             output: the item.
             structures: of the channels; none where there is one, which has no name.
+            model: what made it, where that is known.
         """
         meta = output["image"].meta
         source = str(meta["filename_or_obj"])
@@ -97,6 +105,7 @@ class Segmentation:
             tuple(json.loads(meta["spacing"])) if "spacing" in meta else None,
             Slicing.of(json.loads(meta.get("slicing", "{}"))),
             spacing_kind=meta.get("spacing_kind"),
+            model=model or UNKNOWN,
         )
 
     @property
@@ -193,14 +202,25 @@ class Segmentation:
         """How the names of its files end: of each structure ``mask``, ``overlay`` and ``probability``, as asked for."""
         return file_endings(self.structures, self._ending(options), options)
 
+    def refuse_formats(self, options: OutputOptions) -> None:
+        """See that a mask is written in a format that is asked for.
+
+        Raises:
+            InputError: none of those takes an image, or none a volume.
+        """
+        if options.pixel_formats and not options.writes_masks(self.volume is not None):
+            what, need = ("an image", "png") if self.volume is None else ("a volume", "nifti")
+            reason = f"is {what}, whose mask is not written as {' or '.join(options.pixel_formats)}"
+            raise InputError(self.source, reason, f"add {need} to the formats")
+
     def pixel_values(self, options: OutputOptions) -> list[np.uint8]:
         """What each structure's pixels are in the file of its mask."""
-        if options.label_map:
+        if options.label_map or not options.writes_masks(self.volume is not None):  # segments are numbered likewise
             return [np.uint8(value) for value in range(1, len(self.masks) + 1)]
         return [np.uint8(writer_of(self._ending(options)).FOREGROUND)] * len(self.masks)
 
     def _ending(self, options: OutputOptions) -> str:
-        return "png" if self.volume is None else options.volume_format
+        return "png" if self.volume is None else options.volume_ending
 
     def save(self, target: str | Path, **options: Any) -> Path:
         """Write the masks; no ``results.csv``, which only ``delineate segment`` and stock MONAI write.
@@ -208,9 +228,9 @@ class Segmentation:
         Args:
             target: a folder, which gets what `write_segmentation` writes; or a file of its own, for the mask of the
                 one structure or, with ``label_map=True``, for the label map: ``.png`` of an image, ``.nii.gz``,
-                ``.nii``, ``.nrrd`` or ``.mha`` of a volume.
-            options: of a folder: ``overlay``, ``probability``, ``volume_format``, ``label_map`` as for
-                `write_segmentation`.
+                ``.nii``, ``.nrrd`` or ``.mha`` of a volume; or, with ``formats="seg"``, for that object: ``.dcm``.
+            options: of a folder: ``overlay``, ``probability``, ``volume_format``, ``label_map``, ``formats``,
+                ``seg_type`` as for `write_segmentation`.
 
         Returns:
             the mask's path; of several masks that of the first.
@@ -221,6 +241,8 @@ class Segmentation:
         target = Path(target)
         if target.is_dir() or not target.suffix:
             return write_segmentation(self, target, **options)
+        if target.suffix.lower() == ".dcm":
+            return _save_object(self, target, OutputOptions.of(**options))
         as_map = options.pop("label_map", False)
         if options:
             raise DelineateError(f"{target} is the mask's own file; name a folder for {', '.join(options)}")
@@ -239,11 +261,31 @@ class Segmentation:
         if self.volume is None:
             picture = read_picture(self.item, self.slicing)
             return draw_structures(picture, list(self.masks.values()), self.structures)
-        affine, axis = grid_of(self)
-        others = tuple({0, 1, 2} - {plane_axis(affine, axis)})
-        index = int(np.sum([mask.sum(axis=others, dtype=np.int64) for mask in self.masks.values()], axis=0).argmax())
+        (affine, axis), index = grid_of(self), self.shown_slice
         planes = [take_plane(mask, affine, axis, index) for mask in self.masks.values()]
         return draw_structures(read_picture(replace(self.item, slice=index), self.slicing), planes, self.structures)
+
+    @property
+    def shown_slice(self) -> int:
+        """Of a volume, the slice with most foreground along the axis that it is cut along."""
+        affine, axis = grid_of(self)
+        others = tuple({0, 1, 2} - {plane_axis(affine, axis)})
+        return int(np.sum([mask.sum(axis=others, dtype=np.int64) for mask in self.masks.values()], axis=0).argmax())
+
+    def outlined(self, seg_type: SegType = "binary") -> Outlined:
+        """On the frames of the source, as DICOM objects hold it; without frames where the source is no DICOM.
+
+        Raises:
+            InputError: a file of the source is no longer there, or can no longer be read.
+        """
+        frames = frames_of(self.item, self.volume is not None)
+        masks, probabilities = stacked(self.masks), stacked(self.probabilities)
+        return Outlined(self.source, frames, masks, probabilities, self.structures, self.model, self._picture, seg_type)
+
+    def _picture(self) -> Picture:
+        if self.volume is None:
+            return Picture(self.overlay(), [0])
+        return slice_picture(self.overlay(), *grid_of(self), self.shown_slice, self.shape[2])
 
     def plot(self, axes: Axes | None = None) -> Figure:
         """Show `overlay` with matplotlib; needs no display, and leaves no figure open behind it.
@@ -280,6 +322,8 @@ def write_segmentation(
     probability: bool = False,
     volume_format: VolumeFormat = "nii.gz",
     label_map: bool = False,
+    formats: str | Sequence[str] | None = None,
+    seg_type: SegType = "binary",
 ) -> Path:
     """Write ``NAME_mask.png`` (0/255) or, of a volume, ``NAME_mask.nii.gz`` (0/1); more where asked.
 
@@ -294,35 +338,76 @@ def write_segmentation(
         volume_format: ``nii.gz``, ``nii``, ``nrrd`` or ``mha``.
         label_map: instead of masks ``NAME_labels.png`` or ``NAME_labels.nii.gz``, in which the structures are 1, 2, 3
             ... in their order; refused where they overlap.
+        formats: what is written instead of masks alone: ``"png"`` (of images), ``"nifti"``, ``"nrrd"``, ``"mha"`` (of
+            volumes), ``"seg"``, ``"sc"`` (DICOM objects ``NAME_seg.dcm``, ``NAME_sc.dcm``, of a DICOM source); one, or
+            several.
+        seg_type: of a SEG: ``binary``, ``fractional`` (probabilities) or ``labelmap`` (refused where they overlap).
 
     Returns:
-        the mask's path; of several masks that of the first.
+        the mask's path, of several masks that of the first; of objects alone that of the first.
 
     Raises:
-        InputError: structures overlap where a label map is wanted.
+        InputError: structures overlap where a label map is wanted; the source is no DICOM where an object is.
+        DelineateError: there is no such format, or highdicom is not installed.
     """
-    options = OutputOptions(overlay, probability, volume_format, label_map)
-    return write_outputs(result, folder, options)[0]["mask"]
+    options = OutputOptions.of(overlay, probability, volume_format, label_map, formats, seg_type)
+    return main_files(write_outputs(result, folder, options))[0]
+
+
+def main_files(written: Sequence[Mapping[str, Path]]) -> list[Path]:
+    """Of what was written the masks, one a structure, then the DICOM objects."""
+    masks = [files["mask"] for files in written if "mask" in files]
+    return list(dict.fromkeys([*masks, *(written[0][kind] for kind in OBJECT_FORMATS if kind in written[0])]))
 
 
 def write_outputs(result: Segmentation, folder: str | Path, options: OutputOptions) -> list[dict[str, Path]]:
     """As `write_segmentation`; returns of each structure the paths of ``mask``, ``overlay`` and ``probability``.
 
     Raises:
-        InputError: structures overlap where a label map is wanted; nothing is written then.
+        InputError: structures overlap where a label map is wanted, the source is no DICOM where an object is, or no
+            format takes it; nothing is written then.
     """
+    result.refuse_formats(options)
     base = Path(folder) / result.name
     endings = result.file_endings(options)
     paths = [{kind: base.with_name(f"{base.name}{ending}") for kind, ending in one.items()} for one in endings]
-    labels = join_labels(result.source, result.masks) if options.label_map else None
+    masks = options.writes_masks(result.volume is not None)
+    labels = join_labels(result.source, result.masks) if options.label_map and masks else None
+    objects = {kind: encode_object(result, kind, options.seg_type) for kind in options.objects}
     base.parent.mkdir(parents=True, exist_ok=True)
     if options.overlay:
         write_png(paths[0]["overlay"], result.overlay())
     for files, name, value in zip(paths, result.masks, result.pixel_values(options), strict=True):
         if options.probability:
             write_pixels(files["probability"], result.probabilities[name], result.volume)
-        if labels is None:
+        if labels is None and masks:
             write_pixels(files["mask"], result.masks[name] * value, result.volume)
     if labels is not None:
         write_pixels(paths[0]["mask"], labels, result.volume)
+    for kind, data in objects.items():
+        write_atomically(paths[0][kind], data)
     return paths
+
+
+def encode_object(result: Segmentation, kind: ObjectFormat, seg_type: SegType = "binary") -> bytes:
+    """A result as a DICOM file.
+
+    Args:
+        result: one segmented image or volume.
+        kind: ``seg`` or ``sc``.
+        seg_type: of a SEG.
+
+    Raises:
+        InputError: the source is no DICOM, or structures overlap in a label map.
+        DelineateError: highdicom is not installed.
+    """
+    return encode(kind, result.outlined(seg_type))
+
+
+def _save_object(result: Segmentation, target: Path, options: OutputOptions) -> Path:
+    if len(options.objects) != 1 or options.pixel_formats:
+        raise DelineateError(f'{target} is a file for one DICOM object; say which, e.g. formats="seg"')
+    data = encode_object(result, options.objects[0], options.seg_type)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(target, data)
+    return target

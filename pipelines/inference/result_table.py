@@ -12,14 +12,16 @@ from pathlib import Path
 
 from ..core.errors import DelineateError
 from ..core.files import write_atomically
-from .files import KINDS
+from ..imaging.objects import OBJECT_FORMATS
+from .files import KINDS, PIXEL_KINDS
 
 TABLE = "results.csv"
 COLUMNS = (
-    *("input", "series", "frame", "structure", "status", "reason", *KINDS, "value", "grid"),
+    *("input", "series", "frame", "structure", "status", "reason", *PIXEL_KINDS, "value", "grid"),
     *("foreground", "area_or_volume", "unit", "threshold", "bundle", "bundle_verified", "delineate"),
+    *OBJECT_FORMATS,
 )
-"""``structure`` is empty where there is one; ``value`` is that of its pixels in the mask's file."""
+"""``structure`` is empty where there is one; ``value`` is that of its pixels in the mask's file, or its segment."""
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
 
@@ -27,9 +29,14 @@ Row = dict[str, str]
 Key = tuple[str, str, str, str]
 
 
+def main_file(row: Mapping[str, str]) -> str:
+    """The mask, or else the first DICOM object, of a row; nothing where it is no result's."""
+    return next((row[kind] for kind in ("mask", *OBJECT_FORMATS) if row.get(kind)), "")
+
+
 def key_of(row: Mapping[str, str]) -> Key:
     """What a row is of: an image, by input, series and frame; or a refusal, by input and reason."""
-    if row["mask"]:
+    if main_file(row):
         return row["input"], row["series"], row["frame"], ""
     return row["input"], "", "", row["reason"] or row["status"]
 
@@ -103,7 +110,7 @@ class ResultTable:
 
 
 def own_files(folder: Path) -> set[Path]:
-    """The masks, overlays and probabilities that the table in `folder` names; none where there is no such table."""
+    """The masks, overlays, DICOM objects ... that the table in `folder` names; none where there is no such table."""
     table = ResultTable(folder)
     try:
         table.refresh()
@@ -129,12 +136,13 @@ def _read(path: Path) -> tuple[tuple[str, ...], list[Row], bool]:
         lines = list(reader)
     except (csv.Error, UnicodeDecodeError) as error:
         raise _foreign(path) from error
-    if not {"input", "series", "frame", "status", "reason", *KINDS} <= set(columns):
+    if not {"input", "series", "frame", "status", "reason", *PIXEL_KINDS} <= set(columns):
         raise _foreign(path)
     if cut := not text.endswith("\n"):
         lines = lines[:-1]
     rows = [row for row in lines if None not in row and None not in row.values()]
-    decoded = [{"structure": ""} | {name: cell.removeprefix("'") for name, cell in row.items()} for row in rows]
+    later = dict.fromkeys(("structure", *OBJECT_FORMATS), "")  # columns that tables of before have not
+    decoded = [later | {name: cell.removeprefix("'") for name, cell in row.items()} for row in rows]
     return columns, decoded, not cut and len(rows) == len(lines)
 
 

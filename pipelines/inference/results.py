@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,10 +18,11 @@ from ..bundling.gate import Admission, fingerprint
 from ..core.errors import DelineateError, InputError, fate, printable
 from ..core.files import remove_leftovers, taking_turns
 from ..core.versions import versions
+from ..imaging.objects import Model
 from ..imaging.structures import structures_of, thresholds_of
 from .files import KINDS, OutputOptions, name_of, possible_endings
-from .outputs import UNNAMED, Segmentation, write_outputs
-from .result_table import TABLE, Key, ResultTable, Row, key_of
+from .outputs import UNNAMED, Segmentation, main_files, write_outputs
+from .result_table import TABLE, Key, ResultTable, Row, key_of, main_file
 
 _LONGEST_NAME, _SHORTEST = 255, 20  # bytes of a file's name, with and without what is added to it
 _UNNAMEABLE = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL)
@@ -58,14 +60,14 @@ class ResultFolder:
                 remove_leftovers(place)
         self._earlier: dict[str, list[Key]] = {}  # what earlier calls refused: this one judges it anew
         for key, rows in self._table.rows.items():
-            if not rows[0]["mask"]:
+            if not main_file(rows[0]):
                 self._earlier.setdefault(rows[0]["input"], []).append(key)
 
     def write(self, result: Segmentation) -> list[Path]:
         """Write a result's files and its rows.
 
         Returns:
-            the paths of its masks, one a structure, or of its label map.
+            the paths of its masks, one a structure, or of its label map; and of its DICOM objects.
 
         Raises:
             InputError: the file system takes no file of such a name; structures overlap where a label map is wanted.
@@ -90,7 +92,7 @@ class ResultFolder:
                 {row[kind] for row in before for kind in KINDS} - files - {""}
             ):  # of other options or structures
                 (self.folder / earlier).unlink(missing_ok=True)
-        return list(dict.fromkeys(files["mask"] for files in written))
+        return main_files(written)
 
     def _rows(self, result: Segmentation, written: Sequence[Mapping[str, Path]]) -> Iterator[Row]:
         values = result.pixel_values(self._options)
@@ -146,7 +148,7 @@ class ResultFolder:
 
     def _own(self, rows: Sequence[Row]) -> None:
         """Remember whose the name and the files are."""
-        for row in (row for row in rows if row["mask"]):
+        for row in (row for row in rows if main_file(row)):
             taken = [_name(row), *(row[kind] for kind in KINDS if row[kind])]
             self._owners |= {_folded(one): key_of(row) for one in taken}
 
@@ -196,7 +198,7 @@ def _folded(name: str) -> str:
 
 
 def _name(row: Mapping[str, str]) -> str:
-    return name_of(row["mask"], row["structure"])
+    return name_of(main_file(row), row["structure"])
 
 
 def _place(result: Segmentation) -> Row:
@@ -239,10 +241,11 @@ def used_thresholds(
 
 def shown_path(paths: Sequence[Path], result: Segmentation) -> str:
     """Where the masks of a result are, as it is printed: those of several structures as one pattern."""
-    if len(paths) == 1:
-        return printable(paths[0])
-    name, ending = name_of(paths[0].name, next(iter(result.masks))), paths[0].name.rpartition("_mask.")[2]
-    return printable(paths[0].with_name(f"{name}_*_mask.{ending}"))
+    masks = [path for path in paths if path.suffix != ".dcm"]
+    if len(masks) > 1:
+        name, ending = name_of(masks[0].name, next(iter(result.masks))), masks[0].name.rpartition("_mask.")[2]
+        masks = [masks[0].with_name(f"{name}_*_mask.{ending}")]
+    return ", ".join(map(printable, [*masks, *(path for path in paths if path.suffix == ".dcm")]))
 
 
 def facts_of(bundle: Admission | str | Path | None) -> Row:
@@ -254,3 +257,17 @@ def facts_of(bundle: Admission | str | Path | None) -> Row:
         return cells | {"bundle": fingerprint(Path(bundle)), "bundle_verified": "unknown"}
     verified = "no, trusted" if bundle.trusted else "shipped" if bundle.shipped else "yes"
     return cells | {"bundle": bundle.hash, "bundle_verified": verified}
+
+
+def model_of(bundle: Admission | str | Path | None, thresholds: Mapping[str, float]) -> Model:
+    """What DICOM objects say of a bundle: its name, version and hash, and the thresholds that are used."""
+    facts, used = facts_of(bundle), tuple(thresholds.items())
+    if bundle is None:
+        return Model(thresholds=used, delineate=facts["delineate"])
+    folder = bundle.folder if isinstance(bundle, Admission) else Path(bundle)
+    try:
+        told = json.loads((folder / "configs" / "metadata.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        told = {}
+    name, version = (str(told.get(key) or "unknown") for key in ("name", "version"))
+    return Model(printable(name), printable(version), facts["bundle"], used, facts["delineate"])

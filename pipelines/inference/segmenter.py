@@ -18,7 +18,7 @@ from ..loading.datasets import StreamDataset
 from . import backends
 from .assembler import Assembler
 from .outputs import Segmentation
-from .results import used_thresholds
+from .results import model_of, used_thresholds
 from .streams import Sources, stream_items
 
 logger = logging.getLogger(__name__)
@@ -37,6 +37,7 @@ class Segmenter:
     Attributes:
         structures: what it outlines, in the order of the network's channels; none where that has no name.
         thresholds: those that are used, by the names of structures; none where the bundle does not tell.
+        model: what DICOM objects say of the bundle.
 
     Raises:
         UnknownNameError: when there is no such bundle or backend, or its ``inference.yaml`` has no such setting.
@@ -70,6 +71,7 @@ class Segmenter:
             )
             self.structures = structures_of(structures)
             self.thresholds = used_thresholds(structures, threshold, bool(exclusive))
+            self.model = model_of(self.admission, self.thresholds)
             self.inferer = parser.get_parsed_content("inferer")
             self.in_channels = int(parser.get_parsed_content("in_channels"))
             rows, columns = parser.get_parsed_content("window")
@@ -107,7 +109,7 @@ class Segmenter:
             refused.append(error)
             on_error(error) if on_error else logger.error(str(error))
 
-        assembler = Assembler(self.structures)
+        assembler = Assembler(self.structures, self.model)
         stream = StreamDataset(stream_items(sources, refuse, self.slicing), self.preprocessing, refuse)
         for item in stream:
             if on_progress:

@@ -7,13 +7,16 @@ from typing import NamedTuple
 
 from pydicom.dataset import Dataset
 from pydicom.pixels.utils import get_expected_length
-from pydicom.uid import UID
+from pydicom.uid import UID, SecondaryCaptureImageStorage
 
 from ...core.errors import InputError, SkippedError
 from ..pictures import MAX_PIXELS
 from .parsing import COPY_AGAIN, MAX_BYTES, SYNTAXES, parse, printable, refusing, text, uid
 
 GREY = frozenset({"MONOCHROME1", "MONOCHROME2"})
+MANUFACTURER = "Delineate"
+"""Of what Delineate makes, and nothing else."""
+LABEL_MAP = UID("1.2.840.10008.5.1.4.1.1.66.7")  # pydicom 3.0 has no name for it
 COLOUR = frozenset({"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"})
 PALETTE = "PALETTE COLOR"
 _LEAST_FRAME = 8  # bytes that a packed frame takes: the head of its item
@@ -68,6 +71,11 @@ def sop_class(dataset: Dataset) -> UID:
     return UID(text(dataset, "SOPClassUID"))
 
 
+def is_ours(dataset: Dataset) -> bool:
+    """Whether the data set says that Delineate made it."""
+    return text(dataset, "Manufacturer") == MANUFACTURER
+
+
 def refuse_other_objects(path: Path, dataset: Dataset) -> None:
     """See that the data set is an image. A class that pydicom does not know (private) is judged by its header.
 
@@ -76,6 +84,10 @@ def refuse_other_objects(path: Path, dataset: Dataset) -> None:
         InputError: it is said to be one, and says nothing of its size.
     """
     kind = sop_class(dataset)
+    if kind == LABEL_MAP:
+        raise SkippedError(path, "is not an image (Label Map Segmentation)", "passed over")
+    if kind == SecondaryCaptureImageStorage and is_ours(dataset):
+        raise SkippedError(path, "is a picture with outlines that Delineate drew", "passed over; name its source")
     known = kind.name != kind
     is_image = "Image Storage" in kind.name or kind.name == "Enhanced US Volume Storage"
     if (known and not is_image) or "DirectoryRecordSequence" in dataset:

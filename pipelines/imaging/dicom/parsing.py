@@ -77,7 +77,7 @@ _NOT_READ = (
 
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _PIXEL_DATA = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
-_quiet = threading.Lock()
+_turn = threading.Lock()
 _hushed: list[warnings.catch_warnings[None]] = []  # one entry for each reader at work; the first restores the filters
 logging.getLogger("pydicom").setLevel(
     logging.CRITICAL
@@ -144,7 +144,7 @@ def refusing(path: Path) -> Iterator[None]:
     Raises:
         InputError: something went wrong.
     """
-    with _hush():
+    with quiet():
         try:
             yield
         except InputError:
@@ -193,9 +193,9 @@ def printable(value: object, most: int = 160) -> str:
 
 
 @contextmanager
-def _hush() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """No warnings. ``catch_warnings`` alone would restore the wrong filters when several threads leave it."""
-    with _quiet:
+    with _turn:
         if not _hushed:
             first = warnings.catch_warnings()
             first.__enter__()
@@ -206,7 +206,7 @@ def _hush() -> Iterator[None]:
     try:
         yield
     finally:
-        with _quiet:
+        with _turn:
             last = _hushed.pop()
             if not _hushed:
                 last.__exit__(None, None, None)

@@ -14,12 +14,10 @@ from pydicom.dataset import Dataset
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import SegmentationStorage
 
-from ...core.errors import InputError
-from .header import Declared, declared, sop_class
+from ...core.errors import InputError, SkippedError
+from .header import LABEL_MAP, Declared, declared, is_ours, sop_class
 from .parsing import COPY_AGAIN, SYNTAXES, is_dicom, parse, printable, refusing, stamp, text, uid
 from .pixels import decode_bits, refuse_unsound_pixels
-
-_LABEL_MAP = "1.2.840.10008.5.1.4.1.1.66.7"
 
 
 class _Source(NamedTuple):
@@ -56,11 +54,15 @@ def seg_references(path: str | Path) -> set[str]:
     """SOP Instance UIDs of the images that a SEG was drawn on.
 
     Raises:
+        SkippedError: Delineate made it: it is a result, nobody's annotation.
         InputError: the file is no SEG, or broken.
     """
     path = Path(path)
     with refusing(path):
         segmentation = _read(path, stamp(path))
+        if is_ours(segmentation.dataset):
+            remedy = "passed over; correct it in a viewer, and export it from there, to train with it"
+            raise SkippedError(path, "is a result of Delineate, not an annotation", remedy)
         series = segmentation.dataset.get("ReferencedSeriesSequence") or []
         listed = {
             uid(image, "ReferencedSOPInstanceUID")
@@ -126,7 +128,7 @@ def _decoded(found: _Segmentation, index: int, wanted: Collection[int]) -> NDArr
 
 
 def _is_seg(dataset: Dataset) -> bool:
-    return sop_class(dataset) in (SegmentationStorage, _LABEL_MAP)
+    return sop_class(dataset) in (SegmentationStorage, LABEL_MAP)
 
 
 @lru_cache(maxsize=2)

@@ -22,6 +22,13 @@ VolumeFormat = Literal["nii.gz", "nii", "nrrd", "mha"]
 IMAGE_FORMATS: dict[ImageFormat, str] = {"png": "png"}
 VOLUME_FORMATS: dict[VolumeFormat, str] = {"nii.gz": "nifti", "nii": "nifti", "nrrd": "itk", "mha": "itk"}
 """A file's ending to the module here that writes it."""
+FORMATS: dict[str, tuple[ImageFormat | VolumeFormat, ...]] = {
+    "png": ("png",),
+    "nifti": ("nii.gz", "nii"),
+    "nrrd": ("nrrd",),
+    "mha": ("mha",),
+}
+"""What people call a format, to the endings of its files."""
 
 
 class Writer(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from itertools import chain
 
 import numpy as np
@@ -10,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from delineate.pipelines.core.errors import InputError
-from delineate.pipelines.imaging.structures import Structure
-from delineate.pipelines.inference.files import OutputOptions, file_endings, join_labels, name_of, possible_endings
+from delineate.pipelines.core.errors import DelineateError, InputError
+from delineate.pipelines.imaging.structures import Structure, join_labels
+from delineate.pipelines.inference.files import OutputOptions, file_endings, name_of, parse_formats, possible_endings
 
 ONE, TWO = (Structure("lung"),), (Structure("left lung"), Structure("heart"))
 OPTIONS = st.builds(OutputOptions, st.booleans(), st.booleans(), label_map=st.booleans())
@@ -64,3 +65,21 @@ def test_more_structures_than_values_make_no_label_map() -> None:
     empty = np.zeros((1, 1), np.uint8)
     with pytest.raises(InputError, match="has 256 structures"):
         join_labels("x.png", {str(number): empty for number in range(256)})
+
+
+def test_formats_are_words_or_a_list() -> None:
+    assert parse_formats(" seg,PNG,seg") == parse_formats(["seg", "png"]) == ("seg", "png")
+    assert parse_formats(None) == ()
+
+
+def test_a_volume_format_refines_nifti_and_no_other() -> None:
+    assert OutputOptions.of(volume_format="nii", formats="nifti").volume_ending == "nii"
+    assert OutputOptions.of(volume_format="nii", formats="mha").volume_ending == "mha"
+    assert OutputOptions.of(volume_format="nii", formats="png").volume_ending == "nii"
+
+
+def test_without_highdicom_the_command_that_brings_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "highdicom", None)
+    assert OutputOptions.of(formats="png").formats == ("png",)
+    with pytest.raises(DelineateError, match=r"pip install 'delineate\[dicom\]'"):
+        OutputOptions.of(formats="png,seg")
