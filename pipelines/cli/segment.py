@@ -57,8 +57,8 @@ def segment(
             "--format",
             metavar="FORMAT,...",
             help=f"What is written: {', '.join([*FORMATS, *OBJECT_FORMATS])}; several with commas, e.g. png,seg. png "
-            "is of images; nifti, nrrd and mha of volumes; seg and sc are DICOM objects, of DICOM. Without it, masks "
-            "as png or nifti.",
+            "is of images; nifti, nrrd and mha of volumes; seg, sc and sr are DICOM objects, of DICOM. Without it, "
+            "masks as png or nifti.",
         ),
     ] = None,
     seg_type: Annotated[

@@ -84,6 +84,8 @@ class OutputOptions:
 def parse_formats(formats: str | Sequence[str] | None) -> tuple[str, ...]:
     """Formats as users give them: ``"seg,sc"``, ``["png", "seg"]``; none where what the input calls for is written.
 
+    A report (``sr``) names the segments of a SEG, so that is written with it.
+
     Raises:
         UnknownNameError: there is no such format.
         DelineateError: two are for masks of volumes, of which one is written.
@@ -99,7 +101,7 @@ def parse_formats(formats: str | Sequence[str] | None) -> tuple[str, ...]:
         raise DelineateError(
             f"masks of volumes are written in one format, not in {' and '.join(of_volumes)}; leave one"
         )
-    return found
+    return (*found, "seg") if "sr" in found and "seg" not in found else found
 
 
 def file_endings(structures: Sequence[Structure], ending: str, options: OutputOptions) -> list[dict[str, str]]:

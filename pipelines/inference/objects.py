@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..imaging.dicom import SpacingKind
 from ..imaging.dicom.series import read_slices
 from ..imaging.held import HeldImage
 from ..imaging.item import Item, kind_of
@@ -44,6 +45,18 @@ def stacked(arrays: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
     """Arrays of structures, (H, W) or, of a volume, (I, J, K), as (S, F, R, C)."""
     found = np.stack(list(arrays.values()))
     return found[:, None] if found.ndim == 3 else found.transpose(0, 3, 2, 1)
+
+
+def spacing_of(spacing: tuple[float, ...] | None, kind: SpacingKind | None) -> tuple[float, ...] | None:
+    """Distances in the patient, in the order of `stacked`; of a detector's plane they are not: it magnifies.
+
+    Args:
+        spacing: as in `Segmentation`.
+        kind: where they hold.
+    """
+    if spacing is None or kind == "detector":
+        return None
+    return spacing[::-1] if len(spacing) == 3 else spacing
 
 
 def slice_picture(pixels: NDArray[np.uint8], affine: Affine, axis: Axis, index: int, frames: int) -> Picture:

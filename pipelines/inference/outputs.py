@@ -28,7 +28,7 @@ from ..imaging.volumes.slicing import Axis, Slicing
 from ..imaging.volumes.volume import Volume
 from ..imaging.writers import VolumeFormat, write_pixels, writer_of
 from .files import OutputOptions, file_endings
-from .objects import frames_of, slice_picture, stacked
+from .objects import frames_of, slice_picture, spacing_of, stacked
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -280,7 +280,8 @@ class Segmentation:
         """
         frames = frames_of(self.item, self.volume is not None)
         masks, probabilities = stacked(self.masks), stacked(self.probabilities)
-        return Outlined(self.source, frames, masks, probabilities, self.structures, self.model, self._picture, seg_type)
+        facts = (self.source, frames, masks, probabilities, self.structures, self.model, self._picture, seg_type)
+        return Outlined(*facts, spacing_of(self.spacing, self.spacing_kind))
 
     def _picture(self) -> Picture:
         if self.volume is None:
@@ -339,8 +340,8 @@ def write_segmentation(
         label_map: instead of masks ``NAME_labels.png`` or ``NAME_labels.nii.gz``, in which the structures are 1, 2, 3
             ... in their order; refused where they overlap.
         formats: what is written instead of masks alone: ``"png"`` (of images), ``"nifti"``, ``"nrrd"``, ``"mha"`` (of
-            volumes), ``"seg"``, ``"sc"`` (DICOM objects ``NAME_seg.dcm``, ``NAME_sc.dcm``, of a DICOM source); one, or
-            several.
+            volumes), ``"seg"``, ``"sc"``, ``"sr"`` (DICOM objects ``NAME_seg.dcm`` ..., of a DICOM source; ``sr``
+            names the segments of ``seg`` and brings it); one, or several.
         seg_type: of a SEG: ``binary``, ``fractional`` (probabilities) or ``labelmap`` (refused where they overlap).
 
     Returns:
@@ -394,7 +395,7 @@ def encode_object(result: Segmentation, kind: ObjectFormat, seg_type: SegType = 
 
     Args:
         result: one segmented image or volume.
-        kind: ``seg`` or ``sc``.
+        kind: ``seg``, ``sc`` or ``sr``.
         seg_type: of a SEG.
 
     Raises:
@@ -405,7 +406,7 @@ def encode_object(result: Segmentation, kind: ObjectFormat, seg_type: SegType = 
 
 
 def _save_object(result: Segmentation, target: Path, options: OutputOptions) -> Path:
-    if len(options.objects) != 1 or options.pixel_formats:
+    if len(options.objects) != 1 or options.pixel_formats:  # a report alone would name a SEG that is not there
         raise DelineateError(f'{target} is a file for one DICOM object; say which, e.g. formats="seg"')
     data = encode_object(result, options.objects[0], options.seg_type)
     target.parent.mkdir(parents=True, exist_ok=True)

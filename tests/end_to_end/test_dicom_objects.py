@@ -31,7 +31,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     facts = {"FrameOfReferenceUID": generate_uid(), "SliceThickness": "4"}
     write_series(folder / "inputs/ct", voxels, AFFINE, **{**PATIENT, **facts})
     radiograph(folder / "inputs/chest.dcm", SeriesInstanceUID=generate_uid())
-    succeeded(inside("segment", "chest", "inputs", "--out", "ours", "--format", "png,nifti,seg,sc", cwd=folder))
+    succeeded(inside("segment", "chest", "inputs", "--out", "ours", "--format", "png,nifti,seg,sc,sr", cwd=folder))
     return folder
 
 
@@ -41,12 +41,12 @@ def table(folder: Path) -> list[dict[str, str]]:
 
 
 def test_the_command_stock_monai_and_python_write_the_same_objects(place: Path) -> None:
-    done = inside("segment", "chest", "inputs", "--out", "seg", "--format", "seg,sc", cwd=place)
+    done = inside("segment", "chest", "inputs", "--out", "seg", "--format", "sc,sr", cwd=place)
     line = printed_line(succeeded(done)).replace("--output_dir seg", "--output_dir stock")
     succeeded(call("sh", "-c", line, cwd=place))
     for result in Segmenter(place / "chest").segment(place / "inputs"):
-        result.save(place / "python", formats=["seg", "sc"])
-    names = {"chest_seg.dcm", "chest_sc.dcm", "ct_seg.dcm", "ct_sc.dcm"}
+        result.save(place / "python", formats=["seg", "sc", "sr"])
+    names = {f"{name}_{kind}.dcm" for name in ("chest", "ct") for kind in ("seg", "sc", "sr")}
     for other in ("seg", "stock", "python"):
         assert {path.name for path in (place / other).iterdir()} - {"results.csv", ".lock"} == names
         assert all((place / other / name).read_bytes() == (place / "ours" / name).read_bytes() for name in names)
@@ -94,7 +94,7 @@ def test_objects_of_ours_among_the_inputs_are_passed_over(place: Path, tmp_path:
     assert done.stdout.splitlines()[-1] == "1 segmented, 0 refused, 2 skipped"
 
 
-@pytest.mark.parametrize("name", ["chest_seg.dcm", "chest_sc.dcm", "ct_seg.dcm", "ct_sc.dcm"])
+@pytest.mark.parametrize("name", [f"{name}_{kind}.dcm" for name in ("chest", "ct") for kind in ("seg", "sc", "sr")])
 def test_validators_find_no_error(place: Path, name: str) -> None:
     validators()
     sources = [place / "inputs/chest.dcm"] if name.startswith("chest") else sorted((place / "inputs/ct").iterdir())

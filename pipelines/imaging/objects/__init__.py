@@ -31,8 +31,8 @@ __all__ = [
 ]
 
 ObjectFormat = Literal["seg", "sc", "sr"]
-OBJECT_FORMATS: dict[ObjectFormat, str] = {"seg": "seg", "sc": "capture"}
-"""A format to the module here that builds it; its files end in ``_seg.dcm``, ``_sc.dcm``."""
+OBJECT_FORMATS: dict[ObjectFormat, str] = {"seg": "seg", "sc": "capture", "sr": "report"}
+"""A format to the module here that builds it; its files end in ``_seg.dcm``, ``_sc.dcm``, ``_sr.dcm``."""
 SEG_TYPES: tuple[SegType, ...] = get_args(SegType)
 
 _NEEDED = "needs a DICOM source"

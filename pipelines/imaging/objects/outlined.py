@@ -68,6 +68,8 @@ class Outlined:
         model: what made them.
         picture: the image with the outlines drawn in.
         seg_type: of a SEG.
+        spacing: distances in the patient, mm, of rows and columns, of a series of frames before these; ``None`` where
+            they are not known.
     """
 
     source: str
@@ -78,6 +80,7 @@ class Outlined:
     model: Model
     picture: Callable[[], Picture]
     seg_type: SegType = "binary"
+    spacing: tuple[float, ...] | None = None
 
     def uid(self, *parts: object) -> str:
         """A UID made of a text of these parts: the same for the same, whenever and wherever."""
