@@ -93,7 +93,8 @@ def new_bundle(
         the folder.
 
     Raises:
-        DelineateError: when the folder holds something, or the settings are refused; nothing is made then.
+        DelineateError: when the folder holds something, the settings are refused, or the loss is for other structures;
+            nothing is made then.
         UnknownNameError: when a part or a setting is unknown; nothing is made then.
     """
     out = Path(out)
@@ -104,8 +105,19 @@ def new_bundle(
         _put_together(draft, task_folder, part_file("networks", network), part_file("losses", loss), name or out.name)
         if settings:
             change_bundle(draft, settings)
+        _refuse_unfit(draft, loss)
         shutil.copytree(draft, out, dirs_exist_ok=True)
     return out
+
+
+def _refuse_unfit(bundle: Path, loss: str) -> None:
+    """See that a loss is for such structures: one over channels for exclusive ones, and no other has a background."""
+    exclusive = bool(_yaml().load(bundle / "configs" / "train.yaml").get("exclusive"))
+    if (loss, exclusive) in (("ce", False), ("bce", True)):
+        what = "are exclusive" if exclusive else "may overlap"
+        raise DelineateError(
+            f"the loss {loss} is not for structures that {what}; take dice_bce, dice, or {'ce' if exclusive else 'bce'}"
+        )
 
 
 def _put_together(out: Path, task: Path, network: Path, loss: Path, name: str) -> None:

@@ -47,7 +47,7 @@ def new(
         str | None, typer.Option(help="Instead of --task: what to outline, e.g. wound; several with commas between.")
     ] = None,
     exclusive: Annotated[
-        bool, typer.Option("--exclusive", help="With --structures: no pixel is of two of them, as in a label map.")
+        bool, typer.Option("--exclusive", help="With --structures: no pixel belongs to two of them, as in a label map.")
     ] = False,
     channels: Annotated[
         Literal["rgb", "grey"] | None,
@@ -60,7 +60,8 @@ def new(
     ] = None,
     network: Annotated[str, typer.Option(help="The network; 'delineate networks' lists them.")] = "ultra_light_unet",
     loss: Annotated[
-        str, typer.Option(help="The loss: bce, dice or dice_bce; ce for exclusive structures.")
+        str,
+        typer.Option(help="The loss: dice or dice_bce; bce where structures may overlap, ce only with --exclusive."),
     ] = "dice_bce",
     set_: Settings = None,
     quiet: Quiet = False,

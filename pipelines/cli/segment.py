@@ -41,7 +41,11 @@ def segment(
         bool, typer.Option("--probability", help="Also write each pixel's probability, as 16-bit PNG.")
     ] = False,
     label_map: Annotated[
-        bool, typer.Option("--label-map", help="Write one file with 1, 2, 3 ... instead of a mask for each structure.")
+        bool,
+        typer.Option(
+            "--label-map",
+            help="Write one file with 1, 2, 3 ... instead of a mask for each structure; refused where masks overlap.",
+        ),
     ] = False,
     threshold: Annotated[
         list[str] | None,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from ..bundling.bundles import refuse_occupied
-from ..core.errors import DelineateError
+from ..core.errors import DelineateError, counted
 from ..core.files import remove_leftovers, write_atomically
 from ..core.versions import commit, cpu_name, versions
 from ..imaging.structures import Structure
@@ -120,7 +120,8 @@ def _batches(config: Mapping[str, Any], data: Path) -> int:
     """What an epoch of all the items has."""
     from ..loading.datasets import load_datalist
 
-    return math.ceil(len(load_datalist(data, "training", fold=config["fold"])) / int(config["batch_size"]))
+    items = load_datalist(data, "training", fold=config["fold"], structures=config.get("structures"))
+    return math.ceil(len(items) / int(config["batch_size"]))
 
 
 def latency_ms(segmenter: Segmenter, image: Any) -> float:
@@ -196,7 +197,7 @@ def _markdown(rows: Sequence[Row], errors: Mapping[str, str], terms: Mapping[str
         lines += [_line(["network", *names]), _line(["---", *["---:"] * len(names)])]
         lines += [_line([row["network"], *(_dice(row["structures"][name]) for name in names)]) for row in rows]
     if errors:
-        lines += ["", "Not trained to the end:", "", *(f"- {network}: {error}" for network, error in errors.items())]
+        lines += ["", "Not in the table:", "", *(f"- {network}: {error}" for network, error in errors.items())]
     return "\n".join(lines) + "\n"
 
 
@@ -228,7 +229,11 @@ def _explanation(rows: Sequence[Row], terms: Mapping[str, Any]) -> list[str]:
 
 def budget_text(terms: Mapping[str, Any]) -> str:
     """``3 minutes each``, or epochs."""
-    return f"{terms['minutes']:g} minutes each" if terms["minutes"] is not None else f"{terms['epochs']} epochs each"
+    return (
+        f"{terms['minutes']:g} minutes each"
+        if terms["minutes"] is not None
+        else f"{counted(terms['epochs'], 'epoch')} each"
+    )
 
 
 def _budget_sentence(terms: Mapping[str, Any]) -> str:

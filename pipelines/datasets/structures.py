@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from ..core.errors import DelineateError
+from ..core.errors import DelineateError, InputError
 from ..imaging.item import Drawn, Item
+from ..imaging.reading import label_values
 from ..imaging.structures import Structure, structures_of
 
 Values = Mapping[str, Sequence[int]]
@@ -67,10 +68,10 @@ def refuse_values_of_nothing(
         DelineateError: none has; it names them, and their structure.
     """
     if labels and not any(item.area for item in items):
-        raise _no_such_values(source, labels, "")
+        raise _no_such_values(source, items, labels, "")
     for name, values in (structures or {}).items():
         if not any(item.areas.get(name) for item in items):
-            raise _no_such_values(source, values, f" of {name}")
+            raise _no_such_values(source, items, values, f" of {name}")
 
 
 def count_shown(items: Iterable[Item], structures: Iterable[Structure]) -> dict[str, Shown]:
@@ -91,7 +92,10 @@ def _by_values(items: Sequence[Item], structures: Values) -> list[Item]:
     return [replace(item, structures=drawn) if item.label else item for item in items]
 
 
-def _no_such_values(source: Path, values: Sequence[int], of: str) -> DelineateError:
-    return DelineateError(
-        f"{source}: no label has the values {', '.join(map(str, values))}{of}; see which ones there are"
-    )
+def _no_such_values(source: Path, items: Sequence[Item], values: Sequence[int], of: str) -> DelineateError:
+    label = next((item.label[0] for item in items if item.label), source)
+    try:
+        seen = f"{label.name} has {', '.join(map(str, label_values(label)[:16]))}"
+    except InputError:
+        seen = "see which ones there are"
+    return DelineateError(f"{source}: no label has the values {', '.join(map(str, values))}{of}; {seen}")

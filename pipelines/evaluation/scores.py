@@ -163,9 +163,10 @@ class ScoreWriter:
             if any(row[reference] for row in self._rows) and not any(row[predicted] for row in self._rows)
         ]
         if missed:
-            what = "foreground" if planes == 1 else ", ".join(self._named(planes)[index].name for index in missed)
+            names = [self._named(planes)[index].name for index in missed] if planes > 1 else ["foreground"]
+            what = f"no {names[0]}" if len(names) == 1 else f"none of {', '.join(names)}"
             logger.warning(
-                f"no {what} was predicted in any image: train longer (delineate train ... --resume --set "
+                f"{what} was predicted in any image: train longer (delineate train ... --resume --set "
                 "max_epochs=N), or look at the labels and the threshold"
             )
 

@@ -46,6 +46,7 @@ def _runtime() -> Any:
         import onnxruntime
     except ImportError as error:
         raise DelineateError(
-            "an exported network is compared in ONNX Runtime, which is not installed; pip install onnxruntime"
+            "an exported network is compared in ONNX Runtime, which is not installed; "
+            'pip install -c constraints.txt -e ".[onnx]"'
         ) from error
     return onnxruntime

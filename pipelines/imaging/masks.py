@@ -66,8 +66,19 @@ def read_mask(
         masks.append(mask if size is None else _resized(file, mask, size))
         if mask.shape != masks[0].shape and size is None:
             reason = f"mask is {size_text(mask)}, mask {files[0].name} of the same image is {size_text(masks[0])}"
-            raise InputError(file, reason, "make the masks of one image the same size")
+            raise InputError(
+                file, reason, "make the masks of one image the same size, or have them resized: --resize-masks"
+            )
     return np.asarray(np.any(masks, axis=0), np.uint8)
+
+
+def values_in(path: Path) -> list[int]:
+    """The values of a label picture: indices of a palette file, values of a grey one.
+
+    Raises:
+        InputError: as `read_mask`.
+    """
+    return [int(value) for value in np.unique(_label_values(path))]
 
 
 def is_jpeg(path: str | Path) -> bool:
@@ -165,7 +176,9 @@ def _remedy(path: Path, image: Image.Image) -> str:
     values, what = np.unique(np.array(image)), "palette indices" if image.mode == "P" else "values"
     if len(values) > _FEW:
         return remedy
-    return f"{remedy}, or name the {what} that are the object, of {_some(values.tolist(), _FEW)}: --labels"
+    seen = _some(values.tolist(), _FEW)
+    several = "of several structures each: --structure NAME=VALUES"
+    return f"{remedy}, or name the {what} that are the object, of {seen}: --labels; {several}"
 
 
 def _resized(path: Path, mask: Mask, size: Sequence[int]) -> Mask:

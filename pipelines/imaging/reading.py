@@ -24,7 +24,7 @@ from .dicom import (
 )
 from .held import HeldImage
 from .item import Item, kind_of
-from .masks import read_mask
+from .masks import read_mask, values_in
 from .pictures import Channels, read_image, size_text
 from .structures import UNANNOTATED
 from .volumes.cache import cached, cached_volume
@@ -122,6 +122,15 @@ def read_masks(item: Item, names: Sequence[str], slicing: Slicing = ANY) -> Mask
     return np.stack([masks.get(name, blank[name]) for name in names])
 
 
+def label_values(path: Path) -> list[int]:
+    """The values in a label picture or label volume.
+
+    Raises:
+        InputError: the file is refused.
+    """
+    return values_in(path) if kind_of(path) == "picture" else [int(one) for one in np.unique(open_volume(path).voxels)]
+
+
 def read_spacing(item: Item, slicing: Slicing = ANY) -> tuple[float, float] | None:
     """The distances between rows and between columns, in mm; ``None`` where the file does not tell."""
     if item.spacing is not None or item.kind == "picture":
@@ -201,7 +210,9 @@ def _read_masks(item: Item, paths: Sequence[Path], values: Collection[int] | Non
 def _refuse_size(path: Path, mask: Mask, other: str, size: tuple[int, ...]) -> None:
     if mask.shape != size:
         reason = f"mask is {size_text(mask)}, mask {other} of the same image is {size[1]}x{size[0]}"
-        raise InputError(path, reason, "make the masks of one image the same size")
+        raise InputError(
+            path, reason, "make the masks of one image the same size, or have them resized: --resize-masks"
+        )
 
 
 def _seg_volume(path: Path, item: Item, segments: Collection[int] | None) -> Volume:

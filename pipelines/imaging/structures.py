@@ -209,7 +209,7 @@ def join_labels(source: str, masks: Mapping[str, NDArray[np.uint8]]) -> NDArray[
         if shared := np.count_nonzero(there):
             others = " and ".join(names[other - 1] for other in np.unique(there[there > 0]))
             reason = f"its {name} shares {counted(int(shared), 'pixel' if labels.ndim == 2 else 'voxel')} with {others}"
-            raise InputError(source, reason, "leave out the label map: write a mask each")
+            raise InputError(source, reason, "leave out the label map (--label-map), so that each has a mask")
         labels[inside] = value
     return labels
 

@@ -70,7 +70,7 @@ def load_datalist(
     datalist = Datalist.read(dataset_dir)
     if slicing is not None and datalist.slicing is not None:
         _compare_slicing(path, datalist.slicing.as_dict(), Slicing.of(slicing).as_dict())
-    named = _known_as(path, datalist.structures, structures_of(structures))
+    named = _known_as(datalist, structures_of(structures))
     found = [_renamed(item, named) for item in _select(path, datalist, chosen, fold)]
     items = [item for item in found if not skip_missing or _is_there(item)]
     if not items:
@@ -78,26 +78,35 @@ def load_datalist(
     return [{key: value for key, value in item.as_fields().items() if key in _FIELDS} for item in items]
 
 
-def _known_as(path: Path, listed: Sequence[Structure], wanted: Sequence[Structure]) -> dict[str, str]:
+def _known_as(datalist: Datalist, wanted: Sequence[Structure]) -> dict[str, str]:
     """What the data list calls each of the bundle's structures; one alone has no name there, or any.
 
     Raises:
         DelineateError: the data list lacks one, or has several where the bundle outlines one.
     """
-    names, needed = [one.name for one in listed], [one.name for one in wanted]
+    names, needed = [one.name for one in datalist.structures], [one.name for one in wanted]
     if len(needed) <= 1 and len(names) <= 1:
         return dict.fromkeys(needed or [""], next(iter(names), ""))
-    missing = [name for name in needed or ["one structure"] if name not in names]
-    if not missing:
+    if needed and set(needed) <= set(names):
+        if unused := [name for name in names if name not in needed]:
+            logger.info(f"of {datalist.path} the structures {', '.join(unused)} are not used")
         return {name: name for name in needed}
     has = f"has the structures {', '.join(names)}" if names else "has one structure, without a name"
-    remedy = (
-        f'make a bundle for them: delineate bundle new BUNDLE --structures "{",".join(names)}"; or index again with '
-        "--labels, which makes one structure of the values that it names"
-        if names
-        else "index again with --structure NAME=VALUES for each"
+    outlines = ", ".join(needed) or "one, without a name"
+    raise DelineateError(f"{datalist.path} {has}, and the bundle outlines {outlines}; {_way_out(datalist, names)}")
+
+
+def _way_out(datalist: Datalist, names: Sequence[str]) -> str:
+    """What to do where bundle and data are of different structures."""
+    if not names:
+        return "take data in which they are annotated; --structure NAME=VALUES of 'delineate data index' names them"
+    drawn = (one for _, item in datalist.labelled() for one in item.structures.values())
+    by_values = any(one and one.files is None for one in drawn)
+    joined = (
+        ", or index again with --labels, which makes one structure of the values that it names" if by_values else ""
     )
-    raise DelineateError(f"{path} {has}, and the bundle outlines {', '.join(needed) or 'one'}; {remedy}")
+    new = f'delineate bundle new BUNDLE --structures "{",".join(names)}" --channels rgb'
+    return f"take other data, or train a bundle made for these: {new} (or grey){joined}"
 
 
 def _renamed(item: Item, named: Mapping[str, str]) -> Item:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ...core.errors import InputError, SkippedError, counted
 from ...imaging.item import Drawn, Item
-from .base import NO_IMAGE, NO_MASK, Found, Layout, are_of_one_name, is_picture, list_pictures
+from .base import NO_IMAGE, NO_MASK, Found, Layout, are_of_one_name, by_key, is_picture, list_pictures
 from .dicom import DICOM
 from .folders import Place, find_places, list_masks, split_folders
 from .hc18 import HC18
@@ -59,8 +59,12 @@ def read_structures(place: Place) -> Found:
     """Images with the masks of their structures, each named after its folder (``left_lung`` is ``left lung``).
 
     A structure of which an image has no mask is missing in its item; an image without any is refused.
+
+    Raises:
+        InputError: two folders are of one name but for case and underscores.
     """
     images, refused = list_pictures(place.images)
+    _refuse_names_twice(place)
     drawn: dict[Path, dict[str, Path]] = {image: {} for image in images}
     for folder in place.structures:
         items, unpaired = match(images, list_masks(folder))
@@ -69,6 +73,14 @@ def read_structures(place: Place) -> Found:
             drawn[item.file][folder.name.replace("_", " ")] = item.label[0]
     refused += [InputError(image, NO_MASK, "add one, or remove the image") for image in images if not drawn[image]]
     return [with_structures(image, masks) for image, masks in drawn.items() if masks], refused
+
+
+def _refuse_names_twice(place: Place) -> None:
+    by_name = by_key((folder.name.replace("_", " ").casefold(), folder) for folder in place.structures)
+    for folders in by_name.values():
+        if len(folders) > 1:
+            several = ", ".join(f"{folder.name}/" for folder in folders)
+            raise InputError(place.masks, f"holds one structure in several folders ({several})", "put them into one")
 
 
 def with_structures(image: Path, masks: Mapping[str, Path]) -> Item:

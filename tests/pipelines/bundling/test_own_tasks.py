@@ -70,6 +70,8 @@ def test_ids_are_set_on_the_way(tmp_path: Path, words: tuple[str, ...]) -> None:
         (("--structures", "background", "--channels", "rgb"), "the background is no structure"),
         (("--structures", "a: {b", "--channels", "rgb"), "name what is outlined"),
         (("--structures", ",", "--channels", "rgb"), "name what is outlined"),
+        ((*OWN, "--loss", "ce"), "the loss ce is not for structures that may overlap; take dice_bce"),
+        ((*OWN, "--exclusive", "--loss", "bce"), "the loss bce is not for structures that are exclusive"),
         (("--task", "nerve", "--exclusive"), "--exclusive go with --structures"),
         ((*OWN, "--name", "two\nlines"), "--name is .*write one line of text"),
         ((*OWN, "--set", "max_epoch=3"), "did you mean 'max_epochs'"),
@@ -91,7 +93,7 @@ def test_it_is_no_task_of_the_package() -> None:
     assert choices("tasks") == ["breast_lesion", "chest_xray", "ct_slice", "nerve", "skin_lesion"]
 
 
-@pytest.mark.parametrize(("words", "channels"), [((), 3), (("--exclusive",), 4)])
+@pytest.mark.parametrize(("words", "channels"), [((), 3), (("--exclusive",), 4), (("--exclusive", "--loss", "ce"), 4)])
 def test_several_structures_have_a_channel_each_and_exclusive_ones_a_background(
     tmp_path: Path, words: tuple[str, ...], channels: int
 ) -> None:

@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structured_pictures import STRUCTURES as STRUCTURES_OF_PICTURES
+from structured_pictures import make_structures
 
 from delineate.pipelines.bundling.bundles import change_bundle, new_bundle
 from delineate.pipelines.comparison.table import (
     COLUMNS,
     TITLES,
+    _batches,
     best_first,
     bundle_hash,
     cells,
@@ -158,3 +161,8 @@ def test_latency_is_of_the_inferer_and_without_gradients() -> None:
     assert latency_ms(Fake(), torch.zeros(1, 3, 33, 47)) > 0  # type: ignore[arg-type]
     assert len(seen) >= 10
     assert set(seen) == {((1, 3, 33, 47), False)}
+
+
+def test_the_batches_of_several_structures_are_counted(tmp_path: Path) -> None:
+    data = make_structures(tmp_path / "data")
+    assert _batches({"fold": None, "batch_size": 3, "structures": STRUCTURES_OF_PICTURES}, data) == 3

@@ -111,7 +111,7 @@ def test_exclusive_structures_that_overlap_are_refused_by_name(maps: Path, tmp_p
     ("options", "reason"),
     [
         ({"structures": {"disc": [1]}, "labels": [1]}, "--labels makes one structure"),
-        ({"structures": {"disc": [1], "cup": [7]}}, "no label has the values 7 of cup"),
+        ({"structures": {"disc": [1], "cup": [7]}}, r"no label has the values 7 of cup; 0\d\.png has 0, 1, 2"),
         ({"structures": {"a/b": [1]}}, "a structure has the name 'a/b'"),
     ],
 )
@@ -130,7 +130,10 @@ def test_values_are_of_no_use_where_each_structure_has_files(folders: Path, tmp_
 @pytest.mark.parametrize(
     ("structures", "reason"),
     [
-        (None, "has the structures heart, left lung, and the bundle outlines one; make a bundle for them: delineate "),
+        (
+            None,
+            "the structures heart, left lung, and the bundle outlines one, without a name; take other data, or",
+        ),
         ([{"name": "liver"}], "has the structures heart, left lung, and the bundle outlines liver"),
         ([{"name": "heart"}, {"name": "liver"}], "and the bundle outlines heart, liver"),
     ],
@@ -247,3 +250,9 @@ def test_real_nerves_and_vessels_are_two_structures(tmp_path: Path) -> None:
     for stem, found in masks_of(tmp_path / "data", [{"name": "nerve"}, {"name": "vessel"}], exclusive=True).items():
         drawn = np.asarray(Image.open(next((SHARED / "usgra-seg/masks").glob(f"{stem}.*"))))
         np.testing.assert_array_equal(found, [drawn == 1, drawn == 2])
+
+
+def test_two_folders_of_one_structure_are_refused_with_their_names(folders: Path, tmp_path: Path) -> None:
+    save(folders / "masks/Left lung/01.png", mask(*CUP))
+    with pytest.raises(InputError, match=r"one structure in several folders \(Left lung/, left_lung/\)"):
+        index_dataset(folders, out=tmp_path / "data")
