@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,14 +14,18 @@ from ..bundling.workflow import refuse_decided
 from ..core.errors import InputError, fate
 from ..core.files import refuse_unwritable
 from ..imaging.objects import OBJECT_FORMATS, SegType
-from ..imaging.structures import parse_thresholds
 from ..imaging.writers import FORMATS, VolumeFormat
 from ..training.runs import parse_settings
 from .console import print_monai_line, progress, say, show_refused
 from .options import BundleOrRun, Quiet, Settings, Trust, Verbose
+from .thresholds import parse_thresholds
+
+if TYPE_CHECKING:
+    from ..bundling.gate import Admission
+    from ..inference.files import OutputOptions
 
 _LATER = ("label_map", "formats", "seg_type")
-"""Settings that bundles of before have not."""
+"""Settings that bundles made before there were structures do not have."""
 
 
 def segment(
@@ -103,11 +107,22 @@ def segment(
     output_options = OutputOptions.of(**options)
     refuse_unwritable(out)
     print_monai_line(str(root / "configs" / "inference.yaml"), arguments | settings)
+    refused = _write_results(admission, inputs, out, output_options, settings)
+    if refused:
+        raise typer.Exit(1)
+
+
+def _write_results(
+    admission: Admission, inputs: list[str], out: Path, options: OutputOptions, settings: dict[str, Any]
+) -> int:
+    """Segment each input and write its result; how many were refused."""
     from ..core.memory import keep_freed_memory
     from ..inference.results import ResultFolder, facts_of, shown_path
     from ..inference.segmenter import Segmenter
 
     keep_freed_memory()
+    segmenter = Segmenter(admission, **settings)
+    folder = ResultFolder(out, facts_of(admission), segmenter.thresholds, options)
     found: list[InputError] = []
 
     def refuse(error: InputError) -> None:
@@ -115,8 +130,6 @@ def segment(
         show_refused([error])
         folder.refuse(error)
 
-    segmenter = Segmenter(admission, **settings)
-    folder = ResultFolder(out, facts_of(admission), segmenter.thresholds, output_options)
     done = 0
     with progress("segmenting") as moved:
         for result in segmenter.segment(inputs, on_error=refuse, on_progress=moved):
@@ -130,5 +143,4 @@ def segment(
     fates = Counter(map(fate, found))
     skipped = f", {fates['skipped']} skipped" if fates["skipped"] else ""
     say(f"{done} segmented, {fates['refused']} refused{skipped}")
-    if fates["refused"]:
-        raise typer.Exit(1)
+    return fates["refused"]

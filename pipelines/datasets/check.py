@@ -112,11 +112,11 @@ def _ways(item: Item, resize: bool) -> list[Item]:
 
 
 def _with_areas(item: Item, names: Sequence[str], masks: NDArray[np.uint8]) -> Item:
-    areas = {
-        name: None if (mask == UNANNOTATED).any() else _area(mask)
-        for name, mask in zip(names, masks, strict=bool(names))
-    }
-    return replace(item, area=_area((masks == 1).any(axis=0)), areas=areas)
+    item = replace(item, area=_area((masks == 1).any(axis=0)))
+    if not names:  # one structure, whose area this is
+        return item
+    shares = [None if (mask == UNANNOTATED).any() else _area(mask) for mask in masks]
+    return replace(item, areas=dict(zip(names, shares, strict=True)))
 
 
 def _area(mask: NDArray[np.uint8 | np.bool_]) -> float:

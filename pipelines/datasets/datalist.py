@@ -94,6 +94,8 @@ class Datalist:
             return os.path.normpath(folder / path)
 
         def item(fields: dict[str, Any]) -> Item:
+            if not fields.get("image"):
+                raise ValueError("an item has no image")
             paths = {key: fields[key] for key in ("image", "label", "volume") if fields.get(key) is not None}
             for key, value in paths.items():
                 paths[key] = absolute(value) if isinstance(value, str) else [absolute(one) for one in value]
@@ -182,7 +184,7 @@ class Datalist:
         Raises:
             InputError: the folder cannot hold it.
         """
-        content = self._as_json()
+        content = self.as_json()
         self._refuse_fields_like_paths(content)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -191,7 +193,8 @@ class Datalist:
             raise InputError(self.folder, f"cannot be written ({error.strerror})", "choose another --out") from error
         return self.path
 
-    def _as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
+        """What the file holds."""
         head: dict[str, Any] = {"name": self.name, "layout": self.layout, "recognised": self.recognised}
         head |= {"source": str(self.source) if self.source else None}
         head |= self.plan.as_dict() if self.plan else {}

@@ -30,7 +30,7 @@ from .groups import (
     place_groups,
     repeats,
 )
-from .layouts import LAYOUTS, dicom_series, explain
+from .layouts import LAYOUTS, Found, dicom_series, explain
 from .leftovers import leftovers
 from .slices import cut_volumes
 from .splitting.splits import FRACTIONS, Plan
@@ -131,8 +131,7 @@ def index_dataset(
     old = older_datalist(out, plan)
     layout, reason = _choose_layout(source, layout)
     slicing = slicing or (Slicing("axial") if layout == "nifti" else None)
-    items, unpaired = (dicom_series if slicing and layout == "dicom" else LAYOUTS[layout].read)(source)
-    unpaired += leftovers(source, layout, items, unpaired)
+    items, unpaired = _find_items(source, layout, slicing)
     items = with_structures(_of_classes(items, classes), labels, structures, missing)
     items, uncut = cut_volumes(items, slicing, drop_empty)
     if slicing:
@@ -145,21 +144,18 @@ def index_dataset(
     refuse_values_of_nothing(source, found, labels, structures)
     pairs = _find_pairs(checked, near_duplicates and not (slicing and slicing.axis), out)
     splits, leaks, moved = _split(checked, pairs, plan, old)
-    datalist = Datalist(
-        folder=out,
-        name=source.name,
-        source=source,
-        layout=layout,
-        recognised=reason,
-        plan=plan,
-        slicing=slicing,
-        structures=structures_of([{"name": name} for name in names_of(found)]),
-        refused=[*refused, *leaks],
-        notes=_notes(checked),
-        **splits,
-    )
+    named = structures_of([{"name": name} for name in names_of(found)])
+    head = Datalist(folder=out, name=source.name, source=source, layout=layout, recognised=reason, plan=plan)
+    refused += leaks
+    datalist = replace(head, slicing=slicing, structures=named, refused=refused, notes=_notes(found), **splits)
     datalist.write()
     return _report(datalist, pairs, moved)
+
+
+def _find_items(source: Path, layout: str, slicing: Slicing | None) -> Found:
+    """What a layout finds; with an axis to cut along, DICOM series, not files."""
+    items, unpaired = (dicom_series if slicing and layout == "dicom" else LAYOUTS[layout].read)(source)
+    return items, [*unpaired, *leftovers(source, layout, items, unpaired)]
 
 
 def _find_pairs(checked: Sequence[Checked], near_duplicates: bool, out: Path) -> list[Pair]:
@@ -254,9 +250,8 @@ def _of_classes(items: list[Item], classes: Sequence[str] | None) -> list[Item]:
     return [item for item in items if classes is None or item.class_name in classes]
 
 
-def _notes(checked: Sequence[Checked]) -> list[str]:
+def _notes(items: Sequence[Item]) -> list[str]:
     """How pairs were found and masks are read, where that is not as a matter of course."""
-    items = [one.item for one in checked]
     rules = Counter(item.rule for item in items if item.rule)
     notes = [f"{counted(number, 'pair')} by name: {rule}" for rule, number in sorted(rules.items())]
     if number := sum(item.label_is == "jpeg" for item in items):

@@ -143,33 +143,6 @@ def channels_of(structures: Sequence[Structure], exclusive: bool) -> dict[str, s
     return {str(index): name for index, name in enumerate([*background, *(one.name for one in structures)])}
 
 
-def parse_thresholds(words: Sequence[str], structures: Sequence[Structure]) -> float | dict[str, float] | None:
-    """Thresholds from text: ``0.4`` of all structures, ``heart=0.3`` of one; ``None`` where nothing is given.
-
-    Raises:
-        UnknownNameError: no structure has the name.
-        DelineateError: a word is of neither form, or a threshold is not within 0 and 1.
-    """
-    of_all, named = None, dict[str, float]()
-    for word in words:
-        name, equals, number = word.rpartition("=")
-        try:
-            threshold = float(number)
-        except ValueError as error:
-            raise DelineateError(
-                f"--threshold got {word!r}; write a probability, 0 to 1, or one of a structure, e.g. heart=0.3"
-            ) from error
-        if equals:
-            named[name.strip()] = threshold
-        else:
-            of_all = threshold
-    thresholds_of(structures, of_all)
-    thresholds_of(structures, named)
-    if not named:
-        return of_all
-    return ({} if of_all is None else {one.name: of_all for one in structures}) | named
-
-
 def refuse_overlap(source: str | Path, names: Sequence[str], masks: NDArray[np.uint8]) -> None:
     """See that no pixel is of two structures.
 

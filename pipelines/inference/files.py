@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 from ..core.errors import DelineateError, UnknownNameError
 from ..imaging.objects import OBJECT_FORMATS, SEG_TYPES, ObjectFormat, SegType, refuse_missing
@@ -38,27 +38,23 @@ class OutputOptions:
     seg_type: SegType = "binary"
 
     @classmethod
-    def of(
-        cls,
-        overlay: bool = False,
-        probability: bool = False,
-        volume_format: VolumeFormat = "nii.gz",
-        label_map: bool = False,
-        formats: str | Sequence[str] | None = None,
-        seg_type: SegType = "binary",
-    ) -> OutputOptions:
+    def of(cls, formats: str | Sequence[str] | None = None, **others: Any) -> OutputOptions:
         """As users give them.
+
+        Args:
+            formats: as for `parse_formats`.
+            others: the other attributes.
 
         Raises:
             UnknownNameError: there is no such format, or type of SEG.
             DelineateError: formats exclude each other, or highdicom is not installed.
         """
-        if seg_type not in SEG_TYPES:
-            raise UnknownNameError("type of SEG", str(seg_type), SEG_TYPES)
-        found = parse_formats(formats)
-        if set(found) & {*OBJECT_FORMATS}:
+        options = cls(formats=parse_formats(formats), **others)
+        if options.seg_type not in SEG_TYPES:
+            raise UnknownNameError("type of SEG", str(options.seg_type), SEG_TYPES)
+        if options.objects:
             refuse_missing()
-        return cls(overlay, probability, volume_format, label_map, found, seg_type)
+        return options
 
     @property
     def objects(self) -> tuple[ObjectFormat, ...]:

@@ -53,7 +53,14 @@ class MaskWriter:
         seg_type: SegType = "binary",
     ) -> None:
         self.output_dir, self.dataset = output_dir, dataset
-        self._options = OutputOptions.of(overlay, probability, volume_format, label_map, formats, seg_type)
+        self._options = OutputOptions.of(
+            formats,
+            overlay=overlay,
+            probability=probability,
+            volume_format=volume_format,
+            label_map=label_map,
+            seg_type=seg_type,
+        )
         self._bundle_root, self._structures = bundle_root, structures
         self._thresholds = used_thresholds(structures, threshold, exclusive)
         self._assembler, self._refused = Assembler(structures), 0

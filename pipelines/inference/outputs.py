@@ -351,7 +351,14 @@ def write_segmentation(
         InputError: structures overlap where a label map is wanted; the source is no DICOM where an object is.
         DelineateError: there is no such format, or highdicom is not installed.
     """
-    options = OutputOptions.of(overlay, probability, volume_format, label_map, formats, seg_type)
+    options = OutputOptions.of(
+        formats,
+        overlay=overlay,
+        probability=probability,
+        volume_format=volume_format,
+        label_map=label_map,
+        seg_type=seg_type,
+    )
     return main_files(write_outputs(result, folder, options))[0]
 
 

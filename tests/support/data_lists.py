@@ -21,7 +21,7 @@ def parsed(content: Mapping[str, Any]) -> Datalist:
 
 
 def read_datalist(folder: Path) -> Fields:
-    return replace(Datalist.read(folder), folder=NOWHERE)._as_json()
+    return replace(Datalist.read(folder), folder=NOWHERE).as_json()
 
 
 def write_datalist(content: Mapping[str, Any], folder: Path) -> Path:

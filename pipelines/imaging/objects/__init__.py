@@ -48,7 +48,7 @@ def refuse_missing() -> None:
         import highdicom  # noqa: F401
     except ImportError as error:
         reason = "DICOM objects are built by highdicom, which is not installed"
-        raise DelineateError(f"{reason}; pip install 'delineate[dicom]'") from error
+        raise DelineateError(f'{reason}; pip install -c constraints.txt -e ".[dicom]"') from error
 
 
 def encode(kind: ObjectFormat, result: Outlined) -> bytes:

@@ -107,7 +107,10 @@ def test_a_field_that_monai_would_read_as_a_path_is_refused(tmp_path: Path) -> N
         write_datalist(lists([entry("a", organs=["liver"])], [], []), tmp_path)
 
 
-@pytest.mark.parametrize(("text", "reason"), [("{", "is no data list"), ("[]", "holds no splits")])
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [("{", "is no data list"), ("[]", "holds no splits"), ('{"test": [{"label": "a.png"}]}', "an item has no image")],
+)
 def test_a_file_that_is_no_data_list_is_refused(tmp_path: Path, text: str, reason: str) -> None:
     (tmp_path / "datalist.json").write_text(text)
     with pytest.raises(InputError, match=reason):

@@ -13,7 +13,6 @@ from delineate.pipelines.imaging.structures import (
     Structure,
     channels_of,
     colours_of,
-    parse_thresholds,
     structures_of,
     thresholds_of,
 )
@@ -89,42 +88,6 @@ def test_of_exclusive_structures_the_greatest_is_enough_unless_a_threshold_is_se
     structures = structures_of([HEART, {"name": "left lung"}])
     assert thresholds_of(structures, exclusive=True) == (0.4, 0.0)
     assert thresholds_of(structures, 0.6, exclusive=True) == (0.6, 0.6)
-
-
-@pytest.mark.parametrize(
-    ("words", "threshold"),
-    [
-        ([], None),
-        (["0.4"], 0.4),
-        (["heart=0.3"], {"heart": 0.3}),
-        (["0.4", "left lung=.7"], {"heart": 0.4, "left lung": 0.7}),
-        (["left lung=.7", "0.4", "0.2"], {"heart": 0.2, "left lung": 0.7}),
-    ],
-)
-def test_thresholds_are_given_for_all_or_by_name(words: list[str], threshold: object) -> None:
-    assert parse_thresholds(words, structures_of([HEART, {"name": "left lung"}])) == threshold
-
-
-@pytest.mark.parametrize(
-    ("words", "reason"),
-    [
-        (["high"], "write a probability, 0 to 1, or one of a structure"),
-        (["heart="], "write a probability"),
-        (["7"], "threshold is 7.0; set a probability"),
-        (["nan"], "threshold is nan; set a probability"),
-        (["heart=7"], "threshold of heart is 7.0; set a probability"),
-        (["hart=0.3"], "did you mean 'heart'"),
-    ],
-)
-def test_other_thresholds_are_refused(words: list[str], reason: str) -> None:
-    with pytest.raises(DelineateError, match=reason):
-        parse_thresholds(words, structures_of([HEART]))
-
-
-def test_a_structure_that_has_no_name_takes_no_threshold_by_name() -> None:
-    assert parse_thresholds(["0.3"], ()) == 0.3
-    with pytest.raises(DelineateError, match="one structure, without a name: write a number"):
-        parse_thresholds(["heart=0.3"], ())
 
 
 def test_channels_are_the_background_and_the_structures_unless_these_may_overlap() -> None:
