@@ -1,7 +1,7 @@
-"""Libraries that a broken file can crash, each in a process of its own with a limit of time and memory.
+"""What a broken file can crash or stretch, in a process of its own with a limit of time and memory.
 
-This file is that process's program, too: it runs another file, which imports nothing of ours and has a function
-``answer``, from bytes to bytes.
+This file is that process's program, too: it runs another file, which has a function ``answer``, from bytes to bytes. A
+program that is to start quickly imports nothing of ours.
 """
 
 from __future__ import annotations
@@ -9,20 +9,28 @@ from __future__ import annotations
 import atexit
 import os
 import runpy
+import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic
 from typing import IO
 
 _HEAD = 9  # bytes before each message: its kind, its length
 _DONE, _FAILED = b"+", b"-"
+_LOOK = 0.1  # seconds between two looks at the memory of a process
+_END_WITH_PARENT = 1  # PR_SET_PDEATHSIG, of Linux's prctl
 
 
 class ChildError(Exception):
-    """The process crashed, took too long, needed too much memory, or says what went wrong."""
+    """The process has no answer: it says what went wrong, or it ended."""
+
+
+class ChildEndedError(ChildError):
+    """The process crashed, took too long or needed too much memory."""
 
 
 class Child:
@@ -32,56 +40,91 @@ class Child:
         program: the file to run.
         patience: seconds for one answer.
         memory: bytes of addresses that it may have; no limit where the system knows none (Windows).
+        resident: limit the memory that it really uses instead, by looking at it: CUDA asks for far more addresses. On
+            Linux it then ends together with the thread that started it.
+        tries: how often a request is put to a process that ends instead of answering; another may have ended it.
     """
 
-    def __init__(self, program: Path, patience: float = 60.0, memory: int = 2**32) -> None:
-        self.program, self.patience, self.memory = program, patience, memory
+    def __init__(
+        self, program: Path, patience: float = 60.0, memory: int = 2**32, *, resident: bool = False, tries: int = 2
+    ) -> None:
+        self.program, self.patience, self.memory, self.resident, self.tries = program, patience, memory, resident, tries
         self._one_at_a_time = threading.Lock()
         self._processes: dict[int, subprocess.Popen[bytes]] = {}  # by who started it: a fork must not share the pipes
         atexit.register(self.stop)
 
-    def ask(self, request: bytes) -> bytes:
-        """What the program answers; a process that ends instead is given a second try, since another may have ended it.
+    def ask(self, request: bytes, patience: float | None = None) -> bytes:
+        """What the program answers.
+
+        Args:
+            request: what `answer` gets.
+            patience: seconds for this answer, where they are others.
 
         Raises:
-            ChildError: it has no answer; the next request is put to another process where this one has ended.
+            ChildEndedError: the process ended; the next request is put to another.
+            ChildError: it has no answer.
         """
+        patience = self.patience if patience is None else patience
         with self._one_at_a_time:
-            end = monotonic() + self.patience
-            try:
-                kind, reply = self._answer(request, end)
-            except (OSError, EOFError):
+            end = monotonic() + patience
+            for left in reversed(range(self.tries)):
                 try:
-                    kind, reply = self._answer(request, end)
-                except (OSError, EOFError) as error:
-                    raise ChildError("its decoder crashed, took too long or needed too much memory") from error
+                    kind, reply = self._answer(request, end, patience)
+                    break
+                except ChildEndedError:
+                    if not left or monotonic() >= end:
+                        raise
         if kind == _FAILED:
             raise ChildError(reply.decode(errors="replace"))
         return reply
 
-    def _answer(self, request: bytes, end: float) -> tuple[bytes, bytes]:
-        if (left := end - monotonic()) <= 0:
-            raise EOFError
-        process = self._process()
-        timer = threading.Timer(left, process.kill)
-        timer.start()
+    def _answer(self, request: bytes, end: float, patience: float) -> tuple[bytes, bytes]:
+        process, why = self._process(), list[str]()
         try:
             assert process.stdin
             assert process.stdout
-            _send(process.stdin, _DONE, request)
-            return _receive(process.stdout)
-        except BaseException:  # also Ctrl-C: the answer would be taken for that of the next request
+            with self._watched(process, end, patience, why):
+                _send(process.stdin, _DONE, request)
+                return _receive(process.stdout)
+        except BaseException as error:  # also Ctrl-C: the answer would be taken for that of the next request
             self.stop()
-            raise
+            if not isinstance(error, OSError | EOFError):
+                raise
+            memory = "" if self.resident else " or needed too much memory"
+            reason = why[0] if why else f"crashed{memory} ({_how(process.returncode)})"
+            raise ChildEndedError(f"its process {reason}") from error
+
+    @contextmanager
+    def _watched(self, process: subprocess.Popen[bytes], end: float, patience: float, why: list[str]) -> Iterator[None]:
+        """Kill the process when it takes too long or too much, and put into ``why`` what it did."""
+        done = threading.Event()
+
+        def watch() -> None:
+            while not done.wait(max(0, min(end - monotonic(), _LOOK if self.resident else patience))):
+                if monotonic() >= end:
+                    why.append(f"took longer than {patience:.4g} s")
+                elif self.resident and _resident_bytes(process.pid) > self.memory:
+                    why.append(f"needed more than {self.memory // 2**20} MiB of memory")
+                else:
+                    continue
+                process.kill()
+                return
+
+        watcher = threading.Thread(target=watch, daemon=True)
+        watcher.start()
+        try:
+            yield
         finally:
-            timer.cancel()
+            done.set()
+            watcher.join()
 
     def _process(self) -> subprocess.Popen[bytes]:
         process = self._processes.get(os.getpid())
         if process is None or process.poll() is not None:
             here = {"", os.getcwd()}  # a stranger's file there must not pass for a library
             places = [place for place in sys.path if place not in here]
-            command = [sys.executable, "-I", __file__, str(self.program), str(self.memory), *places]
+            memory = 0 if self.resident else self.memory
+            command = [sys.executable, "-I", __file__, str(self.program), str(memory), *places]
             pipe = subprocess.PIPE
             process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)
             self._processes[os.getpid()] = process
@@ -92,6 +135,23 @@ class Child:
         if process := self._processes.pop(os.getpid(), None):
             process.kill()
             process.communicate()
+
+
+def _how(code: int | None) -> str:
+    """How a process ended, by its exit code."""
+    with suppress(ValueError, TypeError):
+        return signal.Signals(-code).name  # type: ignore[operator]
+    return f"exit code {code}"
+
+
+def _resident_bytes(pid: int) -> int:
+    """The memory that a process uses now; 0 where it has ended."""
+    import psutil  # not in the process itself
+
+    try:
+        return int(psutil.Process(pid).memory_info().rss)
+    except psutil.Error:
+        return 0
 
 
 def _send(pipe: IO[bytes], kind: bytes, message: bytes) -> None:
@@ -110,7 +170,7 @@ def _receive(pipe: IO[bytes]) -> tuple[bytes, bytes]:
 
 def _serve(program: str, memory: int) -> None:
     """Answer until there are no more requests."""
-    _limit(memory)
+    _limit(memory) if memory else _end_with_parent()
     source, sink = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints is no answer
     answer: Callable[[bytes], bytes] = runpy.run_path(program)["answer"]
@@ -137,6 +197,15 @@ def _limit(memory: int) -> None:
             resource.setrlimit(what, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
         except (OSError, ValueError):  # macOS knows the first and refuses it
             continue
+
+
+def _end_with_parent() -> None:
+    """On Linux; elsewhere the process ends when it has answered and nobody asks any more."""
+    import ctypes
+
+    if sys.platform == "linux":
+        with suppress(AttributeError, OSError):
+            ctypes.CDLL(None).prctl(_END_WITH_PARENT, signal.SIGKILL)
 
 
 if __name__ == "__main__":
