@@ -1,0 +1,60 @@
+"""Which rules of a node are for a series."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from pydicom.uid import UID
+
+if TYPE_CHECKING:
+    from .config import NodeConfig, Rule
+    from .records import Facts
+
+OURS = "Delineate"
+"""What `Manufacturer` is in the objects that are written here."""
+_NO_IMAGES = {
+    "SEG": "a Segmentation",
+    "SR": "a report",
+    "PR": "a presentation state",
+    "KO": "a selection of images",
+}
+_CAPTURES = "1.2.840.10008.5.1.4.1.1.7"  # Secondary Capture Image Storage; the multi-frame ones are below it
+
+
+def matching_rules(config: NodeConfig, facts: Facts) -> list[Rule]:
+    """The rules that are for a series, in the order of the configuration.
+
+    Args:
+        config: of the node.
+        facts: of the first image of the series.
+    """
+    return [rule for rule in config.rules if _is_for(rule, facts)]
+
+
+def why_not_segmented(facts: Facts) -> str:
+    """Why no rule can be for a series, in words; empty where one can: results are not segmented, ours least of all."""
+    if facts.manufacturer.strip().casefold() == OURS.casefold():
+        return "not segmented: a result of Delineate"
+    if facts.modality in _NO_IMAGES:
+        return f"not segmented: {_NO_IMAGES[facts.modality]}"
+    if facts.sop_class == _CAPTURES or facts.sop_class.startswith(f"{_CAPTURES}."):
+        return "not segmented: a Secondary Capture"
+    return "" if facts.image else f"not segmented: no image ({UID(facts.sop_class).name})"
+
+
+def _is_for(rule: Rule, facts: Facts) -> bool:
+    match = rule.match
+    return (
+        _fits(match.modality, facts.modality)
+        and _fits(match.sop_class, facts.sop_class, UID(facts.sop_class).name)
+        and _fits(match.body_part, facts.body_part)
+        and _fits(match.station, facts.station)
+        and _fits(match.series_description, facts.series_description)
+    )
+
+
+def _fits(patterns: Sequence[str], *values: str) -> bool:
+    wanted = [pattern.casefold() for pattern in patterns]
+    return not wanted or any(fnmatchcase(value.strip().casefold(), each) for value in values for each in wanted)
