@@ -130,6 +130,11 @@ class Child:
             self._processes[os.getpid()] = process
         return process
 
+    def kill(self) -> None:
+        """End the process from another thread than the one that asks, which has a `ChildEndedError`."""
+        if process := self._processes.get(os.getpid()):
+            process.kill()
+
     def stop(self) -> None:
         """End the process, e.g. where its answers can no longer be trusted; the next request starts another."""
         if process := self._processes.pop(os.getpid(), None):

@@ -32,6 +32,9 @@ _FACTS = (
 class Filing(Store):
     """The part of the queue that takes files in."""
 
+    _since = 0.0
+    """When the node started: whoever could not send meanwhile has the time that a series waits for its images."""
+
     def receive(self, arrival: Arrival) -> None:
         """Write down that a file lies in ``incoming/``; only then may its sender be told so."""
         values = (arrival.file, arrival.peer, arrival.association, arrival.when)
@@ -140,7 +143,7 @@ class Filing(Store):
             unread = database.execute("SELECT min(at) FROM arrivals").fetchone()[0]
             upto = now if unread is None else min(now, unread - 1e-6)
             changed: list[str] = []
-            for id_, series, generation, at in _received(database, config):
+            for id_, series, generation, at in _received(database, config, self._since):
                 if at <= upto:
                     changed += _match(database, config, id_, series, generation, now)
             database.execute("DELETE FROM releases WHERE at < ?", (now - 86400,))
@@ -156,6 +159,7 @@ class Filing(Store):
             that were dropped because their file is gone.
         """
         incoming = Folders(self.database.parent).incoming
+        self._since = time.time() if now is None else now
         with self.transaction() as database:
             running = database.execute(f"{JOBS} WHERE j.state = 'running'").fetchall()
             database.execute("UPDATE jobs SET state = 'ready' WHERE state = 'running'")
@@ -212,7 +216,7 @@ def _note_image(database: sqlite3.Connection, job: str, series: int, when: float
     )
 
 
-def _received(database: sqlite3.Connection, config: NodeConfig) -> list[tuple[str, int, int, float]]:
+def _received(database: sqlite3.Connection, config: NodeConfig, since: float) -> list[tuple[str, int, int, float]]:
     """Of each job in ``received`` its id, series and generation, and when it is, or will be, complete."""
     released = """(
         SELECT CASE WHEN count(*) = count(r.at) THEN max(r.at) END
@@ -223,7 +227,7 @@ def _received(database: sqlite3.Connection, config: NodeConfig) -> list[tuple[st
     ).fetchall()
     found = []
     for id_, series, generation, last_image, complete_at, released_at in jobs:
-        ends = [last_image + config.completeness.idle_seconds]
+        ends = [max(last_image, since) + config.completeness.idle_seconds]
         ends += [] if complete_at is None else [complete_at]
         ends += [released_at] if config.completeness.at_release and released_at is not None else []
         found.append((id_, series, generation, min(ends)))

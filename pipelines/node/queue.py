@@ -99,6 +99,12 @@ class Queue(Filing, Deliveries):
                 )
             return self._job(job_id)
 
+    def give_back(self, job_id: str, reason: str, next_try: float) -> None:
+        """A job that runs cannot be done now, through no fault of its own: it is ready again from ``next_try`` on."""
+        with self.transaction() as database:
+            statement = "UPDATE jobs SET state = 'ready', reason = ?, next_try = ? WHERE id = ? AND state = 'running'"
+            database.execute(statement, (reason, next_try, job_id))
+
     def quarantine(self, job_id: str, reason: str, now: float | None = None) -> None:
         """Nothing can be done with the images of a job that runs."""
         with self.transaction():
