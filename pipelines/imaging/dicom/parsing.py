@@ -124,7 +124,7 @@ def parse(path: Path, pixels: bool) -> tuple[Dataset, int]:
     """
     _refuse_missing(path)
     with path.open("rb") as file:
-        syntax = _transfer_syntax(path, file)
+        syntax = start_of_data(path, file)
         stream = _inflated(path, file) if syntax == DeflatedExplicitVRLittleEndian else file
         stop = None if pixels else lambda tag, vr, length: tag in _PIXEL_DATA
         dataset = read_dataset(stream, syntax.is_implicit_VR, syntax.is_little_endian, stop_when=stop)
@@ -133,6 +133,31 @@ def parse(path: Path, pixels: bool) -> tuple[Dataset, int]:
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = syntax
     return dataset, rest
+
+
+def start_of_data(path: Path, file: BinaryIO) -> UID:
+    """Read up to the data set; what tells nothing is taken by how its first element looks.
+
+    Returns:
+        the transfer syntax of the data set.
+
+    Raises:
+        InputError: it is no DICOM file, or has a transfer syntax that is not read here.
+    """
+    start = file.read(132)
+    if start[128:] == b"DICM":
+        meta = read_dataset(file, False, True, stop_when=_after_meta)
+        if "TransferSyntaxUID" in meta:
+            return _known(path, UID(str(meta.TransferSyntaxUID)))
+        start = file.read(8)
+        file.seek(-len(start), os.SEEK_CUR)
+    else:
+        file.seek(0)
+    if not _begins_data_set(start):
+        found = name_of(sniff_bytes(start))
+        reason = f"is no DICOM file ({f'it holds {found}' if found else 'no DICM prefix, no data set'})"
+        raise InputError(path, reason, "name a DICOM file, or remove it")
+    return ExplicitVRLittleEndian if start[4:6].isalpha() else ImplicitVRLittleEndian
 
 
 @contextmanager
@@ -223,24 +248,6 @@ def _refuse_missing(path: Path) -> None:
     refuse_irregular(path)
     if (size := path.stat().st_size) > MAX_BYTES:
         raise InputError(path, f"has {size} bytes, more than {MAX_BYTES}", "export fewer frames")
-
-
-def _transfer_syntax(path: Path, file: BinaryIO) -> UID:
-    """Read up to the data set; what tells nothing is taken by how its first element looks."""
-    start = file.read(132)
-    if start[128:] == b"DICM":
-        meta = read_dataset(file, False, True, stop_when=_after_meta)
-        if "TransferSyntaxUID" in meta:
-            return _known(path, UID(str(meta.TransferSyntaxUID)))
-        start = file.read(8)
-        file.seek(-len(start), os.SEEK_CUR)
-    else:
-        file.seek(0)
-    if not _begins_data_set(start):
-        found = name_of(sniff_bytes(start))
-        reason = f"is no DICOM file ({f'it holds {found}' if found else 'no DICM prefix, no data set'})"
-        raise InputError(path, reason, "name a DICOM file, or remove it")
-    return ExplicitVRLittleEndian if start[4:6].isalpha() else ImplicitVRLittleEndian
 
 
 def _known(path: Path, syntax: UID) -> UID:

@@ -1,0 +1,366 @@
+"""Receives images: C-STORE and C-ECHO. What was answered with status 0x0000 is on the disk and in the queue."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+from uuid import uuid4
+
+from pydicom.filewriter import write_file_meta_info
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
+from pynetdicom import AE, AllStoragePresentationContexts, evt
+from pynetdicom.dsutils import create_file_meta
+from pynetdicom.sop_class import Verification
+
+from ..core.errors import DelineateError, printable
+from ..imaging.dicom.parsing import SYNTAXES, quiet
+from .acceptor import MAXIMUM_PDU, Acceptor, Command, DataSet, GuardedAssociation, Owner, ProtocolError, association_of
+from .audit import Audit
+from .config import Caller, NodeConfig, Tls
+from .folders import Folders
+from .queue import Arrival, Queue
+
+RETIRED = tuple(f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("3", "5", "6", "12.3", "77.1", "77.2"))
+"""Image storage of before its revision (US, US multi-frame, NM, XA biplane, VL): devices in use still send it."""
+SOP_CLASSES = (*(str(context.abstract_syntax) for context in AllStoragePresentationContexts), *RETIRED)
+_PLAIN = (ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian)
+TRANSFER_SYNTAXES = (*_PLAIN, *(syntax for syntax in SYNTAXES if syntax not in _PLAIN))
+"""Of several that a peer proposes for one context, the first here is taken."""
+
+SUCCESS, OUT_OF_RESOURCES, NOT_UNDERSTOOD = 0x0000, 0xA700, 0xC000
+_NO_CALLED, _NO_CALLING = (1, 1, 7), (1, 1, 3)  # rejected for good, by the service user: AE title not recognised
+_CONGESTED, _TOO_MANY = (2, 3, 1), (2, 3, 2)  # for now, by the provider: temporary congestion, local limit exceeded
+_WAITING = 128  # connections beyond the associations that are allowed: each is answered
+_LOOK = 2**23  # bytes written between two looks at the free space
+_LONGEST_NAME = 64
+_REFUSALS = 60  # events a minute; what nobody had to be let in for must not fill the disk
+
+
+def name_of(text: object) -> str:
+    """What a stranger wrote, on one line and short enough for a log."""
+    return printable(text)[:_LONGEST_NAME]
+
+
+class Receiver:
+    """The node's listening side.
+
+    Args:
+        config: of the node; its port may be 0, which takes a free one.
+        queue: where arrivals are written down.
+        audit: where events are.
+    """
+
+    def __init__(self, config: NodeConfig, queue: Queue, audit: Audit) -> None:
+        self.config, self.queue, self.audit = config, queue, audit
+        self.folders = Folders(config.folder)
+        self._accepted: set[GuardedAssociation] = set()
+        self._turn = threading.Lock()
+        self._refusals = _Refusals(audit)
+        self._acceptor: Acceptor | None = None
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Listen.
+
+        Raises:
+            DelineateError: the address or port cannot be had, or the certificates cannot be used.
+        """
+        config = self.config
+        context = tls_context(config.tls) if config.tls else None
+        handlers = [
+            (evt.EVT_REQUESTED, self._admit),
+            (evt.EVT_C_STORE, self._store),
+            (evt.EVT_C_ECHO, lambda _: SUCCESS),
+            (evt.EVT_RELEASED, self._released),
+        ]
+        try:
+            self._acceptor = self._entity().make_server(
+                (config.address, config.port),
+                ssl_context=context,
+                evt_handlers=handlers,
+                server_class=Acceptor,
+                owner=Owner(self._open, self._ended, self._refusals.write),
+                connections=config.limits.associations + _WAITING,
+            )
+        except OSError as error:
+            raise DelineateError(
+                f"cannot listen at {config.address} port {config.port} ({error.strerror}); choose another port or "
+                "address, or end what listens there"
+            ) from error
+        self._thread = threading.Thread(target=self._acceptor.serve_forever, args=(0.05,), daemon=True, name="receiver")
+        self._thread.start()
+
+    @property
+    def port(self) -> int:
+        """The port that is listened at."""
+        assert self._acceptor
+        return int(self._acceptor.server_address[1])
+
+    @property
+    def associations(self) -> int:
+        """How many are open."""
+        return len(self._accepted)
+
+    def stop(self, patience: float = 5.0) -> None:
+        """Take no more connections, and abort those that are there; what was acknowledged stays."""
+        if self._acceptor is None or self._thread is None:
+            return
+        acceptor, self._acceptor = self._acceptor, None
+        acceptor.close()
+        self._thread.join(patience)
+        with self._turn:
+            accepted = list(self._accepted)
+        for association in accepted:
+            association.messages.break_off("the node is ending")
+        end = time.monotonic() + patience
+        for association in accepted:
+            association.join(max(0, end - time.monotonic()))
+
+    def _entity(self) -> AE:
+        entity = AE(self.config.ae_title)
+        entity.maximum_pdu_size = MAXIMUM_PDU
+        entity.acse_timeout = entity.network_timeout = entity.dimse_timeout = self.config.limits.seconds_silent
+        entity.maximum_associations = 2**31  # those that are rejected would count; see `_refusal`
+        for sop_class in SOP_CLASSES:
+            entity.add_supported_context(sop_class, list(TRANSFER_SYNTAXES))
+        entity.add_supported_context(Verification, list(_PLAIN[:3]))
+        return entity
+
+    def _admit(self, event: evt.Event) -> None:
+        """Accept the association, or reject it with the reason."""
+        association = association_of(event)
+        request = association.requestor.primitive
+        called, calling = (
+            str(request and name).strip() for name in (request.called_ae_title, request.calling_ae_title)
+        )
+        address = str(association.requestor.address)
+        association.peer = f"{name_of(calling)} {address}"[:_LONGEST_NAME]
+        refusal, reason = self._refusal(association, called, calling, address)
+        if refusal is None:
+            self.audit.write("association accepted", peer=association.peer, association=association.key)
+            return
+        association.reason = reason
+        self._refusals.write(association.peer, reason)
+        association.acse.send_reject(*refusal)
+        association.is_rejected = True
+        association.kill()
+
+    def _refusal(
+        self, association: GuardedAssociation, called: str, calling: str, address: str
+    ) -> tuple[tuple[int, int, int] | None, str]:
+        if called != self.config.ae_title:
+            return _NO_CALLED, f"called AE title {name_of(called)} is not ours"
+        if not any(admits(caller, calling, address) for caller in self.config.callers):
+            return _NO_CALLING, "no caller of this AE title and address is known"
+        if self._is_full():
+            return _CONGESTED, "the disk is full"
+        with self._turn:
+            if len(self._accepted) >= self.config.limits.associations:
+                return _TOO_MANY, f"{len(self._accepted)} associations are open"
+            self._accepted.add(association)
+        return None, ""
+
+    def _is_full(self) -> bool:
+        return self.folders.free_mib() < self.config.limits.free_mib
+
+    def _open(self, command: Command) -> DataSet:
+        return Incoming(self.folders.incoming, command, self.config.limits.instance_mib * 2**20, self._is_full)
+
+    def _store(self, event: evt.Event) -> int:
+        """Keep the data set that has come, then say so."""
+        association, request = association_of(event), event.request
+        facts = {
+            "peer": association.peer,
+            "association": association.key,
+            "sop_class": name_of(request.AffectedSOPClassUID),
+            "image": name_of(request.AffectedSOPInstanceUID),
+        }
+        data_set = request.DataSet
+        if not isinstance(data_set, Incoming) or not data_set.length:
+            self.audit.write("image refused", **facts, reason="it came without a data set")
+            return NOT_UNDERSTOOD
+        try:
+            file = data_set.keep()
+            self.queue.receive(Arrival(file, association.peer, association.key, time.time()))
+        except OSError as error:
+            self.audit.write("image refused", **facts, reason=error.strerror or type(error).__name__)
+            return OUT_OF_RESOURCES
+        self.audit.write("image received", **facts, file=file, bytes=data_set.length)
+        return SUCCESS
+
+    def _released(self, event: evt.Event) -> None:
+        self.queue.released(association_of(event).key, time.time())
+
+    def _ended(self, association: GuardedAssociation) -> None:
+        with self._turn:
+            was_accepted = association in self._accepted
+            self._accepted.discard(association)
+        if was_accepted:
+            how = "released" if association.is_released else "aborted"
+            why = {} if association.is_released else {"reason": association.reason or "by the peer, or it fell silent"}
+            self.audit.write(f"association {how}", peer=association.peer, association=association.key, **why)
+        elif association.reason and not association.is_rejected:
+            self._refusals.write(str(association.requestor.address), association.reason)
+
+
+class Incoming(DataSet):
+    """A data set on its way into ``incoming/``: a header of a file before it, and nothing of it in memory.
+
+    Where the disk is full what still comes is read and dropped, so that its sender hears the status.
+    """
+
+    def __init__(self, folder: Path, command: Command, most: int, is_full: Callable[[], bool]) -> None:
+        super().__init__()
+        self.length = 0
+        self._folder, self._most, self._is_full = folder, most, is_full
+        self._file: BinaryIO | None = None
+        self._failure: OSError | None = None
+        self._temporary = folder / f".tmp-{uuid4().hex}"
+        try:
+            self._look()
+            self._file = self._temporary.open("xb")
+            _write_header(self._file, command)
+        except OSError as error:
+            self._fail(error)
+
+    def write(self, data: bytes) -> int:  # type: ignore[override]
+        """Append to the file.
+
+        Raises:
+            ProtocolError: it is longer than is allowed.
+        """
+        before, self.length = self.length, self.length + len(data)
+        if self.length > self._most:
+            self.discard()
+            raise ProtocolError(f"sent an image of more than {self._most >> 20} MiB")
+        if self._file:
+            try:
+                if before // _LOOK != self.length // _LOOK:
+                    self._look()
+                self._file.write(data)
+            except OSError as error:
+                self._fail(error)
+        return len(data)
+
+    def keep(self) -> str:
+        """Put the file in its place, safe from a loss of power; its name.
+
+        Raises:
+            OSError: it could not be written.
+        """
+        if self._file is None:
+            raise self._failure or OSError("nothing was written")
+        name = f"{uuid4().hex}.dcm"
+        try:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            os.replace(self._temporary, self._folder / name)
+            sync_folder(self._folder)
+        except OSError as error:
+            self._fail(error)
+            raise
+        self._file = None
+        return name
+
+    def discard(self) -> None:
+        """Remove the file, unless it was kept."""
+        if self._file:
+            with suppress(OSError):
+                self._file.close()
+            self._file = None
+            self._temporary.unlink(missing_ok=True)
+
+    def _look(self) -> None:
+        if self._is_full():
+            raise OSError(28, "the disk is full")
+
+    def _fail(self, error: OSError) -> None:
+        self.discard()
+        self._failure = error
+
+
+class _Refusals:
+    """Events about those who were not let in: so many a minute, then their number."""
+
+    def __init__(self, audit: Audit) -> None:
+        self._audit, self._turn = audit, threading.Lock()
+        self._minute, self._written, self._more = 0, 0, 0
+
+    def write(self, peer: str, reason: str) -> None:
+        """Write the event, or count it."""
+        with self._turn:
+            if (minute := int(time.monotonic() // 60)) != self._minute:
+                self._minute, self._written = minute, 0
+            if self._written >= _REFUSALS:
+                self._more += 1
+                return
+            more, self._more = self._more, 0
+            self._written += 1
+        untold = {"not_written_before": more} if more else {}
+        self._audit.write("association refused", peer=peer, reason=reason, **untold)
+
+
+def admits(caller: Caller, ae_title: str, address: str) -> bool:
+    """Whether the caller is meant by an entry of the configuration."""
+    if caller.ae_title not in ("*", ae_title):
+        return False
+    if caller.address == "*":
+        return True
+    known = ipaddress.ip_address(address.partition("%")[0])
+    mapped = known.ipv4_mapped if isinstance(known, ipaddress.IPv6Address) else None
+    return (mapped or known) in ipaddress.ip_network(caller.address, strict=False)
+
+
+def tls_context(tls: Tls) -> ssl.SSLContext:
+    """What the node shakes hands with, TLS 1.2 or later.
+
+    Raises:
+        DelineateError: a file cannot be used.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(tls.certificate, tls.key)
+        if tls.ca:
+            context.load_verify_locations(tls.ca)
+    except OSError as error:  # which SSLError is
+        files = ", ".join(printable(file) for file in (tls.certificate, tls.key, tls.ca) if file)
+        reason = error.strerror or printable(error)
+        raise DelineateError(f"tls: {reason} ({files}); name PEM files that belong together") from error
+    if tls.client_certificate:
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def sync_folder(folder: Path) -> None:
+    """Let the names in a folder survive a loss of power."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write_header(file: BinaryIO, command: Command) -> None:
+    """The preamble and the file meta information, of what was said over the network, where it is of the right form."""
+    with quiet():
+        names = [UID(name) if UID(name).is_valid else UID("") for name in command[:2]]
+        meta = create_file_meta(
+            sop_class_uid=names[0], sop_instance_uid=names[1], transfer_syntax=command.transfer_syntax
+        )
+        file.write(b"\0" * 128 + b"DICM")
+        write_file_meta_info(file, meta, enforce_standard=False)  # type: ignore[arg-type]  # else no empty UID
