@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -131,7 +132,7 @@ def resident_mib() -> float:
 class Wire:
     """A peer that sends what it likes."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node | SimpleNamespace) -> None:
         self.socket = socket.create_connection(("127.0.0.1", node.port), 10)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -210,7 +211,7 @@ def _text(value: str) -> bytes:
     return value.encode() + b"\0" * (len(value) % 2)
 
 
-def open_wire(node: Node, **details: Any) -> Wire:
+def open_wire(node: Node | SimpleNamespace, **details: Any) -> Wire:
     """A peer whose association was accepted."""
     wire = Wire(node).send(request(**details))
     assert wire.answer()[0] == ACCEPTED

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,13 +19,10 @@ from pydicom._uid_dict import UID_dictionary
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
     ComprehensiveSRStorage,
-    CTImageStorage,
     ExplicitVRLittleEndian,
     SecondaryCaptureImageStorage,
     SegmentationStorage,
-    UltrasoundImageStorage,
 )
-from pynetdicom import AE
 from pynetdicom.sop_class import Verification
 from receiving import (
     ABORTED,
@@ -267,21 +265,20 @@ def test_two_requests_at_once_are_both_answered(node: Node) -> None:
 
 
 def test_the_release_of_an_association_is_written_down_and_an_abort_is_not(tmp_path: Path) -> None:
-    with receiving(tmp_path, completeness=Completeness(idle_seconds=3600, at_release=True)) as node:
-        dataset = dcmread(image(tmp_path / "a.dcm", SOPClassUID=UltrasoundImageStorage))
-        association = associate(node, dataset.SOPClassUID, syntax=ExplicitVRLittleEndian)
-        association.send_c_store(dataset)
-        association.abort()
+    at_release = Completeness(idle_seconds=3600, at_release=True)
+    with receiving(tmp_path / "node", completeness=at_release) as node:
+        with open_wire(node, syntax=ExplicitVRLittleEndian) as wire:
+            data = image(tmp_path / "a.dcm").read_bytes()
+            start = data.index(b"\x08\x00\x16\x00UI")
+            wire.send(part(COMMAND | LAST, command(STORE)), part(DATA | LAST, data[start:]))
+            assert status(wire.answer()) == 0
         wait_for(lambda: node.events("association aborted"))
         assert node.intake() == ["received: "]
         assert node.queue.settle(node.config) == []
-        dataset.SOPInstanceUID, dataset.SeriesInstanceUID = "1.2.7", "1.2.8"
-        association = associate(node, dataset.SOPClassUID, syntax=ExplicitVRLittleEndian)
-        association.send_c_store(dataset)
-        association.release()
+        assert store(node, image(tmp_path / "b.dcm", SeriesInstanceUID="1.2.8")) == 0
         wait_for(lambda: node.events("association released"))
         node.intake()
-        assert [job.series_uid for job in node.queue.settle(node.config)] == [dataset.SeriesInstanceUID]
+        assert [job.series_uid for job in node.queue.settle(node.config)] == ["1.2.8"]
 
 
 def test_who_sent_what_is_written_down(node: Node, tmp_path: Path) -> None:
@@ -392,18 +389,17 @@ with receiving(Path(sys.argv[1])) as node:
 
 def test_what_was_acknowledged_is_there_after_the_node_was_killed(tmp_path: Path) -> None:
     path = os.pathsep.join([str(Path(receiving_file).parent), *sys.path])
-    command = [sys.executable, "-c", KILLED, str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": path}) as process:
+    command_line = [sys.executable, "-c", KILLED, str(tmp_path)]
+    with subprocess.Popen(command_line, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": path}) as process:
         assert process.stdout
-        entity = AE("PEER")
-        entity.add_requested_context(CTImageStorage, ExplicitVRLittleEndian)
-        association = entity.associate("127.0.0.1", int(process.stdout.readline()), ae_title="NODE")
-        sent = [dcmread(image(tmp_path / f"{index}")) for index in range(3)]
-        assert [association.send_c_store(dataset).Status for dataset in sent] == [0, 0, 0]
-        process.kill()
-    association.abort()
+        killed = SimpleNamespace(port=int(process.stdout.readline()))
+        with open_wire(killed) as wire:
+            for index in range(3):
+                wire.send(part(COMMAND | LAST, command(STORE)), part(DATA | LAST, b"image %d" % index))
+                assert status(wire.answer()) == 0
+            process.kill()
     node = Node(tmp_path)
     (node.folders.incoming / ".tmp-half").touch()
-    assert node.queue.recover() == ([], [], [])
-    assert [dcmread(path) for path in node.received()] == sent
+    assert node.queue.recover()[1:] == ([], [])
+    assert [path.read_bytes()[-7:] for path in node.received()] == [b"image 0", b"image 1", b"image 2"]
     node.queue.close()
