@@ -20,10 +20,10 @@ demo: $(VENV)/installed  ## phantoms (or DATA=folder) in; a trained bundle, mask
 	$(BIN)/delineate demo --out "$(OUT)" $(if $(DATA),--data "$(DATA)")
 
 test: $(VENV)/installed-dev  ## all tests, two at a time
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 coverage: $(VENV)/installed-dev  ## the same tests, and how much of the code they run; a third slower
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term:skip-covered
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

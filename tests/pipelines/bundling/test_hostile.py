@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import matplotlib.font_manager  # noqa: F401  looks for fonts, with a process, where its cache is another's
 import pytest
 from typer.testing import CliRunner
 
