@@ -12,7 +12,7 @@ import typer
 
 from ..core.errors import ComponentError
 from ..core.failures import Stopped, in_words, signals_stop
-from . import bundle, data, info
+from . import bundle, data, info, node
 from .compare import compare
 from .console import NORMAL, VERBOSE, set_verbosity, verbosity
 from .demo import demo
@@ -50,6 +50,7 @@ def _settings(
 
 app.add_typer(data.app, name="data")
 app.add_typer(bundle.app, name="bundle")
+app.add_typer(node.app, name="node")
 for command in (train, compare, evaluate, segment, export, demo, info.networks, info.info):
     app.command()(command)
 

@@ -288,6 +288,7 @@ def read_config(path: str | Path) -> NodeConfig:
             raise DelineateError(
                 f"{printable(file)}: has no keys; 'delineate node init DIR' writes one with all of them"
             )
+        content = {key: value for key, value in content.items() if value is not None}  # all below it is a comment
         return NodeConfig.model_validate(content, context={"base": file.parent.absolute()})
     except FileNotFoundError as error:
         raise DelineateError(

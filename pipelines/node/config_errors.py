@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ _TAGS = ("dicom", "web")  # pydantic's names for the kinds of a destination, whi
 
 def first_in_words(error: ValidationError, model: type[BaseModel]) -> str:
     """The first problem: its key, what was seen, what is allowed; and how many more there are."""
-    problems = error.errors(include_url=False)
+    problems = sorted(error.errors(include_url=False), key=lambda each: each["type"] != "extra_forbidden")
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     return _in_words(problems[0], model) + more
 
@@ -32,7 +33,7 @@ def _in_words(problem: Any, model: type[BaseModel]) -> str:
     text = str(problem["msg"]).removeprefix("Value error, ")
     if not place:  # said by the whole, and names its key itself
         return text
-    text = text.replace("Input should", "it must").replace("String should", "it must")
+    text = re.sub(r"^(Input|String|Tuple|Value) should", "it must", text).removesuffix(" after validation, not 0")
     shown = (
         f"is {printable(repr(seen))[:_LONGEST]}" if isinstance(seen, str | int | float | None) else "is not in order"
     )

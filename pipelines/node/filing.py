@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import sqlite3
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from ..core.errors import DelineateError
 from .folders import Folders
 from .records import Arrival, Facts, Job
-from .rules import matching_rules, why_not_segmented
+from .rules import kind_of, matching_rules, why_not_segmented
 from .schema import Store
 
 if TYPE_CHECKING:
@@ -95,21 +98,40 @@ class Filing(Store):
             return Job(*database.execute(f"{JOBS} WHERE j.id = ?", (id_,)).fetchone())
 
     def reject(self, arrival: Arrival, reason: str, file: str, now: float | None = None) -> Job:
-        """Write down a file that cannot be read, and lies in ``file``, relative to the node's folder, instead."""
-        nothing = Facts("", "", "", "", image=False)
+        """Write down a file that cannot be read, as a quarantined job of its own; its arrival is settled.
+
+        As with `file`, link it to ``file``, relative to the node's folder, before, and unlink it from ``incoming/``
+        after; the same file once more is the same job.
+        """
         with self.transaction() as database:
-            series = _new_series(database, nothing)
-            id_, _, _ = _new_job(database, series, 1, arrival)
-            database.execute(
-                "INSERT INTO instances (series, sop_uid, digest, file, association, since) VALUES (?, '', '', ?, ?, 1)",
-                (series, file, arrival.association),
-            )
-            database.execute(
-                "UPDATE jobs SET state = 'quarantined', reason = ?, finished = ?, images = 1 WHERE id = ?",
-                (reason, time.time() if now is None else now, id_),
-            )
+            known = database.execute("SELECT series FROM instances WHERE file = ?", (file,)).fetchone()
+            series = known[0] if known else _rejected(database, arrival, reason, file, now)
             database.execute("DELETE FROM arrivals WHERE file = ?", (arrival.file,))
-            return Job(*database.execute(f"{JOBS} WHERE j.id = ?", (id_,)).fetchone())
+            return Job(*database.execute(f"{JOBS} WHERE j.series = ?", (series,)).fetchone())
+
+    def release(self, job_id: str, now: float | None = None) -> Arrival:
+        """Let a file that could not be read, and is a quarantined job of its own, be read again; that job is gone.
+
+        Raises:
+            DelineateError: the file has been deleted.
+        """
+        folders = Folders(self.database.parent)
+        with self.transaction() as database:
+            series, peer, file = database.execute(
+                "SELECT j.series, peer, file FROM jobs j JOIN instances i ON i.series = j.series "
+                "WHERE j.id = ? AND j.state = 'quarantined' AND sop_uid = ''",
+                (job_id,),
+            ).fetchone() or (None, "", "")
+            place, again = folders.root / file, folders.incoming / Path(file).name
+            if series is None or not (place.is_file() or again.is_file()):
+                raise DelineateError(f"the file of job {job_id[:8]} has been deleted; send it again")
+            if place.is_file():  # else it was killed here before
+                os.replace(place, again)
+            arrival = Arrival(again.name, peer, "", time.time() if now is None else now)
+            database.execute("INSERT OR IGNORE INTO arrivals VALUES (?, ?, ?, ?)", tuple(vars(arrival).values()))
+            for table, column in (("instances", "series"), ("jobs", "series"), ("series", "id")):
+                database.execute(f"DELETE FROM {table} WHERE {column} = ?", (series,))
+            return arrival
 
     def released(self, association: str, now: float | None = None) -> None:
         """An association came to its regular end: no more images will come over it."""
@@ -206,6 +228,20 @@ def _new_job(database: sqlite3.Connection, series: int, generation: int, arrival
     return id_, generation, "received"
 
 
+def _rejected(database: sqlite3.Connection, arrival: Arrival, reason: str, file: str, now: float | None) -> int:
+    series = _new_series(database, Facts("", "", "", "", image=False))
+    database.execute(
+        "INSERT INTO instances (series, sop_uid, digest, file, association, since) VALUES (?, '', '', ?, ?, 1)",
+        (series, file, arrival.association),
+    )
+    id_, _, _ = _new_job(database, series, 1, arrival)
+    database.execute(
+        "UPDATE jobs SET state = 'quarantined', reason = ?, finished = ?, images = 1 WHERE id = ?",
+        (reason, time.time() if now is None else now, id_),
+    )
+    return series
+
+
 def _note_image(database: sqlite3.Connection, job: str, series: int, when: float) -> None:
     """What a job in ``received`` says of its images; that somebody called it complete before this one came is over."""
     database.execute(
@@ -243,7 +279,7 @@ def _match(
     reason = why_not_segmented(facts)
     rules = [] if reason else [rule.name for rule in matching_rules(config, facts)]
     if not rules:
-        reason = reason or f"no rule is for it: {facts.modality or 'no modality'}, {facts.sop_class}"
+        reason = reason or f"no rule is for it: {kind_of(facts)}"
         database.execute("UPDATE jobs SET state = 'done', finished = ?, reason = ? WHERE id = ?", (now, reason, id_))
         return [id_]
     content = _content(database, series, generation)

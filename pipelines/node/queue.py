@@ -74,7 +74,6 @@ class Queue(Filing, Deliveries):
         """The result of a job is there; what is to be sent of it, once for each destination."""
         with self.transaction() as database:
             self._finish(job_id, "done", reason, now, model)
-            database.execute("DELETE FROM deliveries WHERE job = ?", (job_id,))
             database.executemany(
                 "INSERT INTO deliveries (job, destination, sop_uid, sop_class, file, state) "
                 "VALUES (?, ?, ?, ?, ?, 'pending')",
@@ -131,7 +130,7 @@ class Queue(Filing, Deliveries):
                 database.execute("UPDATE jobs SET state = 'done', reason = '' WHERE id = ?", (job.id,))
                 return self._job(job.id)
             if not job.series_uid:
-                raise DelineateError(f"job {job.id[:8]} is a file that cannot be read: 'delineate node quarantine'")
+                raise DelineateError(f"job {job.id[:8]} is a file that could not be read; release it")
             if not job.images or len(self.instances(job.id)) < job.images:
                 raise DelineateError(f"the images of job {job.id[:8]} have been deleted; send them again")
             database.execute("DELETE FROM deliveries WHERE job = ?", (job.id,))

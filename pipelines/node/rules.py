@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from pydicom.config import IGNORE
 from pydicom.uid import UID
+
+from ..core.errors import printable
 
 if TYPE_CHECKING:
     from .config import NodeConfig, Rule
@@ -41,14 +44,26 @@ def why_not_segmented(facts: Facts) -> str:
         return f"not segmented: {_NO_IMAGES[facts.modality]}"
     if facts.sop_class == _CAPTURES or facts.sop_class.startswith(f"{_CAPTURES}."):
         return "not segmented: a Secondary Capture"
-    return "" if facts.image else f"not segmented: no image ({UID(facts.sop_class).name})"
+    return "" if facts.image else f"not segmented: no image ({_kind_of_object(facts)})"
+
+
+def kind_of(facts: Facts) -> str:
+    """What a series is, in words: modality, kind of image, and what else rules ask for."""
+    asked = (facts.body_part, facts.station, facts.series_description)
+    words = [facts.modality or "no modality", _kind_of_object(facts), *filter(None, asked)]
+    return ", ".join(map(printable, words))
+
+
+def _kind_of_object(facts: Facts) -> str:
+    """The name of its SOP class, e.g. ``CT Image Storage``; what a stranger made up is its own name."""
+    return UID(facts.sop_class, validation_mode=IGNORE).name
 
 
 def _is_for(rule: Rule, facts: Facts) -> bool:
     match = rule.match
     return (
         _fits(match.modality, facts.modality)
-        and _fits(match.sop_class, facts.sop_class, UID(facts.sop_class).name)
+        and _fits(match.sop_class, facts.sop_class, _kind_of_object(facts))
         and _fits(match.body_part, facts.body_part)
         and _fits(match.station, facts.station)
         and _fits(match.series_description, facts.series_description)

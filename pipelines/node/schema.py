@@ -33,6 +33,7 @@ CREATE TABLE instances (
     until INTEGER           -- the first that it does not belong to any more: another took its place
 );
 CREATE INDEX instances_by_series ON instances (series);
+CREATE INDEX instances_by_file ON instances (file);
 CREATE UNIQUE INDEX present_instances ON instances (series, sop_uid) WHERE until IS NULL;
 CREATE TABLE jobs (
     id TEXT PRIMARY KEY, series INTEGER NOT NULL REFERENCES series, generation INTEGER NOT NULL, rule TEXT,
@@ -58,6 +59,7 @@ CREATE TABLE deliveries (
 );
 CREATE INDEX deliveries_by_state ON deliveries (state, next_try);
 CREATE INDEX deliveries_by_transaction ON deliveries (transaction_uid);
+CREATE TABLE deleted (file TEXT PRIMARY KEY); -- no longer used, but perhaps still on the disk
 PRAGMA user_version = {VERSION};
 """
 

@@ -1,0 +1,111 @@
+"""Jobs, and what belongs to them, as ``delineate node`` prints them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from ..core.errors import printable
+from .console import show_table
+
+if TYPE_CHECKING:
+    from ..node.queue import Delivery, Instance, Job
+
+_SHOWN_IMAGES = 10
+_TEXT = 64  # characters of a cell
+JOB_COLUMNS = ("id", "state", "rule", "images", "from", "last image", "reason")
+
+
+def job_row(job: Job) -> list[object]:
+    """A job in a list; its columns are `JOB_COLUMNS`."""
+    last, reason = when(job.last_image), line(job.reason)
+    return [job.id[:12], job.state, job.rule or "", job.images, cell(job.peer), last, reason]
+
+
+def job_facts(job: Job) -> list[tuple[str, object]]:
+    """All that is known of a job itself."""
+    return [
+        ("id", job.id),
+        ("state", job.state),
+        ("reason", line(job.reason)),
+        ("rule", job.rule or ""),
+        ("model", line(job.model or "")),
+        ("study", cell(job.study_uid)),
+        ("series", cell(job.series_uid)),
+        ("generation", job.generation),
+        ("images", job.images),
+        ("from", cell(job.peer)),
+        ("first image", when(job.received)),
+        ("last image", when(job.last_image)),
+        ("started", when(job.started)),
+        ("finished", when(job.finished)),
+        ("attempts", job.attempts),
+    ]
+
+
+def show_images(images: Sequence[Instance]) -> None:
+    """The first images of a job."""
+    rows: list[tuple[str, str]] = [(cell(each.sop_uid), each.file) for each in images[:_SHOWN_IMAGES]]
+    if more := len(images) - len(rows):
+        rows.append((f"and {more} more", ""))
+    if rows:
+        show_table("images", ["SOP Instance UID", "file"], rows)
+
+
+def show_deliveries(deliveries: Sequence[Delivery]) -> None:
+    """Where the result of a job is, or is to be, sent."""
+    rows = [
+        [
+            each.destination,
+            each.state,
+            each.attempts,
+            _next(each),
+            cell(each.sop_uid),
+            each.file,
+            line(each.reason),
+        ]
+        for each in deliveries
+    ]
+    if rows:
+        columns = ["destination", "state", "attempts", "next attempt", "SOP Instance UID", "file", "reason"]
+        show_table("deliveries", columns, rows)
+
+
+def _next(delivery: Delivery) -> str:
+    if delivery.state != "pending":
+        return ""
+    return when(delivery.next_try) if delivery.next_try > time.time() else "now"
+
+
+def show_trail(events: Iterable[dict[str, Any]]) -> None:
+    """What the audit has of a job."""
+    rows = []
+    for event in events:
+        details = [f"{cell(name)} {line(fact)}" for name, fact in event.items() if name not in ("when", "event", "job")]
+        rows.append([cell(event.get("when")), cell(event.get("event")), ", ".join(details)])
+    if rows:
+        show_table("audit", ["when", "event", "details"], rows)
+
+
+def cell(text: object) -> str:
+    """A text that a stranger wrote."""
+    return printable(text)[:_TEXT]
+
+
+def line(text: object) -> str:
+    """A text of ours, in which a stranger's may be."""
+    return printable(text)[: 8 * _TEXT]
+
+
+def when(seconds: float | None) -> str:
+    """A time on the clock of this machine; empty where there is none."""
+    return "" if seconds is None else datetime.fromtimestamp(seconds).isoformat(" ", "seconds")
+
+
+def ago(since: float) -> str:
+    """A time, and how long ago it is."""
+    minutes, seconds = divmod(int(max(0, time.time() - since)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"since {when(since)}, {hours} h {minutes} min {seconds} s"

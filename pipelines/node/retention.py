@@ -1,0 +1,84 @@
+"""What is old and over is deleted; never what is still to be done or sent, and never the audit."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from .folders import Folders
+
+if TYPE_CHECKING:
+    from .audit import Audit
+    from .config import NodeConfig
+    from .queue import Queue
+
+_DAY = 86400.0
+_PENDING = "EXISTS (SELECT 1 FROM deliveries WHERE job = j.id AND state = 'pending')"
+_OVER = f"(state IN ('done', 'sent') AND NOT {_PENDING} AND finished < :over)"
+_OLD_SERIES = f"""
+SELECT j.series, s.series_uid FROM jobs j JOIN series s ON s.id = j.series
+WHERE j.series IN (SELECT series FROM instances)
+GROUP BY j.series HAVING min({_OVER} OR (state = 'quarantined' AND finished < :quarantined)) = 1
+"""
+
+
+def delete_old(config: NodeConfig, queue: Queue, audit: Audit, now: float | None = None) -> int:
+    """Delete images, results and what is quarantined once they are older than the configuration says.
+
+    Images go when all jobs of their series are over, results when they are sent or go nowhere. What could not be sent
+    stays until somebody tries it again, and so do its images.
+
+    Returns:
+        how many series and results were deleted.
+    """
+    now, keep = time.time() if now is None else now, config.retention
+    ages = {"over": now - keep.days_images * _DAY, "quarantined": now - keep.days_quarantine * _DAY}
+    count = _forget_images(queue, audit, ages)
+    _delete_forgotten(Folders(config.folder), queue)
+    return count + _delete_results(Folders(config.folder), queue, audit, now - keep.days_results * _DAY)
+
+
+def _forget_images(queue: Queue, audit: Audit, ages: dict[str, float]) -> int:
+    """Take old images out of the queue in one step, so that late images of the series do without them."""
+    with queue.transaction() as database:
+        old = database.execute(_OLD_SERIES, ages).fetchall()
+        counts = []
+        for series, _ in old:
+            database.execute("INSERT OR IGNORE INTO deleted SELECT file FROM instances WHERE series = ?", (series,))
+            counts.append(database.execute("DELETE FROM instances WHERE series = ?", (series,)).rowcount)
+    for (_, series_uid), images in zip(old, counts, strict=True):
+        audit.write("images deleted", series=series_uid or None, images=images)
+    return len(old)
+
+
+def _delete_forgotten(folders: Folders, queue: Queue) -> None:
+    """Delete the files of such images; not while one that came is read, since it may be the same file once more."""
+    if not queue.rows("SELECT 1 FROM deleted LIMIT 1"):
+        return
+    with queue.transaction() as database:
+        if database.execute("SELECT 1 FROM arrivals LIMIT 1").fetchone():
+            return
+        files = database.execute("SELECT file FROM deleted WHERE file NOT IN (SELECT file FROM instances)").fetchall()
+        for (file,) in files:
+            path = folders.root / file
+            path.unlink(missing_ok=True)
+            if path.parent.parent == folders.series:
+                with suppress(OSError):  # there are others in it
+                    path.parent.rmdir()
+        database.execute("DELETE FROM deleted")
+
+
+def _delete_results(folders: Folders, queue: Queue, audit: Audit, before: float) -> int:
+    count = 0
+    for folder in sorted(folders.results.iterdir()):
+        with queue.transaction() as database:  # nobody tries the job again meanwhile
+            statement = f"SELECT 1 FROM jobs j WHERE id = :job AND {_OVER}"
+            is_old = database.execute(statement, {"job": folder.name, "over": before}).fetchone()
+            if is_old:
+                shutil.rmtree(folder)
+        if is_old:
+            audit.write("result deleted", job=folder.name)
+            count += 1
+    return count
