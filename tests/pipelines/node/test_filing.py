@@ -224,3 +224,10 @@ def test_a_file_that_is_refused_twice_is_one_job(queue: Queue) -> None:
     queue.receive(arrival)
     assert queue.reject(arrival, "no DICOM", "quarantine/a.dcm") == first
     assert queue.arrivals() == []
+
+
+def test_a_series_waits_for_its_images_anew_when_the_node_starts(queue: Queue, config: NodeConfig) -> None:
+    take_in(queue, facts_of(), when=10)
+    queue.recover(now=1000)
+    assert queue.settle(config, 1000 + IDLE - 1) == []
+    assert len(queue.settle(config, 1000 + IDLE)) == 1

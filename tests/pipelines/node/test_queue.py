@@ -268,3 +268,12 @@ def test_the_oldest_that_waits_is_known(queue: Queue, config: NodeConfig) -> Non
     assert queue.oldest_waiting() == 7
     queue.done(job.id, "model", [])
     assert queue.oldest_waiting() is None
+
+
+def test_a_job_that_is_given_back_is_claimed_later_and_has_not_failed(queue: Queue, config: NodeConfig) -> None:
+    job = ready_job(queue, config)
+    queue.next_job(IDLE)
+    queue.give_back(job.id, "no memory", next_try=90)
+    assert queue.next_job(89) is None
+    assert queue.next_job(90) is not None
+    assert queue.failed_attempt(job.id, "crashed", most_attempts=2).state == "ready"

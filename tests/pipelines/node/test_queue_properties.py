@@ -114,7 +114,7 @@ class Nodes(RuleBasedStateMachine):
     def start_again(self) -> None:
         self.queue.close()
         self.queue = Queue(self.queue.database)
-        self.queue.recover()
+        self.queue.recover(self.now)
         self.running.clear()
         assert {arrival.file for arrival in self.queue.arrivals()} == self.unread.keys()
         assert self.queue.counts()["running"] == 0
