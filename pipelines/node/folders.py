@@ -59,7 +59,7 @@ class Folders:
 
     def make(self) -> None:
         """Make those that are missing, for the eyes of this user alone."""
-        self.root.mkdir(parents=True, exist_ok=True)
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         for folder in (self.incoming, self.series, self.work, self.results, self.quarantine, self.audit):
             folder.mkdir(mode=0o700, exist_ok=True)
 

@@ -143,8 +143,9 @@ class Queue(Filing, Deliveries):
 
     def jobs(self, state: State | None = None, limit: int = 1000) -> list[Job]:
         """Jobs, the newest first."""
-        condition = "WHERE j.state = ifnull(?, j.state) ORDER BY j.received DESC, j.rowid DESC LIMIT ?"
-        return [Job(*row) for row in self.rows(f"{JOBS} {condition}", (state, limit))]
+        condition, values = ("WHERE j.state = ?", (state,)) if state else ("", ())
+        order = "ORDER BY j.received DESC, j.rowid DESC LIMIT ?"
+        return [Job(*row) for row in self.rows(f"{JOBS} {condition} {order}", (*values, limit))]
 
     def job(self, id_or_prefix: str) -> Job:
         """The job with an id, or with the only one that begins so.
@@ -152,7 +153,7 @@ class Queue(Filing, Deliveries):
         Raises:
             DelineateError: there is none, or several.
         """
-        found = self.rows(f"{JOBS} WHERE substr(j.id, 1, length(?1)) = ?1 AND ?1 != '' LIMIT 2", (id_or_prefix,))
+        found = self.rows(f"{JOBS} WHERE j.id >= ?1 AND j.id < ?1 || 'g' AND ?1 != '' LIMIT 2", (id_or_prefix,))
         if len(found) != 1:
             several = "several jobs have ids that begin" if found else "no job has an id that begins"
             raise DelineateError(f"{several} with {printable(id_or_prefix[:64])!r}; 'delineate node list' has them all")

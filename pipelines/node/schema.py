@@ -48,6 +48,7 @@ CREATE TABLE jobs (
 );
 CREATE UNIQUE INDEX jobs_by_series ON jobs (series, generation, ifnull(rule, ''));
 CREATE INDEX jobs_by_state ON jobs (state, received);
+CREATE INDEX jobs_by_time ON jobs (received);
 CREATE INDEX jobs_by_content ON jobs (content);
 CREATE TABLE deliveries (
     id INTEGER PRIMARY KEY AUTOINCREMENT, job TEXT NOT NULL REFERENCES jobs, destination TEXT NOT NULL,

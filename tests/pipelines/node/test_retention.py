@@ -163,3 +163,15 @@ def test_a_folder_that_is_no_result_stays(queue: Queue, config: NodeConfig, audi
     (tmp_path / "results" / "notes").mkdir()
     delete_old(config, queue, audit, LONG)
     assert (tmp_path / "results" / "notes").is_dir()
+
+
+def test_many_series_are_deleted_in_several_steps(
+    queue: Queue, config: NodeConfig, audit: Audit, tmp_path: Path
+) -> None:
+    for number in range(50):
+        take_in(queue, facts_of(f"1.{number}", modality="MR"))
+        for image in range(5):
+            take_in(queue, facts_of(f"1.{number}", f"1.{image}", modality="MR"))
+    queue.settle(config, IDLE)
+    assert delete_old(config, queue, audit, LONG) == 50
+    assert files(tmp_path) == []
