@@ -63,6 +63,9 @@ class Intake:
     def take(self, arrival: Arrival, stop: threading.Event) -> None:
         """Put one file into its series or into quarantine."""
         path = self.folders.incoming / arrival.file
+        if path.is_symlink():  # somebody put it into a watched folder while a file was taken
+            self._quarantine(arrival, path, "is a link, not a file")
+            return
         try:
             answer = json.loads(self._child.ask(os.fsencode(path)))
         except ChildError as error:
@@ -86,9 +89,9 @@ class Intake:
 
     def _quarantine(self, arrival: Arrival, path: Path, reason: str) -> None:
         target = self.folders.quarantine / arrival.file
-        if path.exists():
+        if path.is_file() and not path.is_symlink():
             put(path, target)
-        else:
+        elif not path.is_symlink():
             reason = "its file is gone from incoming/"
         job = self.queue.reject(arrival, reason, str(target.relative_to(self.folders.root)))
         path.unlink(missing_ok=True)

@@ -118,7 +118,7 @@ class Watcher:
         """Move a file into ``incoming/``; its name there. It lies in one of both folders at any moment."""
         incoming = self.folders.incoming
         name = f"{uuid4().hex}.dcm"
-        if facts.st_dev == incoming.stat().st_dev:
+        if self._is_near(facts):
             with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
                 os.fsync(file.fileno())
             os.replace(path, incoming / name)
@@ -137,6 +137,9 @@ class Watcher:
             self._kept[path] = _stamp(facts)
             self._tell(path, error)
         return name
+
+    def _is_near(self, facts: os.stat_result) -> bool:
+        return facts.st_dev == self.folders.incoming.stat().st_dev
 
     def _copy(self, path: Path, temporary: Path, facts: os.stat_result) -> None:
         try:
