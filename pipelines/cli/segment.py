@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,13 +15,14 @@ import typer
 from ..bundling.gate import admit
 from ..bundling.settings import refuse_unknown, structures_in, workflow_config
 from ..bundling.workflow import refuse_decided
-from ..core.errors import InputError, fate
+from ..core.errors import DelineateError, InputError, fate
 from ..core.files import refuse_unwritable
 from ..imaging.objects import OBJECT_FORMATS, SegType
 from ..imaging.writers import FORMATS, VolumeFormat
 from ..training.runs import parse_settings
 from .console import print_monai_line, progress, say, show_refused
 from .options import BundleOrRun, Quiet, Settings, Trust, Verbose
+from .remote import Inputs, Remote, remote_of
 from .thresholds import parse_thresholds
 
 if TYPE_CHECKING:
@@ -31,13 +36,17 @@ _LATER = ("label_map", "formats", "seg_type")
 def segment(
     bundle: BundleOrRun,
     inputs: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
-            metavar="INPUT...",
+            metavar="INPUT",
             help="Files (pictures, DICOM, NIfTI, MHA, NRRD), folders or patterns such as 'photos/*.png'.",
+            show_default=False,
         ),
-    ],
-    out: Annotated[Path, typer.Option(help="Folder for the masks and results.csv.")],
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the masks and results.csv; needed, unless --stow sends the results elsewhere."),
+    ] = None,
     overlay: Annotated[
         bool, typer.Option("--overlay", help="Also write a copy of each image with the outlines drawn in.")
     ] = False,
@@ -73,6 +82,25 @@ def segment(
         SegType, typer.Option(help="Of a DICOM SEG: binary, fractional (probabilities) or labelmap (no overlap).")
     ] = "binary",
     volume_format: Annotated[VolumeFormat, typer.Option(help="File format of the masks of volumes.")] = "nii.gz",
+    dicomweb: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Segment a study on this DICOMweb server instead of files, e.g. https://pacs.example/dicom-web; "
+            "--format is seg unless given.",
+        ),
+    ] = None,
+    study: Annotated[str | None, typer.Option(metavar="UID", help="Study Instance UID, with --dicomweb.")] = None,
+    series: Annotated[
+        str | None, typer.Option(metavar="UID", help="Series Instance UID, to segment that one alone.")
+    ] = None,
+    stow: Annotated[bool, typer.Option("--stow", help="Store the DICOM objects on the same server.")] = False,
+    token_file: Annotated[
+        Path | None, typer.Option(help="File with the bearer token that the server asks for.")
+    ] = None,
+    header: Annotated[
+        list[str] | None, typer.Option(metavar="NAME:VALUE", help="Header that the server is sent; may be repeated.")
+    ] = None,
     set_: Settings = None,
     trust: Trust = False,
     quiet: Quiet = False,
@@ -86,14 +114,19 @@ def segment(
     """
     from ..inference.files import OutputOptions, parse_formats
 
+    sources = inputs or []
+    remote = remote_of(dicomweb, study, series, stow, token_file, header or [], sources)
+    if out is None and not stow:
+        raise DelineateError("--out: name the folder for the masks and results.csv")
     admission = admit(bundle, trust)
     root = admission.folder
     options: dict[str, Any] = {"overlay": overlay, "probability": probability, "volume_format": volume_format}
-    options |= {"label_map": label_map, "formats": list(parse_formats(format_)) or None, "seg_type": seg_type}
+    chosen = list(parse_formats(format_ or ("seg" if remote else None)))
+    options |= {"label_map": label_map, "formats": chosen or None, "seg_type": seg_type}
     thresholds = parse_thresholds(threshold or [], structures_in(root))
     arguments: dict[str, Any] = {
         "bundle_root": str(root),
-        "dataset_dir": inputs[0] if len(inputs) == 1 else inputs,
+        "dataset_dir": sources[0] if len(sources) == 1 else sources,
         "output_dir": str(out),
         **{name: value for name, value in options.items() if value not in (False, None, "nii.gz", "binary")},
         **({} if thresholds is None else {"threshold": thresholds}),
@@ -105,15 +138,20 @@ def segment(
     refuse_decided(settings, {**arguments, **options})
     settings |= {} if thresholds is None else {"threshold": thresholds}
     output_options = OutputOptions.of(**options)
-    refuse_unwritable(out)
-    print_monai_line(str(root / "configs" / "inference.yaml"), arguments | settings)
-    refused = _write_results(admission, inputs, out, output_options, settings)
+    if stow and not output_options.objects:
+        raise DelineateError(f"--stow sends DICOM objects, and {format_} is none; add seg, sc or sr to --format")
+    if out is not None:
+        refuse_unwritable(out)
+    if remote is None:  # stock MONAI fetches nothing
+        print_monai_line(str(root / "configs" / "inference.yaml"), arguments | settings)
+    with nullcontext(out) if out else TemporaryDirectory(prefix="delineate-") as folder:
+        refused = _write_results(admission, remote or sources, Path(folder), output_options, settings)
     if refused:
         raise typer.Exit(1)
 
 
 def _write_results(
-    admission: Admission, inputs: list[str], out: Path, options: OutputOptions, settings: dict[str, Any]
+    admission: Admission, inputs: list[str] | Remote, out: Path, options: OutputOptions, settings: dict[str, Any]
 ) -> int:
     """Segment each input and write its result; how many were refused."""
     from ..core.memory import keep_freed_memory
@@ -130,17 +168,25 @@ def _write_results(
         show_refused([error])
         folder.refuse(error)
 
-    done = 0
-    with progress("segmenting") as moved:
-        for result in segmenter.segment(inputs, on_error=refuse, on_progress=moved):
-            try:
-                paths = folder.write(result)
-            except InputError as error:
-                refuse(error)
-                continue
-            say(f"{result.label} -> {shown_path(paths, result)} ({result.extent})")
-            done += 1
+    done = unsent = 0
+    for batch in inputs.fetch(refuse) if isinstance(inputs, Remote) else [Inputs(inputs)]:
+        with progress("segmenting") as moved:
+            told = partial(_refuse_as, batch, refuse)
+            for own in segmenter.segment(batch.sources, on_error=told, on_progress=moved):
+                result = batch.result(own)
+                try:
+                    paths = folder.write(result, batch.place)
+                except InputError as error:
+                    told(error)
+                    continue
+                say(f"{batch.label(result)} -> {shown_path(paths, result)} ({result.extent})")
+                unsent += inputs.send_back(paths) if isinstance(inputs, Remote) and inputs.stow else 0
+                done += 1
     fates = Counter(map(fate, found))
     skipped = f", {fates['skipped']} skipped" if fates["skipped"] else ""
-    say(f"{done} segmented, {fates['refused']} refused{skipped}")
-    return fates["refused"]
+    say(f"{done} segmented, {fates['refused']} refused{skipped}{f', {unsent} not stored' if unsent else ''}")
+    return fates["refused"] + unsent
+
+
+def _refuse_as(batch: Inputs, refuse: Callable[[InputError], None], error: InputError) -> None:
+    refuse(batch.error(error))

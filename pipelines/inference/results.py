@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import count
@@ -63,8 +63,12 @@ class ResultFolder:
             if not main_file(rows[0]):
                 self._earlier.setdefault(rows[0]["input"], []).append(key)
 
-    def write(self, result: Segmentation) -> list[Path]:
+    def write(self, result: Segmentation, place: Callable[[str], str] = str) -> list[Path]:
         """Write a result's files and its rows.
+
+        Args:
+            result: one segmented image or volume.
+            place: what the table calls a file, or folder, of its source: its path, or a URL.
 
         Returns:
             the paths of its masks, one a structure, or of its label map; and of its DICOM objects.
@@ -74,8 +78,8 @@ class ResultFolder:
             DelineateError: the folder can no longer be written.
         """
         with self._turn():
-            place = _place(result)
-            key = key_of({**place, "mask": "?"})
+            where = _place(result, place)
+            key = key_of({**where, "mask": "?"})
             before = self._table.rows.get(key, [])
             name = self._free_name(key, result)
             try:
@@ -85,7 +89,7 @@ class ResultFolder:
                     raise
                 reason = f"its mask cannot be named {printable(name)} ({error.strerror})"
                 raise InputError(result.source, reason, "give it a shorter name") from error
-            rows = [place | row for row in self._rows(result, written)]
+            rows = [where | row for row in self._rows(result, written)]
             self._put(rows)
             files = {row[kind] for row in rows for kind in KINDS}
             for earlier in (
@@ -113,9 +117,8 @@ class ResultFolder:
         Raises:
             DelineateError: the folder cannot be written.
         """
-        source = os.path.abspath(error.source) if error.source else ""
         row = {
-            "input": printable(source),
+            "input": printable(_absolute(error.source)),
             "status": fate(error),
             "reason": printable(f"{error.reason}; {error.remedy}"),
             "threshold": _together(self._thresholds),
@@ -201,14 +204,19 @@ def _name(row: Mapping[str, str]) -> str:
     return name_of(main_file(row), row["structure"])
 
 
-def _place(result: Segmentation) -> Row:
+def _place(result: Segmentation, place: Callable[[str], str]) -> Row:
     """What a row is of."""
     frame = None if result.volume is not None else result.item.slice
     return {
-        "input": printable("; ".join(os.path.abspath(path) for path in result.item.files)),
+        "input": printable("; ".join(_absolute(place(str(path))) for path in result.item.files)),
         "series": result.series,
         "frame": "" if frame is None else str(frame + 1),
     }
+
+
+def _absolute(source: str) -> str:
+    """The whole path of a file or folder; a URL is whole."""
+    return source if not source or source.startswith(("http://", "https://")) else os.path.abspath(source)
 
 
 def _number(threshold: float | None) -> str:
