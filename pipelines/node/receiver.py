@@ -5,10 +5,12 @@ from __future__ import annotations
 import ipaddress
 import os
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
@@ -21,8 +23,9 @@ from pydicom.uid import (
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
 )
-from pynetdicom import AE, AllStoragePresentationContexts, evt
+from pynetdicom import AE, AllStoragePresentationContexts, build_context, evt
 from pynetdicom.dsutils import create_file_meta
+from pynetdicom.presentation import PresentationContext
 from pynetdicom.sop_class import Verification
 
 from ..core.errors import DelineateError, printable
@@ -134,9 +137,7 @@ class Receiver:
         entity.maximum_pdu_size = MAXIMUM_PDU
         entity.acse_timeout = entity.network_timeout = entity.dimse_timeout = self.config.limits.seconds_silent
         entity.maximum_associations = 2**31  # those that are rejected would count; see `_refusal`
-        for sop_class in SOP_CLASSES:
-            entity.add_supported_context(sop_class, list(TRANSFER_SYNTAXES))
-        entity.add_supported_context(Verification, list(_PLAIN[:3]))
+        entity.supported_contexts = _contexts()
         return entity
 
     def _admit(self, event: evt.Event) -> None:
@@ -314,6 +315,12 @@ class _Refusals:
         self._audit.write("association refused", peer=peer, reason=reason, **untold)
 
 
+@cache
+def _contexts() -> list[PresentationContext]:
+    images = [build_context(sop_class, list(TRANSFER_SYNTAXES)) for sop_class in SOP_CLASSES]
+    return [*images, build_context(Verification, list(_PLAIN[:3]))]
+
+
 def admits(caller: Caller, ae_title: str, address: str) -> bool:
     """Whether the caller is meant by an entry of the configuration."""
     if caller.ae_title not in ("*", ae_title):
@@ -348,6 +355,8 @@ def tls_context(tls: Tls) -> ssl.SSLContext:
 
 def sync_folder(folder: Path) -> None:
     """Let the names in a folder survive a loss of power."""
+    if sys.platform == "win32":  # a folder cannot be opened there
+        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
