@@ -16,8 +16,9 @@ from uuid import uuid4
 from .audit import Audit
 from .config import NodeConfig
 from .folders import Folders
+from .incoming import sync_folder
 from .queue import Arrival, Queue
-from .receiver import name_of, sync_folder
+from .receiver import name_of
 
 SETTLED = 3.0
 """Seconds for which size and time of a file must stay what they are before it is taken."""

@@ -211,7 +211,7 @@ def test_a_disk_that_fails_is_answered_with_out_of_resources(
     def fail(_: int) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("delineate.pipelines.node.receiver.os.fsync", fail)
+    monkeypatch.setattr("delineate.pipelines.node.incoming.os.fsync", fail)
     assert store(node, image(tmp_path / "a.dcm")) == 0xA700
     monkeypatch.undo()
     assert node.received() == []
