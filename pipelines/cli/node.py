@@ -79,9 +79,9 @@ def run(
 
     config = read_config(file)
     refuse_unusable(config, file / "node.yaml" if file.is_dir() else file)
-    from ..node import service  # type: ignore[attr-defined]
+    from ..node import service
 
-    raise typer.Exit(service.run(config))
+    raise typer.Exit(service.run(config, say=say))
 
 
 @app.command()

@@ -41,7 +41,7 @@ class Child:
         patience: seconds for one answer.
         memory: bytes of addresses that it may have; no limit where the system knows none (Windows).
         resident: limit the memory that it really uses instead, by looking at it: CUDA asks for far more addresses. On
-            Linux it then ends together with the thread that started it.
+            Linux it then ends together with the thread that started it. It is deaf to SIGTERM.
         tries: how often a request is put to a process that ends instead of answering; another may have ended it.
     """
 
@@ -175,6 +175,7 @@ def _receive(pipe: IO[bytes]) -> tuple[bytes, bytes]:
 
 def _serve(program: str, memory: int) -> None:
     """Answer until there are no more requests."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal interrupts both: who asks ends this process
     _limit(memory) if memory else _end_with_parent()
     source, sink = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints is no answer
@@ -205,9 +206,10 @@ def _limit(memory: int) -> None:
 
 
 def _end_with_parent() -> None:
-    """On Linux; elsewhere the process ends when it has answered and nobody asks any more."""
+    """Not before, though a service manager tells all processes of a service to end; at once only on Linux."""
     import ctypes
 
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if sys.platform == "linux":
         with suppress(AttributeError, OSError):
             ctypes.CDLL(None).prctl(_END_WITH_PARENT, signal.SIGKILL)

@@ -21,6 +21,7 @@ from .folders import Folders
 from .queue import Queue
 
 _SILENT = 10.0  # seconds that whoever asks may say nothing
+_FAILURES = ("image refused", "failed", "quarantined", "not sent", "given up")  # events of the audit
 _SECONDS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800)
 
 
@@ -38,7 +39,11 @@ class Meter(Collector):
     def __init__(self, config: NodeConfig, queue: Queue) -> None:
         self._config, self._queue = config, queue
         self.registry = CollectorRegistry()
-        self._events = Counter("delineate_events", "What the audit was told.", ["event"], registry=self.registry)
+        self._received = Counter("delineate_images_received", "Images acknowledged.", registry=self.registry)
+        self._sent = Counter("delineate_results_sent", "Objects that a destination has.", registry=self.registry)
+        self._failures = Counter("delineate_failures", "By what failed.", ["what"], registry=self.registry)
+        for what in _FAILURES:
+            self._failures.labels(what)  # which shows it, as 0
         self._seconds = Histogram(
             "delineate_job_seconds", "What a job took to be segmented.", buckets=_SECONDS, registry=self.registry
         )
@@ -46,8 +51,13 @@ class Meter(Collector):
 
     def count(self, event: str, facts: Mapping[str, Any]) -> None:
         """Take note of what the audit was told."""
-        self._events.labels(event).inc()
-        if event == "segmented":
+        if event == "image received":
+            self._received.inc()
+        elif event == "sent":
+            self._sent.inc()
+        elif event in _FAILURES:
+            self._failures.labels(event).inc()
+        elif event == "segmented":
             self._seconds.observe(facts["seconds"])
 
     def collect(self) -> Iterator[Metric]:

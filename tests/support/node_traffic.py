@@ -22,13 +22,14 @@ Mood = Literal["sound", "refuses", "aborts", "aborts after", "slow"]
 """``aborts``: when an object comes; ``aborts after``: when it has stored one, without saying so."""
 MOODS: tuple[Mood, ...] = ("sound", "refuses", "aborts", "aborts after", "slow")
 _SLOW = 3.0  # seconds
+_PATIENCE = 4.0  # seconds until a sender takes a node that does not answer for dead
 
 
 def send_files(files: Sequence[Path], port: int, ae_title: str = "DELINEATE") -> list[Path]:
     """Send files over one association; those that were acknowledged."""
     found = [pydicom.dcmread(path) for path in files]
     entity = AE("SENDER")
-    entity.connection_timeout = entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 10
+    entity.connection_timeout = entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = _PATIENCE
     for sop_class, syntax in {(one.SOPClassUID, one.file_meta.TransferSyntaxUID) for one in found}:
         entity.add_requested_context(sop_class, syntax)
     association = entity.associate("127.0.0.1", port, ae_title=ae_title)

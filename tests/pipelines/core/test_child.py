@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -114,6 +115,14 @@ def test_a_busy_process_ends_with_the_one_that_started_it(program: Path, tmp_pat
     parent.kill()
     parent.wait()
     busy.wait(10)
+
+
+def test_signals_to_all_processes_of_a_service_leave_the_answer_to_who_asked(program: Path) -> None:
+    child = Child(program, resident=True, tries=1)
+    process = psutil.Process(int(child.ask(b"a")))
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
+    assert int(child.ask(b"a")) == process.pid
 
 
 def test_a_file_in_the_working_folder_passes_for_no_library(

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+from node_parts import config_of, facts_of, open_queue, take_in
+
+from delineate.pipelines.core.errors import DelineateError
+from delineate.pipelines.node import service
+from delineate.pipelines.node.audit import Audit
+from delineate.pipelines.node.config import NodeConfig
+from delineate.pipelines.node.service import Parts, run, settle
+
+
+def fail() -> None:
+    raise ValueError("a line\nand another")
+
+
+@pytest.mark.parametrize(
+    ("part", "reason"),
+    [
+        (fail, r"the node's sender ended: ValueError: a line\\nand another; nothing that was received is lost"),
+        (lambda: None, "the node's sender ended: it ended"),
+    ],
+)
+def test_a_part_that_ends_ends_all_and_says_why(part: object, reason: str) -> None:
+    parts = Parts(threading.Event())
+    parts.start("intake", lambda: parts.stop.wait(10) and None)
+    parts.start("sender", part)  # type: ignore[arg-type]
+    assert parts.join(10)
+    with pytest.raises(DelineateError, match=reason):
+        parts.refuse_failure()
+
+
+def test_parts_that_are_told_to_end_have_not_failed() -> None:
+    parts = Parts(threading.Event())
+    parts.start("intake", lambda: parts.stop.wait(10) and None)
+    parts.stop.set()
+    assert parts.join(10)
+    parts.refuse_failure()
+
+
+def config_without_bundles(folder: Path) -> NodeConfig:
+    return config_of(folder, rules=[], port=0, address="127.0.0.1", health={"port": 0})
+
+
+def test_it_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
+    stop, said = threading.Event(), list[str]()
+
+    def say(line: str) -> None:
+        said.append(line)
+        stop.set()
+
+    assert run(config_without_bundles(tmp_path), stop, say) == 0
+    assert said[0].startswith("DELINEATE listens on 127.0.0.1, port ")
+    assert said[-1] == "stopping"
+
+
+def test_a_part_that_fails_ends_the_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "send", lambda *_: fail())
+    with pytest.raises(DelineateError, match="the node's sender ended"):
+        run(config_without_bundles(tmp_path))
+
+
+def test_what_a_killed_node_was_at_is_begun_again(tmp_path: Path) -> None:
+    config = config_of(tmp_path)
+    queue = open_queue(tmp_path)
+    take_in(queue, facts_of())
+    (job,) = queue.settle(config)
+    assert queue.next_job()
+    (tmp_path / "work" / "left").mkdir()
+    service._recover(config, queue, Audit(tmp_path / "audit"))
+    assert queue.job(job.id).state == "ready"
+    assert not list((tmp_path / "work").iterdir())
+    queue.close()
+
+
+def test_complete_series_become_ready(tmp_path: Path) -> None:
+    config, queue, stop = config_of(tmp_path), open_queue(tmp_path), threading.Event()
+    job = take_in(queue, facts_of())
+    thread = threading.Thread(target=settle, args=(config, queue, Audit(tmp_path / "audit"), stop))
+    thread.start()
+    while queue.job(job.id).state != "ready":
+        queue.wait(0.1)
+    stop.set()
+    thread.join()
+    (events,) = (tmp_path / "audit").iterdir()
+    assert '"event": "ready"' in events.read_text()
+    queue.close()
