@@ -20,8 +20,8 @@ from ..core.files import replacing
 from .audit import Audit
 from .config import NodeConfig
 from .folders import Folders
+from .incoming import sync_folder
 from .queue import Arrival, Facts, Queue
-from .receiver import sync_folder
 
 _LONGEST_REASON = 300
 _PAUSE = 0.5  # seconds between two looks where nothing is said to have changed, and before a step is tried again

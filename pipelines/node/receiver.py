@@ -3,35 +3,30 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 import ssl
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
-from typing import BinaryIO
-from uuid import uuid4
+from functools import cache
 
-from pydicom.filewriter import write_file_meta_info
 from pydicom.uid import (
-    UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
 )
-from pynetdicom import AE, AllStoragePresentationContexts, evt
-from pynetdicom.dsutils import create_file_meta
+from pynetdicom import AE, AllStoragePresentationContexts, build_context, evt
+from pynetdicom.presentation import PresentationContext
 from pynetdicom.sop_class import Verification
 
 from ..core.errors import DelineateError, printable
-from ..imaging.dicom.parsing import SYNTAXES, quiet
-from .acceptor import MAXIMUM_PDU, Acceptor, Command, DataSet, GuardedAssociation, Owner, ProtocolError, association_of
+from ..imaging.dicom.parsing import SYNTAXES
+from .acceptor import Acceptor, GuardedAssociation, Owner, association_of
 from .audit import Audit
 from .config import Caller, NodeConfig, Tls
 from .folders import Folders
+from .incoming import Incoming
 from .queue import Arrival, Queue
+from .wire import MAXIMUM_PDU, Command, DataSet
 
 RETIRED = tuple(f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("3", "5", "6", "12.3", "77.1", "77.2"))
 """Image storage of before its revision (US, US multi-frame, NM, XA biplane, VL): devices in use still send it."""
@@ -44,7 +39,6 @@ SUCCESS, OUT_OF_RESOURCES, NOT_UNDERSTOOD = 0x0000, 0xA700, 0xC000
 _NO_CALLED, _NO_CALLING = (1, 1, 7), (1, 1, 3)  # rejected for good, by the service user: AE title not recognised
 _CONGESTED, _TOO_MANY = (2, 3, 1), (2, 3, 2)  # for now, by the provider: temporary congestion, local limit exceeded
 _WAITING = 128  # connections beyond the associations that are allowed: each is answered
-_LOOK = 2**23  # bytes written between two looks at the free space
 _LONGEST_NAME = 64
 _REFUSALS = 60  # events a minute; what nobody had to be let in for must not fill the disk
 
@@ -134,9 +128,7 @@ class Receiver:
         entity.maximum_pdu_size = MAXIMUM_PDU
         entity.acse_timeout = entity.network_timeout = entity.dimse_timeout = self.config.limits.seconds_silent
         entity.maximum_associations = 2**31  # those that are rejected would count; see `_refusal`
-        for sop_class in SOP_CLASSES:
-            entity.add_supported_context(sop_class, list(TRANSFER_SYNTAXES))
-        entity.add_supported_context(Verification, list(_PLAIN[:3]))
+        entity.supported_contexts = _contexts()
         return entity
 
     def _admit(self, event: evt.Event) -> None:
@@ -152,7 +144,7 @@ class Receiver:
         if refusal is None:
             self.audit.write("association accepted", peer=association.peer, association=association.key)
             return
-        association.reason = reason
+        association.messages.reason = reason
         self._refusals.write(association.peer, reason)
         association.acse.send_reject(*refusal)
         association.is_rejected = True
@@ -210,87 +202,14 @@ class Receiver:
             self._accepted.discard(association)
         if was_accepted:
             how = "released" if association.is_released else "aborted"
-            why = {} if association.is_released else {"reason": association.reason or "by the peer, or it fell silent"}
+            why = (
+                {}
+                if association.is_released
+                else {"reason": association.messages.reason or "by the peer, or it fell silent"}
+            )
             self.audit.write(f"association {how}", peer=association.peer, association=association.key, **why)
-        elif association.reason and not association.is_rejected:
-            self._refusals.write(str(association.requestor.address), association.reason)
-
-
-class Incoming(DataSet):
-    """A data set on its way into ``incoming/``: a header of a file before it, and nothing of it in memory.
-
-    Where the disk is full what still comes is read and dropped, so that its sender hears the status.
-    """
-
-    def __init__(self, folder: Path, command: Command, most: int, is_full: Callable[[], bool]) -> None:
-        super().__init__()
-        self.length = 0
-        self._folder, self._most, self._is_full = folder, most, is_full
-        self._file: BinaryIO | None = None
-        self._failure: OSError | None = None
-        self._temporary = folder / f".tmp-{uuid4().hex}"
-        try:
-            self._look()
-            self._file = self._temporary.open("xb")
-            _write_header(self._file, command)
-        except OSError as error:
-            self._fail(error)
-
-    def write(self, data: bytes) -> int:  # type: ignore[override]
-        """Append to the file.
-
-        Raises:
-            ProtocolError: it is longer than is allowed.
-        """
-        before, self.length = self.length, self.length + len(data)
-        if self.length > self._most:
-            self.discard()
-            raise ProtocolError(f"sent an image of more than {self._most >> 20} MiB")
-        if self._file:
-            try:
-                if before // _LOOK != self.length // _LOOK:
-                    self._look()
-                self._file.write(data)
-            except OSError as error:
-                self._fail(error)
-        return len(data)
-
-    def keep(self) -> str:
-        """Put the file in its place, safe from a loss of power; its name.
-
-        Raises:
-            OSError: it could not be written.
-        """
-        if self._file is None:
-            raise self._failure or OSError("nothing was written")
-        name = f"{uuid4().hex}.dcm"
-        try:
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
-            os.replace(self._temporary, self._folder / name)
-            sync_folder(self._folder)
-        except OSError as error:
-            self._fail(error)
-            raise
-        self._file = None
-        return name
-
-    def discard(self) -> None:
-        """Remove the file, unless it was kept."""
-        if self._file:
-            with suppress(OSError):
-                self._file.close()
-            self._file = None
-            self._temporary.unlink(missing_ok=True)
-
-    def _look(self) -> None:
-        if self._is_full():
-            raise OSError(28, "the disk is full")
-
-    def _fail(self, error: OSError) -> None:
-        self.discard()
-        self._failure = error
+        elif association.messages.reason and not association.is_rejected:
+            self._refusals.write(str(association.requestor.address), association.messages.reason)
 
 
 class _Refusals:
@@ -312,6 +231,12 @@ class _Refusals:
             self._written += 1
         untold = {"not_written_before": more} if more else {}
         self._audit.write("association refused", peer=peer, reason=reason, **untold)
+
+
+@cache
+def _contexts() -> list[PresentationContext]:
+    images = [build_context(sop_class, list(TRANSFER_SYNTAXES)) for sop_class in SOP_CLASSES]
+    return [*images, build_context(Verification, list(_PLAIN[:3]))]
 
 
 def admits(caller: Caller, ae_title: str, address: str) -> bool:
@@ -344,23 +269,3 @@ def tls_context(tls: Tls) -> ssl.SSLContext:
     if tls.client_certificate:
         context.verify_mode = ssl.CERT_REQUIRED
     return context
-
-
-def sync_folder(folder: Path) -> None:
-    """Let the names in a folder survive a loss of power."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _write_header(file: BinaryIO, command: Command) -> None:
-    """The preamble and the file meta information, of what was said over the network, where it is of the right form."""
-    with quiet():
-        names = [UID(name) if UID(name).is_valid else UID("") for name in command[:2]]
-        meta = create_file_meta(
-            sop_class_uid=names[0], sop_instance_uid=names[1], transfer_syntax=command.transfer_syntax
-        )
-        file.write(b"\0" * 128 + b"DICM")
-        write_file_meta_info(file, meta, enforce_standard=False)  # type: ignore[arg-type]  # else no empty UID

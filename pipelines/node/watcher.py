@@ -16,12 +16,14 @@ from uuid import uuid4
 from .audit import Audit
 from .config import NodeConfig
 from .folders import Folders
+from .incoming import sync_folder
 from .queue import Arrival, Queue
-from .receiver import name_of, sync_folder
+from .receiver import name_of
 
 SETTLED = 3.0
 """Seconds for which size and time of a file must stay what they are before it is taken."""
 Stamp = tuple[int, int, int]
+_READ = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)
 _LOOK = 1.0  # seconds between two looks
 _UNFINISHED = (".tmp", ".temp", ".part", ".partial", ".filepart", ".crdownload", ".swp", "~")
 
@@ -119,7 +121,7 @@ class Watcher:
         incoming = self.folders.incoming
         name = f"{uuid4().hex}.dcm"
         if self._is_near(facts):
-            with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
+            with os.fdopen(os.open(path, _READ), "rb") as file:
                 os.fsync(file.fileno())
             os.replace(path, incoming / name)
             if _stamp((incoming / name).lstat()) != _stamp(facts):  # somebody put something else there
@@ -143,7 +145,7 @@ class Watcher:
 
     def _copy(self, path: Path, temporary: Path, facts: os.stat_result) -> None:
         try:
-            with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as source, temporary.open("xb") as copy:
+            with os.fdopen(os.open(path, _READ), "rb") as source, temporary.open("xb") as copy:
                 shutil.copyfileobj(source, copy, 2**20)
                 copy.flush()
                 os.fsync(copy.fileno())

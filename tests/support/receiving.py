@@ -29,7 +29,7 @@ from delineate.pipelines.node.intake import Intake
 from delineate.pipelines.node.queue import Queue
 from delineate.pipelines.node.receiver import Receiver
 
-SILENT = 1.0
+SILENT = 0.5
 STORE, ECHO, FIND, EVENT = 0x0001, 0x0030, 0x0020, 0x0100
 COMMAND, DATA, LAST = 1, 0, 2
 REJECTED, ACCEPTED, ABORTED, RELEASED, CLOSED = 3, 2, 7, 6, 0

@@ -148,7 +148,7 @@ def test_a_hundred_associations_at_once_are_each_answered(tmp_path: Path) -> Non
 
 def test_connections_beyond_those_are_closed_at_once(node: Node) -> None:
     before = threading.active_count()
-    wires = [Wire(node) for _ in range(300)]
+    wires = [Wire(node) for _ in range(150)]
     assert wires[-1].answer()[0] == CLOSED
     assert threading.active_count() - before <= 2 * (5 + 128) + 10
     for wire in wires:
@@ -200,7 +200,7 @@ def test_titles_that_are_no_titles_are_refused_and_logged_on_one_line(node: Node
         SHORT + part(DATA, b"x") + pdu(7, bytes(4)),
         (SHORT + part(DATA | LAST, b"x")) * 50 + pdu(9, b""),
     ],
-    ids=str,
+    ids=lambda sent: str(len(sent)),
 )
 def test_what_breaks_the_protocol_ends_the_association(node: Node, sent: bytes) -> None:
     with open_wire(node) as wire:
@@ -259,7 +259,7 @@ def test_random_bytes_are_survived(node: Node) -> None:
 def test_a_deflate_bomb_is_quarantined_within_the_limits(node: Node) -> None:
     packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
     head = encoded(implicit=False) + b"\xe0\x7f\x10\x00OB\0\0" + struct.pack("<I", 2**30)
-    bomb = packer.compress(head) + b"".join(packer.compress(bytes(2**20)) for _ in range(512)) + packer.flush()
+    bomb = packer.compress(head) + b"".join(packer.compress(bytes(2**20)) for _ in range(260)) + packer.flush()
     assert len(bomb) < 2**20
     before = resident_mib()
     assert stored(node, bomb, DeflatedExplicitVRLittleEndian) == 0

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from certificates import Signed, signed
 from dicom_files import write_image
 from pydicom import dcmread
 from pydicom._uid_dict import UID_dictionary
@@ -210,7 +211,7 @@ def test_a_disk_that_fails_is_answered_with_out_of_resources(
     def fail(_: int) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("delineate.pipelines.node.receiver.os.fsync", fail)
+    monkeypatch.setattr("delineate.pipelines.node.incoming.os.fsync", fail)
     assert store(node, image(tmp_path / "a.dcm")) == 0xA700
     monkeypatch.undo()
     assert node.received() == []
@@ -310,59 +311,50 @@ def test_a_port_that_is_taken_is_said_in_one_line(node: Node, tmp_path: Path) ->
     other.queue.close()
 
 
-def make_certificates(folder: Path) -> dict[str, Path]:
-    """The commands of docs/hospital.md: an authority, the node's certificate and a caller's; and a stranger's."""
-    openssl = program("openssl")
-    new = (openssl, "req", "-newkey", "rsa:2048", "-nodes")
-    for authority in ("ca", "other"):
-        key, certificate = folder / f"{authority}.key", folder / f"{authority}.pem"
-        run(*new, "-x509", "-days", "30", "-subj", f"/CN={authority}", "-keyout", key, "-out", certificate)
-    (folder / "san").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1")
-    for name, authority in (("node", "ca"), ("caller", "ca"), ("stranger", "other")):
-        run(*new, "-subj", f"/CN={name}", "-keyout", folder / f"{name}.key", "-out", folder / f"{name}.csr")
-        signed = (openssl, "x509", "-req", "-days", "30", "-in", folder / f"{name}.csr", "-extfile", folder / "san")
-        by = ("-CA", folder / f"{authority}.pem", "-CAkey", folder / f"{authority}.key", "-CAcreateserial")
-        answer = run(*signed, *by, "-out", folder / f"{name}.pem")
-        assert answer.returncode == 0, answer.stderr
-    return {path.name: path for path in folder.iterdir()}
+@pytest.fixture(scope="module")
+def ours(tmp_path_factory: pytest.TempPathFactory) -> Signed:
+    return signed(tmp_path_factory.mktemp("ours"))
 
 
 @pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return make_certificates(tmp_path_factory.mktemp("certificates"))
+def theirs(tmp_path_factory: pytest.TempPathFactory) -> Signed:
+    return signed(tmp_path_factory.mktemp("theirs"))
 
 
-def node_tls(files: dict[str, Path]) -> Tls:
-    return Tls(certificate=files["node.pem"], key=files["node.key"], ca=files["ca.pem"])
+def node_tls(files: Signed) -> Tls:
+    return Tls(certificate=files.certificate, key=files.key, ca=files.ca)
 
 
-def caller(files: dict[str, Path], name: str) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=files["ca.pem"])
-    if name:
-        context.load_cert_chain(files[f"{name}.pem"], files[f"{name}.key"])
-    return context
-
-
-@pytest.mark.parametrize(("name", "welcome"), [("caller", True), ("stranger", False), ("", False)])
+@pytest.mark.parametrize("caller", ["ours", "theirs", "nobody"])
 def test_with_tls_a_certificate_of_the_authority_is_needed(
-    tmp_path: Path, certificates: dict[str, Path], name: str, welcome: bool
+    tmp_path: Path, ours: Signed, theirs: Signed, caller: str
 ) -> None:
-    with receiving(tmp_path, tls=node_tls(certificates)) as node, Wire(node) as wire:
-        kind = CLOSED
+    context, kind = ssl.create_default_context(cafile=ours.ca), CLOSED
+    if shown := {"ours": ours, "theirs": theirs}.get(caller):
+        context.load_cert_chain(shown.certificate, shown.key)
+    with receiving(tmp_path, tls=node_tls(ours)) as node, Wire(node) as wire:
         with suppress(OSError):  # a stranger hears of it when it sends or when it reads
-            wire.socket = caller(certificates, name).wrap_socket(wire.socket, server_hostname="localhost")
+            wire.socket = context.wrap_socket(wire.socket, server_hostname="localhost")
             kind = wire.send(request()).answer()[0]
-        assert kind == (ACCEPTED if welcome else CLOSED)
-        if not welcome:
+        assert kind == (ACCEPTED if caller == "ours" else CLOSED)
+        if caller != "ours":
             wait_for(lambda: node.events("association refused"))
 
 
-def test_dcmtk_comes_in_by_tls_and_not_without(tmp_path: Path, certificates: dict[str, Path]) -> None:
-    files = certificates
-    with receiving(tmp_path, tls=node_tls(files)) as node:
+def test_who_shakes_no_hands_keeps_nobody_out(tmp_path: Path, ours: Signed) -> None:
+    context = ssl.create_default_context(cafile=ours.ca)
+    context.load_cert_chain(ours.certificate, ours.key)
+    with receiving(tmp_path, tls=node_tls(ours)) as node, Wire(node) as silent, Wire(node) as wire:
+        wire.socket = context.wrap_socket(wire.socket, server_hostname="localhost")
+        assert wire.send(request()).answer()[0] == ACCEPTED
+        assert node.events("association refused") == []
+        assert silent.answer()[0] == CLOSED
+
+
+def test_dcmtk_comes_in_by_tls_and_not_without(tmp_path: Path, ours: Signed) -> None:
+    with receiving(tmp_path, tls=node_tls(ours)) as node:
         echo = (program("echoscu"), "-aec", "NODE", "-to", "5", "-ta", "5")
-        secure = ("+tls", files["caller.key"], files["caller.pem"], "+cf", files["ca.pem"])
-        answer = run(*echo, *secure, "localhost", node.port)
+        answer = run(*echo, "+tls", ours.key, ours.certificate, "+cf", ours.ca, "localhost", node.port)
         assert (answer.returncode, answer.stderr) == (0, "")
         assert run(*echo, "localhost", node.port).returncode != 0
         wait_for(lambda: node.events("association refused"))
