@@ -9,6 +9,7 @@ sockets, PDUs and messages are in `wire`.
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from collections.abc import Callable
 from datetime import datetime, timezone
@@ -110,6 +111,13 @@ class GuardedAssociation(Association):
         self.dul = UpperLayer(self)
         self.messages = self.dimse = Messages(self, server.owner.open_data_set)
         self.acse_timeout, self.network_timeout = ae.acse_timeout, ae.network_timeout  # the timers of the new layer
+
+    @property
+    def certificate(self) -> str | None:
+        """The subject of the peer's certificate, ``None`` where it showed none."""
+        sock = self.dul.socket and self.dul.socket.socket
+        shown = sock.getpeercert() if isinstance(sock, ssl.SSLSocket) else None
+        return ", ".join("=".join(pair) for name in shown.get("subject", ()) for pair in name) if shown else None
 
     def run_reactor(self) -> None:
         """The association, from connection to end."""

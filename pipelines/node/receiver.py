@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import sqlite3
 import ssl
 import threading
 import time
@@ -142,7 +143,8 @@ class Receiver:
         association.peer = f"{name_of(calling)} {address}"[:_LONGEST_NAME]
         refusal, reason = self._refusal(association, called, calling, address)
         if refusal is None:
-            self.audit.write("association accepted", peer=association.peer, association=association.key)
+            who = {"peer": association.peer, "association": association.key}
+            self.audit.write("association accepted", **who, certificate=association.certificate)
             return
         association.messages.reason = reason
         self._refusals.write(association.peer, reason)
@@ -184,11 +186,15 @@ class Receiver:
         if not isinstance(data_set, Incoming) or not data_set.length:
             self.audit.write("image refused", **facts, reason="it came without a data set")
             return NOT_UNDERSTOOD
+        file = ""
         try:
             file = data_set.keep()
             self.queue.receive(Arrival(file, association.peer, association.key, time.time()))
-        except OSError as error:
-            self.audit.write("image refused", **facts, reason=error.strerror or type(error).__name__)
+        except (OSError, sqlite3.Error) as error:
+            if file:  # its sender keeps it
+                (self.folders.incoming / file).unlink(missing_ok=True)
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            self.audit.write("image refused", **facts, reason=reason or type(error).__name__)
             return OUT_OF_RESOURCES
         self.audit.write("image received", **facts, file=file, bytes=data_set.length)
         return SUCCESS

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sqlite3
 import ssl
 import subprocess
 import sys
@@ -222,10 +223,11 @@ def test_what_the_queue_cannot_write_down_is_not_acknowledged(
     node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_: object) -> None:
-        raise RuntimeError
+        raise sqlite3.OperationalError("database or disk is full")
 
     monkeypatch.setattr(node.queue, "receive", fail)
-    assert store(node, image(tmp_path / "a.dcm")) == 0xC211
+    assert store(node, image(tmp_path / "a.dcm")) == 0xA700
+    assert node.received() == []
 
 
 def test_an_image_beyond_the_limit_is_aborted_and_removed(tmp_path: Path) -> None:
@@ -339,6 +341,8 @@ def test_with_tls_a_certificate_of_the_authority_is_needed(
         assert kind == (ACCEPTED if caller == "ours" else CLOSED)
         if caller != "ours":
             wait_for(lambda: node.events("association refused"))
+        said = [event["certificate"] for event in node.events("association accepted")]
+        assert said == (["commonName=127.0.0.1"] if caller == "ours" else [])
 
 
 def test_who_shakes_no_hands_keeps_nobody_out(tmp_path: Path, ours: Signed) -> None:
