@@ -70,7 +70,8 @@ class Filing(Store):
             series_file: where it lies now, relative to the node's folder.
 
         Returns:
-            The job that it belongs to: a new one where the last one of its series is past ``received``. The same
+            The job that it belongs to: a new one where the last one of its series is past ``received``, which is in
+            place of one that is not begun yet. The same
             bytes once more are ignored; others under the same UID take the place of the first.
         """
         with self.transaction() as database:
@@ -219,7 +220,11 @@ def _latest(database: sqlite3.Connection, series: int) -> tuple[str, int, str] |
 
 
 def _new_job(database: sqlite3.Connection, series: int, generation: int, arrival: Arrival) -> tuple[str, int, str]:
+    """Of all images of the series, so that one of fewer images need not be begun any more."""
     id_ = uuid4().hex
+    reason = f"more images came before it was begun: see job {id_[:12]}"
+    statement = "UPDATE jobs SET state = 'done', finished = ?, reason = ? WHERE series = ? AND state = 'ready'"
+    database.execute(statement, (time.time(), reason, series))
     database.execute(
         "INSERT INTO jobs (id, series, generation, state, peer, received, last_image) "
         "VALUES (?, ?, ?, 'received', ?, ?, ?)",

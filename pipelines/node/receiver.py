@@ -105,6 +105,11 @@ class Receiver:
         return int(self._acceptor.server_address[1])
 
     @property
+    def is_listening(self) -> bool:
+        """Whether connections are taken."""
+        return self._thread is not None and self._thread.is_alive()
+
+    @property
     def associations(self) -> int:
         """How many are open."""
         return len(self._accepted)

@@ -163,8 +163,10 @@ def _serve(
             for name, part in ({**threads, "watcher": watch} if config.watch else threads).items():
                 parts.start(name, partial(part, config, queue, audit, stop))
             say(f"{config.ae_title} listens on {config.address}, port {receiver.port}; health: port {health.port}")
-            while not stop.wait(_LOOK):
+            while receiver.is_listening and not stop.wait(_LOOK):
                 pass
+            if not stop.is_set():
+                parts.failure = "receiver", None
             say("stopping")
         finally:
             stop.set()

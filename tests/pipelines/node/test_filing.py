@@ -65,6 +65,14 @@ def test_late_images_are_a_new_generation_of_all_images(queue: Queue, config: No
     assert sop_uids(queue, first.id) == ["1.2.3.1"]
 
 
+def test_a_job_of_fewer_images_that_is_not_begun_is_not_done_any_more(queue: Queue, config: NodeConfig) -> None:
+    job = ready_job(queue, config)
+    later = take_in(queue, facts_of(sop_uid="1.2.3.2"))
+    assert queue.next_job(IDLE) is None
+    assert queue.job(job.id).state == "done"
+    assert queue.job(job.id).reason == f"more images came before it was begun: see job {later.id[:12]}"
+
+
 def test_other_bytes_of_an_image_take_its_place_in_the_next_job(queue: Queue, config: NodeConfig) -> None:
     first = ready_job(queue, config)
     before = queue.digest_of(facts_of())

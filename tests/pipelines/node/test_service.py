@@ -63,6 +63,12 @@ def test_a_part_that_fails_ends_the_node(tmp_path: Path, monkeypatch: pytest.Mon
         run(config_without_bundles(tmp_path))
 
 
+def test_a_receiver_that_ends_ends_the_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service.Receiver, "is_listening", False)
+    with pytest.raises(DelineateError, match="the node's receiver ended"):
+        run(config_without_bundles(tmp_path))
+
+
 def test_what_a_killed_node_was_at_is_begun_again(tmp_path: Path) -> None:
     config = config_of(tmp_path)
     queue = open_queue(tmp_path)
