@@ -90,3 +90,15 @@ def _sent(database: sqlite3.Connection, delivery_id: int) -> None:
         "AND NOT EXISTS (SELECT 1 FROM deliveries WHERE job = jobs.id AND state != 'sent')",
         (delivery_id,),
     )
+
+
+def renew(database: sqlite3.Connection, job_id: str) -> int:
+    """Begin the deliveries of a job again that are not sent; how many there are.
+
+    They get new ids: what is said of one that is under way just now, that it is given up, e.g., is not said of these.
+    """
+    facts = "job, destination, sop_uid, sop_class, file"
+    found = database.execute(f"SELECT {facts} FROM deliveries WHERE job = ? AND state != 'sent'", (job_id,)).fetchall()
+    database.execute("DELETE FROM deliveries WHERE job = ? AND state != 'sent'", (job_id,))
+    database.executemany(f"INSERT INTO deliveries ({facts}, state) VALUES (?, ?, ?, ?, ?, 'pending')", found)
+    return len(found)

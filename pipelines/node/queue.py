@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 
 from ..core.errors import DelineateError, printable
-from .deliveries import Deliveries
+from .deliveries import Deliveries, renew
 from .filing import JOBS, Filing
 from .records import STATES, State
 from .records import Arrival as Arrival
@@ -122,11 +122,7 @@ class Queue(Filing, Deliveries):
             job = self.job(job_id)
             if job.state in ("received", "ready", "running"):
                 raise DelineateError(f"job {job.id[:8]} is {job.state}: it is done as soon as it can be; wait for it")
-            again = database.execute(
-                "UPDATE deliveries SET state = 'pending', attempts = 0, next_try = 0 WHERE job = ? AND state != 'sent'",
-                (job.id,),
-            ).rowcount
-            if again:
+            if renew(database, job.id):
                 database.execute("UPDATE jobs SET state = 'done', reason = '' WHERE id = ?", (job.id,))
                 return self._job(job.id)
             if not job.series_uid:

@@ -276,3 +276,15 @@ def test_a_job_that_is_given_back_is_claimed_later_and_has_not_failed(queue: Que
     assert queue.next_job(89) is None
     assert queue.next_job(90) is not None
     assert queue.failed_attempt(job.id, "crashed", most_attempts=2).state == "ready"
+
+
+def test_what_was_under_way_when_a_job_is_tried_again_does_not_end_the_new_try(
+    queue: Queue, config: NodeConfig
+) -> None:
+    job = done_job(queue, config)
+    (old,) = queue.due(IDLE)
+    queue.retry(job.id)
+    queue.not_delivered(old.id, "refused", 0, give_up=True)
+    queue.delivered(old.id)
+    assert queue.job(job.id).state == "done"
+    assert [(each.attempts, each.reason) for each in queue.due(IDLE)] == [(0, "")]
