@@ -6,7 +6,7 @@ import logging
 import socket
 import ssl
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from threading import Event as Flag
@@ -30,6 +30,7 @@ from ..core.errors import printable
 from . import Answer, Certificates, ExchangeError, Outgoing
 
 _NATIVE = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
+_LOOK = 0.05  # seconds between two looks
 _LONGEST = 64  # characters of what a stranger wrote
 _WARNINGS = {
     0xB000: "stored it with other values in place of ours",
@@ -139,7 +140,11 @@ def store(peer: Peer, instances: Sequence[Outgoing]) -> Iterator[Answer]:
 
 
 def request_commitment(
-    peer: Peer, transaction: str, instances: Sequence[Outgoing], wait_seconds: float = 5
+    peer: Peer,
+    transaction: str,
+    instances: Sequence[Outgoing],
+    wait_seconds: float = 2,
+    is_known: Callable[[], bool] = lambda: False,
 ) -> Report | None:
     """Ask a peer to answer for instances that it stored (Storage Commitment Push Model, N-ACTION).
 
@@ -148,6 +153,7 @@ def request_commitment(
         transaction: a UID of this request.
         instances: those.
         wait_seconds: how long the association is kept for the report, which some send over it.
+        is_known: whether it has come elsewhere meanwhile; it is waited for no longer then.
 
     Returns:
         the report (N-EVENT-REPORT) if it came over the same association; else it comes later, over one that the peer
@@ -170,7 +176,9 @@ def request_commitment(
         status, _ = open_.send_n_action(asked, 1, StorageCommitmentPushModel, StorageCommitmentPushModelInstance)
         if (reason := _failure(status, peer, began)) is not None:
             raise ExchangeError(f"{peer}, asked for storage commitment, {reason}")
-        came.wait(wait_seconds if open_.is_established else 0)
+        end = time.monotonic() + wait_seconds
+        while open_.is_established and not came.wait(_LOOK) and not is_known() and time.monotonic() < end:
+            pass
     return next((one for one in found if one.transaction == transaction), None)
 
 

@@ -21,12 +21,19 @@ from uuid import uuid4
 from pynetdicom import AE, evt
 from pynetdicom._globals import MODE_ACCEPTOR
 from pynetdicom.association import Association
-from pynetdicom.dimse_primitives import C_ECHO, C_STORE
+from pynetdicom.dimse_primitives import C_ECHO, C_STORE, N_EVENT_REPORT
 from pynetdicom.service_class import StorageServiceClass, VerificationServiceClass
+from pynetdicom.service_class_n import StorageCommitmentServiceClass
 from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
 from ..imaging.dicom.parsing import quiet
 from .wire import NOT_UNDERSTOOD, Command, DataSet, Messages, Socket, UpperLayer
+
+_SERVICES = (
+    (C_STORE, StorageServiceClass),
+    (C_ECHO, VerificationServiceClass),
+    (N_EVENT_REPORT, StorageCommitmentServiceClass),
+)
 
 
 class Owner(NamedTuple):
@@ -147,11 +154,11 @@ class GuardedAssociation(Association):
 
     def _serve_request(self, msg: Any, context_id: int) -> None:
         context = self._accepted_cx.get(context_id)
-        if context is None or not msg.is_valid_request or not isinstance(msg, C_STORE | C_ECHO):
+        service = next((service for kind, service in _SERVICES if isinstance(msg, kind)), None)
+        if context is None or not msg.is_valid_request or service is None:
             self.messages.break_off("asked for what is not offered")
             return
         try:
-            service = StorageServiceClass if isinstance(msg, C_STORE) else VerificationServiceClass
             with quiet():
                 service(self).SCP(msg, context)
         finally:

@@ -1,4 +1,7 @@
-"""Receives images: C-STORE and C-ECHO. What was answered with status 0x0000 is on the disk and in the queue."""
+"""Receives images by C-STORE, answers C-ECHO, takes reports of storage commitment.
+
+What was answered with status 0x0000 is on the disk and in the queue.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import ssl
 import threading
 import time
 from functools import cache
+from typing import Any
 
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
@@ -20,13 +24,15 @@ from pynetdicom.presentation import PresentationContext
 from pynetdicom.sop_class import Verification
 
 from ..core.errors import DelineateError, printable
+from ..exchange.dimse import accept_reports
 from ..imaging.dicom.parsing import SYNTAXES
 from .acceptor import Acceptor, GuardedAssociation, Owner, association_of
 from .audit import Audit
-from .config import Caller, NodeConfig, Tls
+from .config import Caller, Dicom, NodeConfig, Tls
 from .folders import Folders
 from .incoming import Incoming
 from .queue import Arrival, Queue
+from .sender import handle_commitment
 from .wire import MAXIMUM_PDU, Command, DataSet
 
 RETIRED = tuple(f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("3", "5", "6", "12.3", "77.1", "77.2"))
@@ -75,11 +81,12 @@ class Receiver:
         """
         config = self.config
         context = tls_context(config.tls) if config.tls else None
-        handlers = [
+        handlers: list[Any] = [
             (evt.EVT_REQUESTED, self._admit),
             (evt.EVT_C_STORE, self._store),
             (evt.EVT_C_ECHO, lambda _: SUCCESS),
             (evt.EVT_RELEASED, self._released),
+            (evt.EVT_N_EVENT_REPORT, handle_commitment, [config, self.queue, self.audit]),
         ]
         try:
             self._acceptor = self._entity().make_server(
@@ -135,6 +142,8 @@ class Receiver:
         entity.acse_timeout = entity.network_timeout = entity.dimse_timeout = self.config.limits.seconds_silent
         entity.maximum_associations = 2**31  # those that are rejected would count; see `_refusal`
         entity.supported_contexts = _contexts()
+        if any(isinstance(each, Dicom) and each.commitment for each in self.config.destinations):
+            accept_reports(entity)
         return entity
 
     def _admit(self, event: evt.Event) -> None:

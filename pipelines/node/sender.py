@@ -168,7 +168,12 @@ def _commit(destination: Dicom, taken: list[Delivery], config: NodeConfig, queue
         _tell(audit, "stored", delivery)
     try:
         instances = [_outgoing(one, config) for one in taken]
-        report = dimse.request_commitment(_peer(destination, config), transaction, instances)
+        report = dimse.request_commitment(
+            _peer(destination, config),
+            transaction,
+            instances,
+            is_known=lambda: all(one.state != "pending" for one in queue.in_transaction(transaction)),
+        )
     except ExchangeError as error:
         for delivery in taken:
             _put_off(delivery, str(error), config.sending, queue, audit)

@@ -18,7 +18,7 @@ from pydicom.uid import UID
 from pynetdicom import _config
 from pynetdicom.association import Association
 from pynetdicom.dimse import DIMSEServiceProvider
-from pynetdicom.dimse_messages import C_CANCEL_RQ, C_ECHO_RQ, C_STORE_RQ, DIMSEMessage
+from pynetdicom.dimse_messages import C_CANCEL_RQ, C_ECHO_RQ, C_STORE_RQ, N_EVENT_REPORT_RQ, DIMSEMessage
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.dul import DULServiceProvider
 from pynetdicom.pdu_primitives import P_DATA
@@ -31,10 +31,11 @@ MAXIMUM_PDU = 2**16
 NOT_UNDERSTOOD = "sent what cannot be understood"
 _LONGEST_REQUEST, _LONGEST_PDU = 2**17, 2**20  # bytes that are read: before and after an association is accepted
 _LONGEST_COMMAND = 2**13  # bytes; a C-STORE-RQ has some 300
+_LONGEST_REPORT = 2**20  # bytes of a report of storage commitment; an object takes some 150
 _MOST_AHEAD = 8  # requests that wait for their turn; nothing but one at a time is negotiated
 _SOON, _IDLE = 0.001, 0.1  # seconds between two looks: while something goes on, and while nothing does
 _ABORT = bytes([7, 0, 0, 0, 0, 4, 0, 0, 2, 0])  # A-ABORT by the provider, without a reason
-_REQUESTS = (C_STORE_RQ, C_ECHO_RQ, C_CANCEL_RQ)
+_REQUESTS = (C_STORE_RQ, C_ECHO_RQ, C_CANCEL_RQ, N_EVENT_REPORT_RQ)
 
 logging.getLogger("pynetdicom").setLevel(
     logging.CRITICAL + 1
@@ -167,12 +168,15 @@ class UpperLayer(DULServiceProvider):
 
 
 class Messages(DIMSEServiceProvider):
-    """Takes C-STORE and C-ECHO alone; data sets go where the owner says, nothing else may be long."""
+    """Takes C-STORE, C-ECHO and reports of storage commitment; data sets of the first go where the owner says.
+
+    Nothing else may be long.
+    """
 
     def __init__(self, association: Association, open_data_set: Callable[[Command], DataSet]) -> None:
         super().__init__(association)
         self._association, self._open_data_set = association, open_data_set
-        self._command_bytes = 0
+        self._command_bytes = self._report_bytes = 0
         self.serving = False
         self.reason = ""
 
@@ -210,6 +214,8 @@ class Messages(DIMSEServiceProvider):
     def _take(self, context_id: int, data: bytes) -> None:
         if data[0] & 1:
             self._check_command(data)
+        elif isinstance(self.message, N_EVENT_REPORT_RQ):
+            self._check_report(data)
         elif not isinstance(self.message, C_STORE_RQ):
             raise ProtocolError("sent data without a C-STORE request")
         part = P_DATA()
@@ -230,11 +236,20 @@ class Messages(DIMSEServiceProvider):
         if self.msg_queue.qsize() >= _MOST_AHEAD:
             raise ProtocolError(f"sent more than {_MOST_AHEAD} requests ahead")
 
+    def _check_report(self, data: bytes) -> None:
+        self._report_bytes += len(data)
+        if self._report_bytes > _LONGEST_REPORT:
+            raise ProtocolError(f"sent a report of storage commitment of more than {_LONGEST_REPORT} bytes")
+        if data[0] & 2:
+            self._report_bytes = 0
+
     def _begin(self, message: DIMSEMessage, context_id: int) -> None:
         """A command is complete and a data set follows."""
         context = self._association._accepted_cx.get(context_id)
-        if context is None or not isinstance(message, C_STORE_RQ):
+        if context is None or not isinstance(message, C_STORE_RQ | N_EVENT_REPORT_RQ):
             raise ProtocolError("asked for what is not offered")
+        if isinstance(message, N_EVENT_REPORT_RQ):
+            return
         command = message.command_set
         names = str(command.get("AffectedSOPClassUID", "")), str(command.get("AffectedSOPInstanceUID", ""))
         message.data_set = self._open_data_set(Command(*names, context.transfer_syntax[0]))

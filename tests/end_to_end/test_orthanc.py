@@ -106,6 +106,56 @@ def test_orthanc_answers_for_what_it_stored_and_not_for_the_rest(tmp_path: Path)
     )
 
 
+def test_the_node_sends_a_result_and_has_it_committed(tmp_path: Path) -> None:
+    """Orthanc reports over an association to the port of the node."""
+    import threading
+    import time
+
+    from orthanc import free_port, running
+
+    from delineate.pipelines.node import sender
+    from delineate.pipelines.node.audit import Audit
+    from delineate.pipelines.node.config import NodeConfig
+    from delineate.pipelines.node.folders import Folders
+    from delineate.pipelines.node.queue import Arrival, Facts, NewDelivery, Queue
+    from delineate.pipelines.node.receiver import Receiver
+
+    port, folders = free_port(), Folders(tmp_path / "node")
+    folders.make()
+    sent = objects(folders.results / "job")
+    with running(tmp_path / "orthanc", {"DicomModalities": {"node": ["DELINEATE", "127.0.0.1", port]}}) as orthanc:
+        pacs = {"name": "pacs", "host": "127.0.0.1", "port": orthanc.dicom, "ae_title": "ORTHANC", "commitment": True}
+        content = {"folder": folders.root, "address": "127.0.0.1", "port": port, "destinations": [pacs]}
+        content |= {"callers": [{"ae_title": "ORTHANC"}], "rules": [{"name": "r", "bundle": "b", "send_to": ["pacs"]}]}
+        config = NodeConfig.model_validate(content)
+        queue, audit, stop = Queue(folders.database), Audit(folders.audit), threading.Event()
+        arrival = Arrival("a.dcm", "PEER", "", time.time() - 100)
+        queue.receive(arrival)
+        queue.file(arrival, Facts("1", "1.2", "1.2.3", "1.2"), "digest", "series/a.dcm")
+        queue.settle(config, time.time())
+        job = queue.next_job()
+        assert job
+        deliveries = [
+            NewDelivery("pacs", one.sop_uid, one.sop_class, str(one.file.relative_to(folders.root))) for one in sent
+        ]
+        queue.done(job.id, "model", deliveries)
+        receiver = Receiver(config, queue, audit)
+        receiver.start()
+        thread = threading.Thread(target=sender.send, args=(config, queue, audit, stop))
+        thread.start()
+        for _ in range(500):
+            if queue.job(job.id).state == "sent":
+                break
+            time.sleep(0.02)
+        state, stored = queue.job(job.id).state, orthanc.sop_uids()
+        stop.set()
+        thread.join(10)
+        receiver.stop()
+        queue.close()
+    assert state == "sent"
+    assert stored == {one.sop_uid for one in sent}
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle, and a study: a CT series, a radiograph, a film."""

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from dicom_peers import CR, archive, listening, outgoing, silent
 from pydicom.dataset import Dataset
+from pynetdicom import AE, build_role
 from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance
 from web_servers import Reply, in_json, web_server
 
@@ -20,6 +21,7 @@ from delineate.pipelines.node.audit import Audit, events
 from delineate.pipelines.node.config import NodeConfig, Sending
 from delineate.pipelines.node.folders import Folders
 from delineate.pipelines.node.queue import Arrival, Facts, Job, NewDelivery, Queue
+from delineate.pipelines.node.receiver import Receiver
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <s:ResourceWarning")
 
@@ -30,7 +32,8 @@ class Node:
     def __init__(self, folder: Path, *destinations: dict[str, Any], **sending: float) -> None:
         rules = [{"name": "rule", "bundle": "b", "send_to": [one["name"] for one in destinations]}]
         pauses = {"pause": 0.05, "longest_pause": 0.1} | sending
-        content = {"folder": folder, "rules": rules, "destinations": destinations, "sending": pauses}
+        listens = {"address": "127.0.0.1", "port": 0, "callers": [{"ae_title": "ARCHIVE"}]}
+        content = {"folder": folder, "rules": rules, **listens, "destinations": destinations, "sending": pauses}
         self.config = NodeConfig.model_validate(content)
         folders = Folders(folder)
         folders.make()
@@ -234,6 +237,45 @@ def test_a_handler_answers_what_it_is_told() -> None:
     audit: Any = Heard()
     assert sender.handle_commitment(Told(), nothing, nothing, audit) == (0x0110, None)
     assert heard == ["commitment not understood"]
+
+
+def telling(port: int, told: Dataset) -> int | None:
+    """The status that a report is answered with over an association of its own; none where there is no answer."""
+    entity = AE("ARCHIVE")
+    entity.add_requested_context(StorageCommitmentPushModel)
+    role = [build_role(StorageCommitmentPushModel, scp_role=True)]
+    association = entity.associate("127.0.0.1", port, ae_title="DELINEATE", ext_neg=role)
+    if not association.is_established:
+        return None
+    answer, _ = association.send_n_event_report(told, 1, StorageCommitmentPushModel, StorageCommitmentPushModelInstance)
+    association.release()
+    return answer.get("Status")
+
+
+@pytest.mark.parametrize(("commitment", "state", "status"), [(True, "sent", 0x0000), (False, "pending", None)])
+def test_a_report_comes_to_the_port_of_the_node(
+    tmp_path: Path, nodes: list[Node], commitment: bool, state: str, status: int | None
+) -> None:
+    nodes.append(node := Node(tmp_path, dicom(1, commitment=commitment)))
+    job = node.job()
+    one, other = node.queue.deliveries(job.id)
+    for delivery in (one, other):
+        node.queue.committing(delivery.id, "2.25.1")
+    asked = Dataset()
+    asked.TransactionUID, asked.ReferencedSOPSequence = "2.25.1", []
+    for delivery in (one, other):
+        item = Dataset()
+        item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = delivery.sop_class, delivery.sop_uid
+        asked.ReferencedSOPSequence.append(item)
+    receiver = Receiver(node.config, node.queue, node.audit)
+    receiver.start()
+    try:
+        assert telling(receiver.port, asked) == status
+        asked.TextValue = "x" * 2**20
+        assert telling(receiver.port, asked) is None
+    finally:
+        receiver.stop()
+    assert {delivery.state for delivery in node.queue.deliveries(job.id)} == {state}
 
 
 def test_a_commitment_that_never_came_is_asked_for_again(tmp_path: Path, nodes: list[Node]) -> None:
