@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from node_parts import CT, SEGMENTATION, config_of, facts_of
 
@@ -55,6 +55,7 @@ def test_a_pattern_of_what_is_missing_fits_only_everything() -> None:
     assert names({"body_part": "?*"}) == ["all"]
 
 
+@settings(deadline=None)
 @given(text=st.text(max_size=20))
 def test_what_strangers_write_is_no_pattern(text: str) -> None:
     assert names({"series_description": "lung"}, series_description=text) == (
