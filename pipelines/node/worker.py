@@ -81,7 +81,8 @@ class Worker:
             except ChildError as error:
                 if self.stop.is_set():
                     return
-                raise DelineateError(f"rule {printable(model.rule.name)}: {error}") from error
+                advice = "; look at limits.job_mib" if isinstance(error, ChildEndedError) else ""
+                raise DelineateError(f"rule {printable(model.rule.name)}: {error}{advice}") from error
             if found != model.bundle.hash:
                 raise DelineateError(model.change or f"rule {printable(model.rule.name)}: its bundle was changed")
         self._is_loaded = True

@@ -225,6 +225,13 @@ def test_a_bundle_that_cannot_be_loaded_ends_the_worker_and_names_the_rule(place
         place.worker.load()
 
 
+def test_a_bundle_that_needs_too_much_memory_names_the_limit(place: Place) -> None:
+    place.worker.child.memory = 2**20
+    place.worker.child.program.write_text("import time\ndef answer(request):\n    time.sleep(10)")
+    with pytest.raises(DelineateError, match=r"needed more than 1 MiB of memory; look at limits.job_mib"):
+        place.worker.load()
+
+
 def test_a_node_that_stops_gives_the_running_job_back(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker_module, "FINISHING", 0.1)
     monkeypatch.setattr(worker_module, "Worker", lambda *_: place.worker)
