@@ -149,7 +149,8 @@ class Queue(Filing, Deliveries):
         Raises:
             DelineateError: there is none, or several.
         """
-        found = self.rows(f"{JOBS} WHERE j.id >= ?1 AND j.id < ?1 || 'g' AND ?1 != '' LIMIT 2", (id_or_prefix,))
+        statement = f"{JOBS} WHERE j.id >= ? AND j.id < ? || 'g' AND ? != '' LIMIT 2"
+        found = self.rows(statement, (id_or_prefix,) * 3)
         if len(found) != 1:
             several = "several jobs have ids that begin" if found else "no job has an id that begins"
             raise DelineateError(f"{several} with {printable(id_or_prefix[:64])!r}; 'delineate node list' has them all")
