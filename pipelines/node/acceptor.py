@@ -24,6 +24,7 @@ from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_ECHO, C_STORE, N_EVENT_REPORT
 from pynetdicom.service_class import StorageServiceClass, VerificationServiceClass
 from pynetdicom.service_class_n import StorageCommitmentServiceClass
+from pynetdicom.sop_class import StorageCommitmentPushModel
 from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
 from ..imaging.dicom.parsing import quiet
@@ -155,7 +156,10 @@ class GuardedAssociation(Association):
     def _serve_request(self, msg: Any, context_id: int) -> None:
         context = self._accepted_cx.get(context_id)
         service = next((service for kind, service in _SERVICES if isinstance(msg, kind)), None)
-        if context is None or not msg.is_valid_request or service is None:
+        elsewhere = (
+            isinstance(msg, N_EVENT_REPORT) and context and context.abstract_syntax != StorageCommitmentPushModel
+        )
+        if context is None or elsewhere or not msg.is_valid_request or service is None:
             self.messages.break_off("asked for what is not offered")
             return
         try:

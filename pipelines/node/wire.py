@@ -19,9 +19,10 @@ from pynetdicom import _config
 from pynetdicom.association import Association
 from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dimse_messages import C_CANCEL_RQ, C_ECHO_RQ, C_STORE_RQ, N_EVENT_REPORT_RQ, DIMSEMessage
-from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.dimse_primitives import C_CANCEL, C_STORE
 from pynetdicom.dul import DULServiceProvider
 from pynetdicom.pdu_primitives import P_DATA
+from pynetdicom.sop_class import StorageCommitmentPushModel
 from pynetdicom.transport import AssociationSocket
 
 from ..imaging.dicom.parsing import quiet
@@ -173,6 +174,8 @@ class Messages(DIMSEServiceProvider):
     Nothing else may be long.
     """
 
+    message: Any
+
     def __init__(self, association: Association, open_data_set: Callable[[Command], DataSet]) -> None:
         super().__init__(association)
         self._association, self._open_data_set = association, open_data_set
@@ -221,8 +224,12 @@ class Messages(DIMSEServiceProvider):
         part = P_DATA()
         part.presentation_data_value_list.append((context_id, data))
         self.serving = self.serving or bool(data[0] & 2)
-        super().receive_primitive(part)
-        if self.message is not None and data[0] & 3 == 3:
+        self.message = self.message or DIMSEMessage()
+        if self.message.decode_msg(part, self._association):  # pynetdicom's own way would start threads for reports
+            request, self.message = self.message.message_to_primitive(), None
+            if not isinstance(request, C_CANCEL):
+                self.msg_queue.put((context_id, request))
+        elif data[0] & 3 == 3:
             self._begin(self.message, context_id)
 
     def _check_command(self, data: bytes) -> None:
@@ -249,6 +256,8 @@ class Messages(DIMSEServiceProvider):
         if context is None or not isinstance(message, C_STORE_RQ | N_EVENT_REPORT_RQ):
             raise ProtocolError("asked for what is not offered")
         if isinstance(message, N_EVENT_REPORT_RQ):
+            if context.abstract_syntax != StorageCommitmentPushModel:
+                raise ProtocolError("asked for what is not offered")
             return
         command = message.command_set
         names = str(command.get("AffectedSOPClassUID", "")), str(command.get("AffectedSOPInstanceUID", ""))

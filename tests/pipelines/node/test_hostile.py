@@ -245,6 +245,21 @@ def test_a_segment_of_one_byte_is_enough_for_the_answer(node: Node) -> None:
             pass
 
 
+def test_reports_that_nobody_asked_for_are_not_read(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[object] = []
+    monkeypatch.setattr("pynetdicom.service_class_n.StorageCommitmentServiceClass.SCP", lambda *_: read.append(1))
+    for sent in (part(COMMAND | LAST, command(EVENT, False)), part(COMMAND | LAST, command(EVENT))):
+        with open_wire(node) as wire:
+            assert wire.send(sent).answer()[0] == ABORTED
+    assert read == []
+
+
+def test_a_cancel_is_passed_over(node: Node) -> None:
+    with open_wire(node) as wire:
+        wire.send(part(COMMAND | LAST, command(0x0FFF, False)), SHORT, part(DATA | LAST, b"data"))
+        assert status(wire.answer()) == 0
+
+
 def test_random_bytes_are_survived(node: Node) -> None:
     dice = random.Random(11)
     for _ in range(60):
