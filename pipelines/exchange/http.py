@@ -249,4 +249,4 @@ def _cause(error: BaseException) -> str:
             if isinstance(each, Exception)
         ]
         chain += [each for each in one.args if isinstance(each, Exception)]
-    return "no connection"
+    return "it closed the connection"

@@ -24,6 +24,7 @@ from pynetdicom.transport import ThreadedAssociationServer
 from delineate.pipelines.exchange import Outgoing
 
 CR = str(ComputedRadiographyImageStorage)
+STUDY = {"StudyInstanceUID": "2.25.1", "SeriesInstanceUID": "2.25.2"}  # Orthanc stores no image without
 
 
 @dataclass
@@ -42,7 +43,12 @@ def outgoing(folder: Path, number: int = 1, size: int = 4) -> list[Outgoing]:
     for index in range(number):
         uid = generate_uid()
         path = write_image(
-            folder / f"{index}.dcm", zeros((size, size), "uint8"), SOPClassUID=CR, SOPInstanceUID=uid, Modality="CR"
+            folder / f"{index}.dcm",
+            zeros((size, size), "uint8"),
+            SOPClassUID=CR,
+            SOPInstanceUID=uid,
+            Modality="CR",
+            **STUDY,
         )
         made.append(Outgoing(path, CR, str(uid)))
     return made
