@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -18,6 +18,7 @@ from .parsing import refusing, text, uid
 
 SAME_PLACE = 1e-3
 """mm along the normal; closer slices are at one place. Positions are written to 0.01 mm or finer."""
+_NEAR = 2.0  # mm along the normal of the first: by those of others, which may differ a little, two may be at one place
 
 
 @dataclass(frozen=True)
@@ -177,18 +178,17 @@ def _series(group: list[_Head], refused: list[InputError]) -> Series:
 
 
 def _without_duplicates(group: list[_Head], refused: list[InputError]) -> list[_Head]:
+    """Of images in the order of their places."""
     kept: list[_Head] = []
     for head in group:
+        alike = [other for other in _near(kept, head, group[0]) if _at_one_place(other, head)]
         try:
-            twin = next((other for other in reversed(kept) if _at_one_place(other, head) and _equal(other, head)), None)
+            twin = next((other for other in alike if _equal(other, head)), None)
         except InputError as error:
             refused.append(error)
             continue
         if twin is None:
-            rival = next(
-                (other for other in reversed(kept) if _at_one_place(other, head) and _namesakes(other, head)), None
-            )
-            if rival:
+            if rival := next((other for other in alike if _namesakes(other, head)), None):
                 kept.remove(rival)
                 refused += [_contradiction(rival.path, head.path), _contradiction(head.path, rival.path)]
             else:
@@ -196,6 +196,18 @@ def _without_duplicates(group: list[_Head], refused: list[InputError]) -> list[_
         else:
             refused.append(SkippedError(head.path, f"is a duplicate of {twin.path}", "passed over"))
     return kept
+
+
+def _near(kept: list[_Head], head: _Head, first: _Head) -> Iterator[_Head]:
+    """The last of those kept, as far as they can be at the same place: a long series is not compared with itself."""
+    assert first.planes
+    normal = first.planes[0].normal
+    for other in reversed(kept):
+        assert head.planes
+        assert other.planes
+        if np.dot(np.subtract(head.planes[0].position, other.planes[0].position), normal) > _NEAR:
+            return
+        yield other
 
 
 def _at_one_place(one: _Head, other: _Head) -> bool:

@@ -16,6 +16,7 @@ from shared_data import SHARED
 
 from delineate.pipelines.core.errors import InputError
 from delineate.pipelines.imaging.dicom import Series, find_series, read_dicom, read_header, read_series, volume_frames
+from delineate.pipelines.imaging.dicom import series as series_module
 from delineate.pipelines.imaging.volumes.windows import Window
 
 RNG = np.random.default_rng(0)
@@ -210,6 +211,15 @@ def test_colour_is_refused(write: Write) -> None:
     files = [write(colours, name=f"{n}.dcm", colour=True, **place(0, 0, n)) for n in range(2)]
     with pytest.raises(InputError, match="colour image"):
         read_series(only(files))
+
+
+def test_a_long_series_is_not_compared_with_itself(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[object] = []
+    monkeypatch.setattr(series_module, "_at_one_place", lambda *pair: compared.append(pair))
+    files = [write(VOXELS[0], name=f"{n}.dcm", **place(10, 20, 3 * n)) for n in range(20)]
+    (series,), _ = find_series(files)
+    assert len(series.files) == 20
+    assert compared == []
 
 
 def test_a_copy_is_left_out(write: Write) -> None:
