@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .audit import Audit
 
 logger = logging.getLogger(__name__)
-_POLL = 1.0  # seconds after which a thread looks, whether or not anything changed
+_POLL = 0.25  # seconds after which a thread looks, whether or not anything changed
 _LEAVE = 5.0  # seconds that the threads have to come to an end
 
 
