@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 import signal
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -98,7 +99,7 @@ class Parts:
         if self.failure is not None:
             name, error = self.failure
             reason = "it ended" if error is None else in_words(error) or f"{type(error).__name__}: {error}"
-            if isinstance(error, DelineateError):
+            if isinstance(error, DelineateError | sqlite3.Error):
                 raise error
             raise DelineateError(
                 f"the node's {name} ended: {printable(reason)[:300]}; nothing that was received is lost, start it again"
@@ -129,6 +130,9 @@ def run(config: NodeConfig, stop: threading.Event | None = None, say: Callable[[
         queue = Queue(folders.database)
         try:
             _serve(config, queue, models, stop or threading.Event(), say)
+        except sqlite3.Error as error:
+            reason = f"{printable(folders.database)}: {error}; make room on its disk, and look at its permissions"
+            raise DelineateError(f"{reason}; nothing that was received is lost, start the node again") from error
         finally:
             queue.close()
     finally:

@@ -30,6 +30,7 @@ FINISHING = 10.0
 """Seconds that the running job has to finish when the node is stopped."""
 FULL = 30.0
 """Seconds until a job that found no room on the disk is begun again."""
+_RESERVE = 0.25  # of the space that must be free for images to be received
 _LONGEST = 300  # characters of a reason
 
 
@@ -47,7 +48,7 @@ def work(
     try:
         worker.load()
         while not stop.is_set():
-            job = queue.next_job()
+            job = queue.next_job() if worker.has_room() else None
             worker.do(job) if job else queue.wait(0.5)
     finally:
         idle.set()
@@ -83,8 +84,7 @@ class Worker:
                     return
                 advice = "; look at limits.job_mib" if isinstance(error, ChildEndedError) else ""
                 raise DelineateError(f"rule {printable(model.rule.name)}: {error}{advice}") from error
-            if found != model.bundle.hash:
-                raise DelineateError(model.change or f"rule {printable(model.rule.name)}: its bundle was changed")
+            _refuse_another(model, found)
         self._is_loaded = True
 
     def end_soon(self, idle: threading.Event) -> None:
@@ -92,6 +92,10 @@ class Worker:
         self.stop.wait()
         if not idle.wait(FINISHING):
             self.child.kill()
+
+    def has_room(self) -> bool:
+        """Whether there is room for results; the queue, which cannot do without any, is to keep some."""
+        return self.folders.free_mib() >= self.config.limits.free_mib * _RESERVE
 
     def do(self, job: Job) -> None:
         """Bring a job to its end: results, a reason why there are none, or another try."""
@@ -126,6 +130,7 @@ class Worker:
             if not self.stop.is_set():
                 self._fail(job, error)
             return
+        _refuse_another(model, answer["model"])  # where something else had ended the process, it was loaded just now
         if answer.get("no_room"):
             self.queue.give_back(job.id, "the disk is full", time.time() + FULL)
             self._write("no room", job, free_mib=self.folders.free_mib())
@@ -183,6 +188,12 @@ class Worker:
     def _write(self, event: str, job: Job, **facts: object) -> None:
         who = {"job": job.id, "study": job.study_uid, "series": job.series_uid, "rule": job.rule, "images": job.images}
         self.audit.write(event, **who, **facts)
+
+
+def _refuse_another(model: Model, found: str) -> None:
+    """See that the process has loaded the bundle that the node was started with."""
+    if found != model.bundle.hash:
+        raise DelineateError(model.change or f"rule {printable(model.rule.name)}: its bundle was changed; start again")
 
 
 def _together(refused: Sequence[str], skipped: Sequence[str]) -> str:

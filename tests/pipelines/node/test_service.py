@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sqlite3
 import threading
 from pathlib import Path
 
@@ -61,6 +62,17 @@ def test_a_part_that_fails_ends_the_node(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(service, "send", lambda *_: fail())
     with pytest.raises(DelineateError, match="the node's sender ended"):
         run(config_without_bundles(tmp_path))
+
+
+def test_a_queue_on_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    for part in ("_recover", "send"):
+        with monkeypatch.context() as patched:
+            patched.setattr(service, part, write)
+            with pytest.raises(DelineateError, match=r"queue.sqlite: database or disk is full; make room"):
+                run(config_without_bundles(tmp_path))
 
 
 def test_a_receiver_that_ends_ends_the_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -168,6 +168,12 @@ def test_a_full_disk_gives_the_job_back_for_later(place: Place) -> None:
     assert place.audit("no room")
 
 
+def test_no_job_is_begun_where_there_is_no_room_for_results(place: Place) -> None:
+    assert place.worker.has_room()
+    place.worker.config = config_of(place.folder, limits={"free_mib": 2**40})
+    assert not place.worker.has_room()
+
+
 def test_a_job_sees_its_own_images_alone_as_they_were(place: Place) -> None:
     place.jobs("a")
     job = place.queue.next_job()
@@ -217,6 +223,10 @@ def test_a_bundle_that_is_another_one_when_it_is_loaded_ends_the_worker(place: P
     place.worker.models = {"ct": Model(model.rule, Admission(model.bundle.folder, "another"), model.stamp)}
     with pytest.raises(DelineateError, match="rule ct"):
         place.worker.load()
+    place.worker._is_loaded = True  # by a process that something else has ended
+    with pytest.raises(DelineateError, match="rule ct"):
+        place.done("a")
+    assert [job.state for job in place.queue.jobs()] == ["running"]
 
 
 def test_a_bundle_that_cannot_be_loaded_ends_the_worker_and_names_the_rule(place: Place) -> None:
