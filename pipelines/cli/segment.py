@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -145,15 +146,21 @@ def segment(
     if remote is None:  # stock MONAI fetches nothing
         print_monai_line(str(root / "configs" / "inference.yaml"), arguments | settings)
     with nullcontext(out) if out else TemporaryDirectory(prefix="delineate-") as folder:
-        refused = _write_results(admission, remote or sources, Path(folder), output_options, settings)
+        gone = None if out else str(folder)
+        refused = _write_results(admission, remote or sources, Path(folder), output_options, settings, gone)
     if refused:
         raise typer.Exit(1)
 
 
 def _write_results(
-    admission: Admission, inputs: list[str] | Remote, out: Path, options: OutputOptions, settings: dict[str, Any]
+    admission: Admission,
+    inputs: list[str] | Remote,
+    out: Path,
+    options: OutputOptions,
+    settings: dict[str, Any],
+    gone: str | None = None,
 ) -> int:
-    """Segment each input and write its result; how many were refused."""
+    """Segment each input and write its result; how many were refused. A folder that will be ``gone`` is not shown."""
     from ..core.memory import keep_freed_memory
     from ..inference.results import ResultFolder, facts_of, shown_path
     from ..inference.segmenter import Segmenter
@@ -179,7 +186,8 @@ def _write_results(
                 except InputError as error:
                     told(error)
                     continue
-                say(f"{batch.label(result)} -> {shown_path(paths, result)} ({result.extent})")
+                written = shown_path(paths, result).replace(f"{gone}{os.sep}", "")
+                say(f"{batch.label(result)} -> {written} ({result.extent})")
                 unsent += inputs.send_back(paths) if isinstance(inputs, Remote) and inputs.stow else 0
                 done += 1
     fates = Counter(map(fate, found))
