@@ -148,7 +148,13 @@ class Receiver:
 
     def _admit(self, event: evt.Event) -> None:
         """Accept the association, or reject it with the reason."""
-        association = association_of(event)
+        try:
+            self._decide(association_of(event))
+        except Exception as error:  # pynetdicom would pass it over, and accept the association
+            association_of(event).messages.break_off(f"it could not be decided on: {type(error).__name__}")
+            association_of(event).kill()
+
+    def _decide(self, association: GuardedAssociation) -> None:
         request = association.requestor.primitive
         called, calling = (
             str(request and name).strip() for name in (request.called_ae_title, request.calling_ae_title)

@@ -192,6 +192,21 @@ def test_a_full_disk_rejects_associations_for_now(node: Node, monkeypatch: pytes
     assert rejection(associate(node)) == (2, 3, 1)
 
 
+def test_nobody_is_let_in_where_that_cannot_be_decided(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """pynetdicom accepts an association when what is asked whether to do so fails."""
+
+    def fail(_: object) -> int:
+        raise OSError("the folder is gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(node.folders), "free_mib", fail)
+        association = associate(node)
+        assert not association.is_established
+        assert node.receiver.associations == 0
+    wait_for(lambda: node.events("association refused"))
+    assert node.events("association accepted") == []
+
+
 def test_a_disk_that_fills_up_is_answered_with_out_of_resources(
     node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
