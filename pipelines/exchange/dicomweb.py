@@ -26,6 +26,7 @@ __all__ = ["FoundSeries", "Server", "find_series", "is_uid", "retrieve_series", 
 
 _UID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+")  # PS3.5, 9.1
 _STORED = 'multipart/related; type="application/dicom"; transfer-syntax=*'  # in the syntax that it has there
+_MOST_SERIES = 10_000
 _ONE_PIECE = 2**40  # with chunks, some servers and proxies do not know how long it is, and refuse it
 
 
@@ -72,6 +73,8 @@ def find_series(server: Server, study: str, series: str | None = None) -> list[F
         client, told = _client(server, session), None
         while told is None or set(told) - set(found):  # a server may answer in pages, or take no notice of the offset
             found |= told or {}
+            if len(found) > _MOST_SERIES:
+                raise ExchangeError(f"{server} names more than {_MOST_SERIES} series of one study; look into its log")
             filters = {"SeriesInstanceUID": series} if series else None
             rows = client.search_for_series(
                 study, offset=len(found) or None, fields=["SeriesDescription"], search_filters=filters

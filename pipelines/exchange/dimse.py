@@ -262,8 +262,6 @@ def _store(open_: Association, peer: Peer, one: Outgoing) -> str:
         status = open_.send_c_store(one.file)
     except (OSError, InvalidDicomError, AttributeError, ValueError) as error:
         return f"{one.file.name} cannot be sent ({' '.join(printable(error).split())[:200]})"
-    except RuntimeError as error:  # it ended between two messages
-        raise ExchangeError(f"{peer} ended the association") from error
     reason = _failure(status, peer, began)
     if "Status" not in status:
         raise ExchangeError(f"{peer} {reason}")
@@ -332,6 +330,8 @@ def _association(peer: Peer, contexts: list[PresentationContext], on_report: Any
         if not found.is_established:
             raise ExchangeError(f"{peer} " + _refusal(found, peer, bool(opened), began))
         yield found
+    except RuntimeError as error:  # it ended between two messages
+        raise ExchangeError(f"{peer} ended the association") from error
     finally:
         found.release()
         if not found.is_released and not found.is_aborted:

@@ -10,7 +10,7 @@ from certificates import signed
 from dicom_peers import listening, outgoing, silent
 from web_servers import Reply, Request, in_json, web_server
 
-from delineate.pipelines.exchange import Certificates, ExchangeError, Outgoing
+from delineate.pipelines.exchange import Certificates, ExchangeError, Outgoing, dicomweb
 from delineate.pipelines.exchange.dicomweb import FoundSeries, Server, find_series, is_uid, retrieve_series, store
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <s:ResourceWarning")
@@ -56,6 +56,14 @@ def test_pages_are_put_together() -> None:
     with web_server(lambda request: in_json(pages.pop(0))) as (url, asked):
         assert [one.uid for one in find_series(Server(url), STUDY)] == ["1.1", "1.2", "1.3"]
     assert ["offset" in request.path for request in asked] == [False, True, True]
+
+
+def test_pages_without_end_are_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dicomweb, "_MOST_SERIES", 5)
+    with web_server(lambda request: in_json([row(f"1.{len(asked) + 1}")])) as (url, asked):
+        with pytest.raises(ExchangeError, match="names more than 5 series of one study; look into its log"):
+            find_series(Server(url), STUDY)
+        assert len(asked) == 6
 
 
 def test_nothing_found_is_nothing() -> None:

@@ -12,6 +12,7 @@ from dicom_peers import CR, archive, listening, outgoing, same, serving, silent,
 from pydicom.dataset import Dataset
 from pydicom.uid import ImplicitVRLittleEndian, SegmentationStorage
 from pynetdicom import AE, build_role, evt
+from pynetdicom.association import Association
 from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance
 
 from delineate.pipelines.exchange import Certificates, ExchangeError, Outgoing
@@ -141,6 +142,22 @@ def test_a_peer_that_aborts_leaves_the_rest_with_a_reason(tmp_path: Path) -> Non
         found = reasons(there.port, images)
     assert found[0] == ""
     assert all(reason.endswith("broke off in place of an answer") for reason in found[1:])
+
+
+def test_a_peer_that_ends_between_two_messages_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def end(association: Association, *_: object) -> None:
+        association.abort()
+        raise RuntimeError("The association with a peer SCP must be established")
+
+    for name in ("send_c_echo", "send_c_store", "send_n_action"):
+        monkeypatch.setattr(Association, name, end)
+    with archive(on_action=lambda event: 0) as there:
+        said = f"ARCHIVE at 127.0.0.1:{there.port} ended the association"
+        assert reasons(there.port, outgoing(tmp_path, 2)) == [said] * 2
+        with pytest.raises(ExchangeError, match=said):
+            echo(peer(there.port))
+        with pytest.raises(ExchangeError, match=said):
+            request_commitment(peer(there.port), TRANSACTION, outgoing(tmp_path))
 
 
 def test_a_peer_that_answers_too_late_is_left(tmp_path: Path) -> None:
