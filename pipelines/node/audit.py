@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -26,6 +27,7 @@ class Audit:
 
     def __init__(self, folder: Path, patient_names: bool = False) -> None:
         self.folder, self.patient_names = folder, patient_names
+        self._is_torn = False  # whether a full disk left half a line
 
     def write(self, event: str, /, **facts: object) -> None:
         """Write what happened, synced to the disk; what is ``None`` is left out.
@@ -36,12 +38,15 @@ class Audit:
         now = datetime.now(timezone.utc)
         line = {"when": now.isoformat(timespec="milliseconds"), "event": event}
         line |= {name: _plain(fact) for name, fact in facts.items() if fact is not None and self._may_be_said(name)}
-        data = (json.dumps(line, allow_nan=False) + "\n").encode()
+        data = ("\n" * self._is_torn + json.dumps(line, allow_nan=False) + "\n").encode()
         try:
             descriptor = os.open(self.folder / f"{now:%Y-%m-%d}.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
             try:
-                os.write(descriptor, data)  # in one piece, so that lines of several writers do not mix
+                written = os.write(descriptor, data)  # in one piece, so that lines of several writers do not mix
+                self._is_torn = written < len(data)
                 os.fsync(descriptor)
+                if self._is_torn:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             finally:
                 os.close(descriptor)
         except OSError as error:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from pathlib import Path
 from threading import Thread
 
@@ -66,3 +67,15 @@ def test_the_events_of_a_job_are_found(tmp_path: Path) -> None:
     audit.write("done", job="abc")
     (tmp_path / "2020-01-01.jsonl").write_text('{"event": "first", "job": "abc"}\n{"event": "half", "job": "abc"\n')
     assert [event["event"] for event in events(tmp_path, "abc")] == ["first", "ready", "done"]
+
+
+def test_half_a_line_that_a_full_disk_takes_is_told_and_costs_no_other(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    audit, write = Audit(tmp_path), os.write
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:20]))
+        audit.write("received", job="abc")
+    assert "received could not be written down (No space left on device)" in caplog.text
+    audit.write("done", job="abc")
+    assert [event["event"] for event in events(tmp_path, "abc")] == ["done"]
