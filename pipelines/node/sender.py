@@ -10,6 +10,7 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from ..core.errors import printable
 from ..exchange import Answer, Certificates, ExchangeError, Outgoing, dicomweb, dimse
 from .config import ClientTls, Dicom, NodeConfig, Sending, Web
 from .queue import Delivery, Queue
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 _POLL = 0.25  # seconds after which a thread looks, whether or not anything changed
+_LONGEST = 300  # characters of a reason
+_UNKNOWN = 60.0  # seconds between two looks for deliveries that no thread takes: `retry` may renew them at any time
 _LEAVE = 5.0  # seconds that the threads have to come to an end
 
 
@@ -34,14 +37,15 @@ def send(config: NodeConfig, queue: Queue, audit: Audit, stop: Event) -> None:
         audit: is told what became of each.
         stop: ends it; what is being sent then is sent again after the next start, if nobody confirmed it.
     """
-    _give_up_unknown(config, queue, audit)
     threads = [
         Thread(target=_serve, args=(one, config, queue, audit, stop), name=f"to {one.name}", daemon=True)
         for one in config.destinations
     ]
     for thread in threads:
         thread.start()
-    stop.wait()
+    while not stop.is_set():
+        _give_up_unknown(config, queue, audit)
+        stop.wait(_UNKNOWN)
     end = time.monotonic() + _LEAVE
     for thread in threads:
         thread.join(max(0.0, end - time.monotonic()))
@@ -107,10 +111,11 @@ def _serve(destination: Dicom | Web, config: NodeConfig, queue: Queue, audit: Au
         try:
             if not _send_due(destination, config, queue, audit, stop):
                 queue.wait(_POLL)
-        except Exception:
+        except Exception as error:
             if stop.is_set():  # the queue may be closed
                 return
-            logger.exception(f"sending to {destination.name} failed; it is tried again")
+            reason = f"{type(error).__name__}: {printable(error)[:_LONGEST]}"
+            logger.error(f"sending to {destination.name} failed ({reason}); it is tried again")
             stop.wait(config.sending.pause)
 
 

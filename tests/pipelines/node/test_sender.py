@@ -151,6 +151,38 @@ def test_a_destination_that_is_gone_from_the_configuration_is_given_up(tmp_path:
     assert "no destination is called gone any more; put it back into node.yaml" in node.queue.job(job.id).reason
 
 
+def test_one_that_is_retried_while_its_destination_is_gone_is_given_up_again(
+    tmp_path: Path, nodes: list[Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender, "_UNKNOWN", 0.02)
+    nodes.append(node := Node(tmp_path, dicom(1)))
+    job = node.job(destinations=("gone",))
+    with node.sending():
+        node.wait(job, "failed")
+        node.queue.retry(job.id)
+        node.wait(job, "failed")
+    assert node.told(job).count("given up") >= 3
+
+
+def test_what_goes_wrong_is_one_line_and_tried_again(
+    tmp_path: Path, nodes: list[Node], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        monkeypatch.undo()
+        raise ValueError("of a\nstranger")
+
+    monkeypatch.setattr(sender, "_send_job", fail)
+    with archive() as there:
+        nodes.append(node := Node(tmp_path, dicom(there.port)))
+        job = node.job()
+        with node.sending():
+            node.wait(job, "sent")
+    (record,) = (one for one in caplog.records if one.name == sender.__name__)
+    assert "sending to pacs failed (ValueError: of a" in record.message
+    assert "\n" not in record.message
+    assert record.exc_info is None
+
+
 def test_pauses_grow_to_the_longest_and_end() -> None:
     sending = Sending(pause=10, longest_pause=3600, give_up_after=604800)
     assert [sender.pause_before(number, sending) for number in (1, 2, 3, 9, 10, 10**6)] == [
