@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,3 +68,14 @@ class Folders:
     def free_mib(self) -> int:
         """Free space on the disk, in MiB."""
         return shutil.disk_usage(self.root).free // 2**20
+
+
+def sync_folder(folder: Path) -> None:
+    """Let the names in a folder survive a loss of power."""
+    if sys.platform == "win32":  # a folder cannot be opened there
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

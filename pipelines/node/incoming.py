@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +15,7 @@ from pydicom.uid import UID
 from pynetdicom.dsutils import create_file_meta
 
 from ..imaging.dicom.parsing import quiet
+from .folders import sync_folder
 from .wire import Command, DataSet, ProtocolError
 
 _LOOK = 2**23  # bytes written between two looks at the free space
@@ -96,17 +96,6 @@ class Incoming(DataSet):
     def _fail(self, error: OSError) -> None:
         self.discard()
         self._failure = error
-
-
-def sync_folder(folder: Path) -> None:
-    """Let the names in a folder survive a loss of power."""
-    if sys.platform == "win32":  # a folder cannot be opened there
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _write_header(file: BinaryIO, command: Command) -> None:

@@ -19,8 +19,7 @@ from ..core.errors import printable
 from ..core.files import replacing
 from .audit import Audit
 from .config import NodeConfig
-from .folders import Folders
-from .incoming import sync_folder
+from .folders import Folders, sync_folder
 from .queue import Arrival, Facts, Queue
 
 _LONGEST_REASON = 300
@@ -45,6 +44,7 @@ class Intake:
         self.queue, self.audit, self.folders = queue, audit, Folders(config.folder)
         program = Path(__file__).with_name("intake_apart.py")
         limits = config.limits
+        self._told = ""
         self._child = Child(program, patience=limits.intake_seconds, memory=limits.intake_mib * 2**20)
 
     def take_all(self, stop: threading.Event) -> int:
@@ -56,7 +56,7 @@ class Intake:
             try:
                 self.take(arrival, stop)
             except (OSError, sqlite3.Error) as error:
-                self.audit.write("intake waits", file=arrival.file, reason=printable(error)[:_LONGEST_REASON])
+                self._tell(arrival, printable(error)[:_LONGEST_REASON])
                 stop.wait(_PAUSE)
         return len(arrivals)
 
@@ -86,6 +86,12 @@ class Intake:
     def close(self) -> None:
         """End the process apart."""
         self._child.stop()
+
+    def _tell(self, arrival: Arrival, reason: str) -> None:
+        """Once, though it is tried again and again: a disk that is full must not be filled with that."""
+        if reason != self._told:
+            self._told = reason
+            self.audit.write("intake waits", file=arrival.file, reason=reason)
 
     def _quarantine(self, arrival: Arrival, path: Path, reason: str) -> None:
         target = self.folders.quarantine / arrival.file

@@ -15,8 +15,7 @@ from uuid import uuid4
 
 from .audit import Audit
 from .config import NodeConfig
-from .folders import Folders
-from .incoming import sync_folder
+from .folders import Folders, sync_folder
 from .queue import Arrival, Queue
 from .receiver import name_of
 

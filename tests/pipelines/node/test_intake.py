@@ -318,9 +318,11 @@ def test_a_full_disk_keeps_a_file_until_there_is_room(desk: Desk, monkeypatch: p
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(module, "put", full)
-    desk.intake.take_all(threading.Event())
+    for _ in range(3):
+        desk.intake.take_all(threading.Event())
     assert path.exists()
     assert desk.node.queue.jobs() == []
+    assert [event["reason"] for event in desk.node.events("intake waits")] == ["[Errno 28] No space left on device"]
     monkeypatch.undo()
     assert [job.state for job in desk.take()] == ["received"]
 
