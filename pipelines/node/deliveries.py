@@ -13,7 +13,8 @@ _DELIVERIES = """
 SELECT id, job, destination, sop_uid, sop_class, file, state, attempts, next_try, reason, transaction_uid
 FROM deliveries
 """
-_COMMITMENT = 3600.0  # seconds that a storage commitment may take before the object is sent once more
+COMMITMENT = 3600.0
+"""Seconds that a storage commitment may take before the object is sent once more."""
 
 
 class Deliveries(Store):
@@ -57,7 +58,7 @@ class Deliveries(Store):
                 )
 
     def committing(
-        self, delivery_id: int, transaction_uid: str, now: float | None = None, patience: float = _COMMITMENT
+        self, delivery_id: int, transaction_uid: str, now: float | None = None, patience: float = COMMITMENT
     ) -> None:
         """The destination took it, and was asked to commit its storage; due again where it has not by ``patience``."""
         with self.transaction() as database:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from ..core.errors import DelineateError
+from .deliveries import COMMITMENT
 from .folders import Folders
 from .records import Arrival, Facts, Job
 from .rules import kind_of, matching_rules, why_not_segmented
@@ -170,9 +171,22 @@ class Filing(Store):
                 if at <= upto:
                     changed += _match(database, config, id_, series, generation, now)
             database.execute("DELETE FROM releases WHERE at < ?", (now - 86400,))
-            places = ", ".join("?" * len(changed))
-            found = database.execute(f"{JOBS} WHERE j.id IN ({places}) ORDER BY j.received, j.rowid", changed)
-            return [Job(*row) for row in found]
+            return [Job(*database.execute(f"{JOBS} WHERE j.id = ?", (id_,)).fetchone()) for id_ in changed]
+
+    def turn_back(self, config: NodeConfig, now: float) -> None:
+        """Let nothing wait for what the clock said before it was put right: no time is later than it can be."""
+        pause = now + max(config.sending.longest_pause, COMMITMENT)
+        with self.transaction() as database:
+            for table, column, state, latest in (
+                ("jobs", "last_image", "received", now),
+                ("jobs", "complete_at", "received", now),
+                ("jobs", "next_try", "ready", now),
+                ("deliveries", "next_try", "pending", pause),
+            ):
+                statement = f"UPDATE {table} SET {column} = ? WHERE state = ? AND {column} > ?"
+                database.execute(statement, (latest, state, latest))
+            database.execute("UPDATE releases SET at = ? WHERE at > ?", (now, now))
+            database.execute("UPDATE arrivals SET at = ? WHERE at > ?", (now, now))
 
     def recover(self, now: float | None = None) -> tuple[list[Job], list[str], list[str]]:
         """Bring queue and folders together, when a node starts: nothing else may run in its folder.
@@ -192,7 +206,7 @@ class Filing(Store):
             database.executemany("INSERT INTO arrivals VALUES (?, ?, '', ?)", [(f, FOUND, there[f]) for f in found])
             database.executemany("DELETE FROM arrivals WHERE file = ?", [(file,) for file in gone])
         for unfinished in incoming.glob(".tmp-*"):  # nobody was told that it is here
-            unfinished.unlink()
+            unfinished.unlink(missing_ok=True)  # an association that is ending may be quicker
         return [Job(*row) for row in running], found, gone
 
 

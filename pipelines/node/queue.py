@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from ..core.errors import DelineateError, printable
 from .deliveries import Deliveries, renew
 from .filing import JOBS, Filing
+from .folders import Folders
 from .records import STATES, State
 from .records import Arrival as Arrival
 from .records import Delivery as Delivery
@@ -51,17 +52,21 @@ class Queue(Filing, Deliveries):
     def same_as(self, job_id: str, model: str) -> str | None:
         """The first job that did the same before: the same images, rule and model; ``None`` after `retry`.
 
+        Its result was sent, or is to be, or lies in ``results/``: one that has been deleted is of no use to anybody.
+
         Args:
             job_id: of the job that runs.
             model: names the model, and its settings, that it would be done with.
         """
         found = self.rows(
-            "SELECT old.id FROM jobs old JOIN jobs new ON new.id = ? AND old.id != new.id AND NOT new.forced "
+            "SELECT old.id, EXISTS (SELECT 1 FROM deliveries WHERE job = old.id) FROM jobs old "
+            "JOIN jobs new ON new.id = ? AND old.id != new.id AND NOT new.forced "
             "AND old.content = new.content AND old.rule = new.rule "
-            "WHERE old.model = ? AND old.state IN ('done', 'sent') ORDER BY old.rowid LIMIT 1",
+            "WHERE old.model = ? AND old.state IN ('done', 'sent') ORDER BY old.rowid",
             (job_id, model),
         )
-        return str(found[0][0]) if found else None
+        results = Folders(self.database.parent).results
+        return next((str(id_) for id_, goes_out in found if goes_out or (results / id_).is_dir()), None)
 
     def done(
         self,
@@ -75,7 +80,7 @@ class Queue(Filing, Deliveries):
         with self.transaction() as database:
             self._finish(job_id, "done", reason, now, model)
             database.executemany(
-                "INSERT INTO deliveries (job, destination, sop_uid, sop_class, file, state) "
+                "INSERT OR IGNORE INTO deliveries (job, destination, sop_uid, sop_class, file, state) "
                 "VALUES (?, ?, ?, ?, ?, 'pending')",
                 [(job_id, each.destination, each.sop_uid, each.sop_class, each.file) for each in deliveries],
             )
@@ -110,7 +115,7 @@ class Queue(Filing, Deliveries):
             self._finish(job_id, "quarantined", reason, now)
 
     def retry(self, job_id: str, now: float | None = None) -> Job:
-        """Do a job once more that has come to its end; where a part of its result was not sent, only send that.
+        """Do a job once more that has come to its end; where a part of its result is there and not sent, only send it.
 
         One that no rule was for is matched with the rules again.
 
@@ -122,7 +127,7 @@ class Queue(Filing, Deliveries):
             job = self.job(job_id)
             if job.state in ("received", "ready", "running"):
                 raise DelineateError(f"job {job.id[:8]} is {job.state}: it is done as soon as it can be; wait for it")
-            if renew(database, job.id):
+            if self._result_is_there(job.id) and renew(database, job.id):
                 database.execute("UPDATE jobs SET state = 'done', reason = '' WHERE id = ?", (job.id,))
                 return self._job(job.id)
             if not job.series_uid:
@@ -136,6 +141,12 @@ class Queue(Filing, Deliveries):
                 ("received" if job.rule is None else "ready", now, job.id),
             )
             return self._job(job.id)
+
+    def _result_is_there(self, job_id: str) -> bool:
+        """Whether what is not sent can be: a disk may have lost it, or somebody tidied up."""
+        return all(
+            (self.database.parent / each.file).is_file() for each in self.deliveries(job_id) if each.state != "sent"
+        )
 
     def jobs(self, state: State | None = None, limit: int = 1000) -> list[Job]:
         """Jobs, the newest first."""

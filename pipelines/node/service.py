@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import shutil
 import signal
@@ -185,7 +186,11 @@ def _serve(
 def settle(config: NodeConfig, queue: Queue, audit: Audit, stop: threading.Event) -> None:
     """Let the jobs of complete series become ready, until ``stop`` is set."""
     for_change, between = _SETTLE
+    before = math.inf
     while not stop.is_set():
+        if (now := time.time()) < before:  # at the start, and where the clock was put back
+            queue.turn_back(config, now)
+        before = now
         for job in queue.settle(config):
             who = {"job": job.id, "study": job.study_uid, "series": job.series_uid, "rule": job.rule}
             audit.write(job.state, **who, images=job.images, reason=job.reason)
@@ -196,7 +201,10 @@ def settle(config: NodeConfig, queue: Queue, audit: Audit, stop: threading.Event
 def retain(config: NodeConfig, queue: Queue, audit: Audit, stop: threading.Event) -> None:
     """Delete what is old, until ``stop`` is set."""
     while not stop.is_set():
-        delete_old(config, queue, audit)
+        try:
+            delete_old(config, queue, audit)
+        except OSError as error:  # a file of somebody else's, e.g.: no reason to receive nothing any more
+            audit.write("not deleted", file=error.filename, reason=error.strerror or type(error).__name__)
         stop.wait(_RETENTION)
 
 

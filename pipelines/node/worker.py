@@ -18,7 +18,7 @@ from ..core.child import Child, ChildEndedError, ChildError
 from ..core.errors import DelineateError, counted, printable
 from .audit import Audit
 from .config import NodeConfig
-from .folders import Folders
+from .folders import Folders, sync_folder
 from .models import Model, admit_models
 from .queue import Queue
 from .records import Job, NewDelivery
@@ -29,7 +29,7 @@ LOADING = 900.0
 FINISHING = 10.0
 """Seconds that the running job has to finish when the node is stopped."""
 FULL = 30.0
-"""Seconds until a job that found no room on the disk is begun again."""
+"""Seconds until a job that the disk did not let be done is begun again."""
 _RESERVE = 0.25  # of the space that must be free for images to be received
 _LONGEST = 300  # characters of a reason
 
@@ -101,7 +101,9 @@ class Worker:
         """Bring a job to its end: results, a reason why there are none, or another try."""
         model = self.models.get(job.rule or "")
         if model is None:
-            self._quarantine(job, f"no rule is called {printable(job.rule)} any more; put it back, or remove the job")
+            self._quarantine(
+                job, f"no rule is called {printable(job.rule)} any more; put it back into node.yaml, then retry"
+            )
         elif same := self.queue.same_as(job.id, model.name):
             self.queue.done_before(job.id, same, model.name)
             self._write("repeated", job, model=model.bundle.hash, same_as=same)
@@ -111,6 +113,8 @@ class Worker:
             place = self.folders.work / f"{job.id}-{job.attempts}"
             try:
                 self._segment(job, model, place)
+            except OSError as error:
+                self._put_off(job, f"the disk: {printable(error.strerror or error)[:_LONGEST]}")
             finally:
                 shutil.rmtree(place, ignore_errors=True)
 
@@ -132,8 +136,7 @@ class Worker:
             return
         _refuse_another(model, answer["model"])  # where something else had ended the process, it was loaded just now
         if answer.get("no_room"):
-            self.queue.give_back(job.id, "the disk is full", time.time() + FULL)
-            self._write("no room", job, free_mib=self.folders.free_mib())
+            self._put_off(job, "the disk is full")
         else:
             self._keep(job, model, place, answer, monotonic() - begun)
 
@@ -158,8 +161,9 @@ class Worker:
         target = self.folders.results / job.id
         shutil.rmtree(target, ignore_errors=True)
         if objects:
+            sync_folder(place / "results")
             os.replace(place / "results", target)
-            _sync(self.folders.results)
+            sync_folder(self.folders.results)
         deliveries = [
             NewDelivery(destination, one["sop_uid"], one["sop_class"], str(Path("results") / job.id / one["file"]))
             for destination in model.rule.send_to
@@ -173,6 +177,11 @@ class Worker:
         reason = printable(error)[:_LONGEST]
         self.queue.failed_attempt(job.id, reason, self.config.limits.attempts)
         self._write("failed", job, attempt=job.attempts, ended=isinstance(error, ChildEndedError), reason=reason)
+
+    def _put_off(self, job: Job, reason: str) -> None:
+        """The disk does not let it be done now, which is no fault of the job."""
+        self.queue.give_back(job.id, reason, time.time() + FULL)
+        self._write("put off", job, reason=reason, free_mib=self.folders.free_mib())
 
     def _quarantine(self, job: Job, reason: str) -> None:
         self.queue.quarantine(job.id, reason)
@@ -215,12 +224,3 @@ def _link(source: Path, target: Path) -> None:
         raise
     except OSError:
         shutil.copyfile(source, target)
-
-
-def _sync(folder: Path) -> None:
-    """Have what was renamed in a folder survive a loss of power."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -66,6 +66,13 @@ def take_further(queue: Queue, arrival: Arrival, facts: Facts) -> Job:
     return job
 
 
+def put_result(queue: Queue) -> None:
+    """The file of `RESULT`."""
+    path = queue.database.parent / RESULT.file
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+
+
 def ready_job(queue: Queue, config: NodeConfig, **facts: Any) -> Job:
     """A job of one image that may be begun."""
     take_in(queue, facts_of(**facts))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from node_parts import IDLE, config_of, done_job, facts_of, open_queue, ready_job, take_in
+from node_parts import IDLE, config_of, done_job, facts_of, open_queue, put_result, ready_job, take_in
 from typer.testing import CliRunner
 
 from delineate.pipelines.cli import app
@@ -169,6 +169,7 @@ def test_retry_does_a_job_again_and_writes_it_down(node: Path, queue: Queue, con
 
 def test_retry_sends_again_what_was_not_sent(node: Path, queue: Queue, config: NodeConfig) -> None:
     job = done_job(queue, config)
+    put_result(queue)
     queue.not_delivered(queue.due(IDLE)[0].id, "refused", 1e9, give_up=True)
     assert call("retry", job.id, "--node", node).endswith("its result will be sent again\n")
     assert len(queue.due(IDLE)) == 1

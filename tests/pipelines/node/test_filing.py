@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from node_parts import IDLE, SEGMENTATION, config_of, facts_of, open_queue, ready_job, take_in
+from node_parts import IDLE, SEGMENTATION, config_of, done_job, facts_of, open_queue, ready_job, take_in
 
 from delineate.pipelines.core.errors import DelineateError
 from delineate.pipelines.node.config import NodeConfig
@@ -239,3 +239,24 @@ def test_a_series_waits_for_its_images_anew_when_the_node_starts(queue: Queue, c
     queue.recover(now=1000)
     assert queue.settle(config, 1000 + IDLE - 1) == []
     assert len(queue.settle(config, 1000 + IDLE)) == 1
+
+
+def test_nothing_waits_for_a_time_that_the_clock_will_not_show_for_years(tmp_path: Path) -> None:
+    config, queue = config_of(tmp_path, completeness={"idle_seconds": IDLE, "at_release": True}), open_queue(tmp_path)
+    wrong, right = 2e9, 1e9
+    sent = done_job(queue, config, series="1.9", sop_uid="1.9.1")
+    (delivery,) = queue.deliveries(sent.id)
+    queue.not_delivered(delivery.id, "refused", wrong)
+    idle = take_in(queue, facts_of("1.1", "1.1.1"), when=wrong)
+    released = take_in(queue, facts_of("1.2", "1.2.1"), when=wrong, association="a")
+    queue.released("a", wrong)
+    queue.receive(Arrival("unread.dcm", "SCANNER", "", wrong))
+    assert queue.settle(config, right + IDLE) == []
+    queue.turn_back(config, right)
+    assert [job.id for job in queue.settle(config, right - 1)] == []
+    assert [arrival.when for arrival in queue.arrivals()] == [right]
+    queue.reject(queue.arrivals()[0], "broken", "quarantine/unread.dcm")
+    assert [job.id for job in queue.settle(config, right)] == [released.id]
+    assert [job.id for job in queue.settle(config, right + IDLE)] == [idle.id]
+    assert queue.due(right + 3600)
+    queue.close()

@@ -5,7 +5,7 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
-from node_parts import IDLE, RESULT, config_of, done_job, facts_of, open_queue, ready_job, take_in
+from node_parts import IDLE, RESULT, config_of, done_job, facts_of, open_queue, put_result, ready_job, take_in
 
 from delineate.pipelines.core.errors import DelineateError
 from delineate.pipelines.node.config import NodeConfig
@@ -15,6 +15,7 @@ from delineate.pipelines.node.queue import NewDelivery, Queue
 @pytest.fixture
 def queue(tmp_path: Path) -> Iterator[Queue]:
     queue = open_queue(tmp_path)
+    put_result(queue)
     yield queue
     queue.close()
 
@@ -288,3 +289,13 @@ def test_what_was_under_way_when_a_job_is_tried_again_does_not_end_the_new_try(
     queue.delivered(old.id)
     assert queue.job(job.id).state == "done"
     assert [(each.attempts, each.reason) for each in queue.due(IDLE)] == [(0, "")]
+
+
+def test_a_result_that_is_lost_before_it_is_sent_is_computed_again(
+    queue: Queue, config: NodeConfig, tmp_path: Path
+) -> None:
+    job = done_job(queue, config)
+    queue.not_delivered(queue.due(IDLE)[0].id, "cannot be read", 0, give_up=True)
+    (tmp_path / RESULT.file).unlink()
+    assert queue.retry(job.id).state == "ready"
+    assert queue.deliveries(job.id) == []

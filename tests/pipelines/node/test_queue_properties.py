@@ -15,7 +15,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from node_parts import IDLE, RESULT, config_of, facts_of, open_queue, take_further
+from node_parts import IDLE, RESULT, config_of, facts_of, open_queue, put_result, take_further
 
 from delineate.pipelines.node.queue import Arrival, Job, Queue
 
@@ -32,6 +32,7 @@ class Nodes(RuleBasedStateMachine):
         self.folder = Path(mkdtemp())
         self.config = config_of(self.folder, rules=RULES)
         self.queue = open_queue(self.folder)
+        put_result(self.queue)
         self.now = 0.0
         self.sent: dict[tuple[str, str], bytes] = {}  # by series and image: what its sender was told is here
         self.unread: dict[str, tuple[str, str, bytes]] = {}
@@ -252,6 +253,7 @@ BEFORE: dict[str, list[str]] = {
 def test_a_node_that_is_killed_leaves_the_queue_as_it_was_or_as_it_is_to_be(name: str, tmp_path: Path) -> None:
     folder, copies = tmp_path / "node", tmp_path / "copies"
     queue = open_queue(folder)
+    put_result(queue)
     (folder / "incoming" / "a.dcm").write_bytes(b"pixels")
     arrival = Arrival("a.dcm", "SCANNER", "a", 0.0)
     queue.receive(arrival)

@@ -94,6 +94,20 @@ def test_what_a_killed_node_was_at_is_begun_again(tmp_path: Path) -> None:
     queue.close()
 
 
+def test_what_cannot_be_deleted_does_not_end_the_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config, queue, stop = config_of(tmp_path), open_queue(tmp_path), threading.Event()
+
+    def refuse(*_: object) -> None:
+        stop.set()
+        raise PermissionError(13, "Permission denied", "results/a")
+
+    monkeypatch.setattr(service, "delete_old", refuse)
+    service.retain(config, queue, Audit(tmp_path / "audit"), stop)
+    (events,) = (tmp_path / "audit").iterdir()
+    assert '"event": "not deleted", "file": "results/a", "reason": "Permission denied"' in events.read_text()
+    queue.close()
+
+
 def test_complete_series_become_ready(tmp_path: Path) -> None:
     config, queue, stop = config_of(tmp_path), open_queue(tmp_path), threading.Event()
     job = take_in(queue, facts_of())

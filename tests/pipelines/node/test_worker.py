@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -165,7 +166,39 @@ def test_a_full_disk_gives_the_job_back_for_later(place: Place) -> None:
     job = place.done("full")
     assert (job.state, job.reason) == ("ready", "the disk is full")
     assert job.next_try > time.time()
-    assert place.audit("no room")
+    assert place.audit("put off")
+
+
+def test_what_the_disk_refuses_is_done_later(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(worker_module.os, "replace", refuse)
+        job = place.done("a")
+    assert (job.state, job.reason) == ("ready", "the disk: Read-only file system")
+    assert job.next_try > time.time()
+    place.queue.turn_back(place.config, time.time())
+    assert place.once().state == "done"
+
+
+def test_a_result_that_was_deleted_and_sent_nowhere_is_computed_again(place: Place) -> None:
+    rule = place.worker.models["ct"].rule.model_copy(update={"send_to": ()})
+    place.worker.models["ct"] = replace(place.worker.models["ct"], rule=rule)
+    first = place.done("a")
+    place.done("b")
+    shutil.rmtree(place.folder / "results" / first.id)
+    again = place.done("a")
+    assert again.state == "done"
+    assert (place.folder / "results" / again.id / "0.dcm").read_text() == "of a"
+    place.done("b")
+    assert place.done("a").reason == f"as job {again.id}"
+
+
+def test_a_destination_that_is_named_twice_gets_a_result_once(place: Place) -> None:
+    rule = place.worker.models["ct"].rule.model_copy(update={"send_to": ("pacs", "pacs")})
+    place.worker.models["ct"] = replace(place.worker.models["ct"], rule=rule)
+    assert len(place.queue.deliveries(place.done("a").id)) == 1
 
 
 def test_no_job_is_begun_where_there_is_no_room_for_results(place: Place) -> None:
