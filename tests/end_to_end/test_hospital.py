@@ -28,7 +28,8 @@ def commands(ports: dict[str, int]) -> str:
     (block,) = (one for one in blocks((ROOT / "docs" / "hospital.md").read_text(), "sh") if "route.lua" in one)
     lines = [line for line in block.splitlines() if not line.startswith(("sudo", "curl", "sleep 45"))]
     text = re.sub(r"\b(4242|8042|11112)\b", lambda found: str(ports[found[0]]), "\n".join(lines))
-    changes = {"idle_seconds: 30": "idle_seconds: 1"} | {f"port: {old}": f"port: {new}" for old, new in ports.items()}
+    text = text.replace("do sleep 1;", "do sleep 0.1;")
+    changes = {"idle_seconds: 30": "idle_seconds: 0.2"} | {f"port: {old}": f"port: {new}" for old, new in ports.items()}
     edit = "; ".join(f"s|{old}|{new}|" for old, new in changes.items())
     assert "delineate node init node\n" in text
     return text.replace("delineate node init node\n", f"delineate node init node\nsed -i '{edit}' node/node.yaml\n")

@@ -128,7 +128,7 @@ def test_its_own_process_does_without_torch(node: NodeProcess) -> None:
 
 
 def test_a_second_node_in_the_folder_is_refused(node: NodeProcess) -> None:
-    done = call(*map(str, (node.process.args[0], "node", "run", node.folder / "node.yaml")))
+    done = inside("node", "run", node.folder / "node.yaml")
     assert done.returncode == 1
     assert "a node runs there already" in done.stderr
     assert len(done.stderr.splitlines()) == 1
@@ -141,5 +141,5 @@ def test_sigterm_ends_it_with_exit_code_0(node: NodeProcess) -> None:
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # pynetdicom's, of refused connections
 def test_killed_again_and_again_each_study_has_one_result(tmp_path: Path) -> None:
-    row = script("node_kill").measure(tmp_path, kills=5, seed=1, longest=0.8, pause=0.3, idle=0.5, series=False)
+    row = script("node_kill").measure(tmp_path, kills=3, seed=1, longest=0.8, pause=0.3, idle=0.3, series=False)
     assert row["exactly_one"] == row["studies"] > 0, row

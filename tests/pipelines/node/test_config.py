@@ -178,7 +178,7 @@ TREES = st.recursive(
 )
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=60)
 @given(tree=st.dictionaries(KEYS, TREES, max_size=6))
 def test_whatever_is_written_is_read_or_refused_in_one_line(
     tree: dict[str, object], tmp_path_factory: pytest.TempPathFactory

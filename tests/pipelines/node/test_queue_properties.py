@@ -165,7 +165,7 @@ class Nodes(RuleBasedStateMachine):
         shutil.rmtree(self.folder)
 
 
-Nodes.TestCase.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
+Nodes.TestCase.settings = settings(max_examples=40, stateful_step_count=50, deadline=None)
 TestNodes = Nodes.TestCase
 
 

@@ -136,7 +136,7 @@ def test_a_series_of_which_all_is_of_no_use_is_done(place: Place) -> None:
     ("word", "reason"),
     [
         ("crash", r"its process crashed \(SIGABRT\)"),
-        ("hang", "its process took longer than 0.5 s"),
+        ("hang", "its process took longer than 0.2 s"),
         ("error", "an illegal memory access"),
     ],
 )
@@ -144,7 +144,7 @@ def test_what_ends_the_process_is_tried_again_then_quarantined_and_the_rest_goes
     place: Place, word: str, reason: str
 ) -> None:
     place.worker.load()
-    place.worker.child.patience = 0.5
+    place.worker.child.patience = 0.2 if word == "hang" else 20
     first = place.done(word)
     assert (first.state, first.attempts) == ("ready", 1)
     second = place.once()
