@@ -17,7 +17,9 @@ from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_file_meta_info
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, _config, evt
+from pynetdicom import association as _pynetdicom
 from pynetdicom.association import Association
+from pynetdicom.dul import DULServiceProvider
 from pynetdicom.events import Event
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]  # made when it is imported
@@ -57,6 +59,17 @@ _REJECTIONS = {
 
 logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)  # what matters of it is in our reasons
 _config.LOG_HANDLER_LEVEL = "none"  # nor are texts made of each message, that nobody reads
+
+
+class _UpperLayer(DULServiceProvider):
+    """Holds up no process that ends; pynetdicom's has it wait until its peer, or a minute, is over."""
+
+    def start(self) -> None:
+        self.daemon = True
+        super().start()
+
+
+_pynetdicom.DULServiceProvider = _UpperLayer  # type: ignore[misc]  # of those that we open; it cannot be handed over
 
 
 @dataclass(frozen=True)

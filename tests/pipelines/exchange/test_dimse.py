@@ -160,6 +160,19 @@ def test_a_peer_that_ends_between_two_messages_is_told(tmp_path: Path, monkeypat
             request_commitment(peer(there.port), TRANSACTION, outgoing(tmp_path))
 
 
+def test_a_silent_peer_holds_up_no_process_that_ends(tmp_path: Path) -> None:
+    with listening(silent) as port:
+        before = set(threading.enumerate())
+        words = (Peer("127.0.0.1", port, "ARCHIVE", answer_seconds=0.3), outgoing(tmp_path))
+        thread = threading.Thread(target=lambda: list(store(*words)), daemon=True)
+        thread.start()
+        while len(begun := set(threading.enumerate()) - before) < 3 and thread.is_alive():
+            time.sleep(0.001)
+        thread.join()
+    assert len(begun) >= 3
+    assert all(one.daemon for one in begun)
+
+
 def test_a_peer_that_answers_too_late_is_left(tmp_path: Path) -> None:
     gone = threading.Event()
     with archive(lambda event: int(gone.wait(10)) * 0) as there:
