@@ -38,7 +38,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def site(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("site")
-    words = ("-m", "pip", "install", "--no-deps", "--no-index", "--target", folder, wheel)
+    words = ("-m", "pip", "install", "--no-deps", "--no-index", "--no-compile", "--target", folder, wheel)
     succeeded(call(sys.executable, *words))
     return folder
 
