@@ -12,7 +12,7 @@ import typer
 
 from ..core.errors import DelineateError, counted, printable
 from ..core.files import is_abandoned, write_atomically
-from ..node.records import State
+from ..node.queue.records import State
 from .console import say, show_table
 from .node_tables import (
     JOB_COLUMNS,
@@ -30,8 +30,8 @@ from .options import Quiet, Verbose
 
 if TYPE_CHECKING:
     from ..node.audit import Audit
-    from ..node.config import NodeConfig
-    from ..node.queue import Queue
+    from ..node.configuration.config import NodeConfig
+    from ..node.queue.queue import Queue
 
 app = typer.Typer(
     help="Set up, run and look after a node that takes DICOM images, segments them and sends the results.",
@@ -74,8 +74,8 @@ def run(
     from ..node import refuse_missing
 
     refuse_missing()
-    from ..node.config import read_config
-    from ..node.config_check import refuse_unusable
+    from ..node.configuration.check import refuse_unusable
+    from ..node.configuration.config import read_config
 
     config = read_config(file)
     refuse_unusable(config, file / "node.yaml" if file.is_dir() else file)
@@ -178,7 +178,7 @@ def _config(file: Path) -> NodeConfig:
     from ..node import refuse_missing
 
     refuse_missing()
-    from ..node.config import read_config
+    from ..node.configuration.config import read_config
 
     return read_config(file)
 
@@ -187,7 +187,7 @@ def _config(file: Path) -> NodeConfig:
 def _queue(config: NodeConfig) -> Iterator[Queue]:
     """The queue of a node, whether it runs or not."""
     from ..node.folders import Folders
-    from ..node.queue import Queue
+    from ..node.queue.queue import Queue
 
     database = Folders(config.folder).database
     if not database.is_file():

@@ -11,7 +11,7 @@ from ..core.errors import printable
 from .console import show_table
 
 if TYPE_CHECKING:
-    from ..node.queue import Delivery, Instance, Job
+    from ..node.queue.queue import Delivery, Instance, Job
 
 _SHOWN_IMAGES = 10
 _TEXT = 64  # characters of a cell

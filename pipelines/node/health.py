@@ -16,9 +16,9 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from ..core.errors import DelineateError
-from .config import NodeConfig
+from .configuration.config import NodeConfig
 from .folders import Folders
-from .queue import Queue
+from .queue.queue import Queue
 
 _SILENT = 10.0  # seconds that whoever asks may say nothing
 _FAILURES = ("image refused", "failed", "quarantined", "not sent", "given up")  # events of the audit

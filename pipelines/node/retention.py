@@ -12,8 +12,8 @@ from .folders import Folders
 
 if TYPE_CHECKING:
     from .audit import Audit
-    from .config import NodeConfig
-    from .queue import Queue
+    from .configuration.config import NodeConfig
+    from .queue.queue import Queue
 
 _DAY = 86400.0
 _PENDING = "EXISTS (SELECT 1 FROM deliveries WHERE job = j.id AND state = 'pending')"

@@ -12,8 +12,8 @@ from uuid import uuid4
 
 from ..core.errors import printable
 from ..exchange import Answer, Certificates, ExchangeError, Outgoing, dicomweb, dimse
-from .config import ClientTls, Dicom, NodeConfig, Sending, Web
-from .queue import Delivery, Queue
+from .configuration.config import ClientTls, Dicom, NodeConfig, Sending, Web
+from .queue.queue import Delivery, Queue
 
 if TYPE_CHECKING:
     from .audit import Audit

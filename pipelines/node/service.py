@@ -20,17 +20,17 @@ from ..core.errors import DelineateError, printable
 from ..core.failures import in_words
 from ..core.files import hold, let_go
 from .audit import Audit
-from .config import NodeConfig
+from .configuration.config import NodeConfig
 from .folders import Folders
 from .health import Health, Meter
-from .intake import take_in
-from .models import Model, admit_models
-from .queue import Queue
-from .receiver import Receiver
+from .queue.queue import Queue
+from .receiving.intake import take_in
+from .receiving.receiver import Receiver
+from .receiving.watcher import watch
 from .retention import delete_old
+from .segmenting.models import Model, admit_models
+from .segmenting.worker import FINISHING, work
 from .sender import send
-from .watcher import watch
-from .worker import FINISHING, work
 
 logger = logging.getLogger(__name__)
 _RETENTION = 3600.0  # seconds between two looks for what is old

@@ -115,10 +115,10 @@ def test_the_node_sends_a_result_and_has_it_committed(tmp_path: Path) -> None:
 
     from delineate.pipelines.node import sender
     from delineate.pipelines.node.audit import Audit
-    from delineate.pipelines.node.config import NodeConfig
+    from delineate.pipelines.node.configuration.config import NodeConfig
     from delineate.pipelines.node.folders import Folders
-    from delineate.pipelines.node.queue import Arrival, Facts, NewDelivery, Queue
-    from delineate.pipelines.node.receiver import Receiver
+    from delineate.pipelines.node.queue.queue import Arrival, Facts, NewDelivery, Queue
+    from delineate.pipelines.node.receiving.receiver import Receiver
 
     port, folders = free_port(), Folders(tmp_path / "node")
     folders.make()

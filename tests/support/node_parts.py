@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from delineate.pipelines.node.config import NodeConfig
+from delineate.pipelines.node.configuration.config import NodeConfig
 from delineate.pipelines.node.folders import Folders
-from delineate.pipelines.node.queue import Arrival, Facts, Job, NewDelivery, Queue
+from delineate.pipelines.node.queue.queue import Arrival, Facts, Job, NewDelivery, Queue
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"

@@ -23,11 +23,11 @@ from pynetdicom import AE
 from pynetdicom.association import Association
 
 from delineate.pipelines.node.audit import Audit
-from delineate.pipelines.node.config import Caller, Limits, NodeConfig
+from delineate.pipelines.node.configuration.config import Caller, Limits, NodeConfig
 from delineate.pipelines.node.folders import Folders
-from delineate.pipelines.node.intake import Intake
-from delineate.pipelines.node.queue import Queue
-from delineate.pipelines.node.receiver import Receiver
+from delineate.pipelines.node.queue.queue import Queue
+from delineate.pipelines.node.receiving.intake import Intake
+from delineate.pipelines.node.receiving.receiver import Receiver
 
 SILENT = 0.5
 STORE, ECHO, FIND, EVENT = 0x0001, 0x0030, 0x0020, 0x0100

@@ -13,8 +13,8 @@ from delineate.pipelines.cli import app
 from delineate.pipelines.core.errors import DelineateError
 from delineate.pipelines.core.files import hold, let_go
 from delineate.pipelines.node.audit import Audit
-from delineate.pipelines.node.config import NodeConfig
-from delineate.pipelines.node.queue import Arrival, Queue
+from delineate.pipelines.node.configuration.config import NodeConfig
+from delineate.pipelines.node.queue.queue import Arrival, Queue
 
 
 def call(*words: object) -> str:

@@ -10,9 +10,9 @@ import pytest
 from node_parts import IDLE, config_of, done_job, facts_of, open_queue, take_in
 
 from delineate.pipelines.core.errors import DelineateError
-from delineate.pipelines.node.config import NodeConfig
+from delineate.pipelines.node.configuration.config import NodeConfig
 from delineate.pipelines.node.health import Health, Meter
-from delineate.pipelines.node.queue import Queue
+from delineate.pipelines.node.queue.queue import Queue
 
 Node = tuple[NodeConfig, Queue, Meter, Health]
 

@@ -42,7 +42,7 @@ from receiving import (
 )
 
 from delineate.pipelines.imaging.dicom.parsing import quiet
-from delineate.pipelines.node import receiver
+from delineate.pipelines.node.receiving import receiver
 
 SHORT = part(COMMAND | LAST, command(STORE))
 

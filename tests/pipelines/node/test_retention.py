@@ -7,8 +7,8 @@ import pytest
 from node_parts import IDLE, config_of, done_job, facts_of, open_queue, ready_job, take_in
 
 from delineate.pipelines.node.audit import Audit, events
-from delineate.pipelines.node.config import NodeConfig
-from delineate.pipelines.node.queue import Arrival, Job, Queue
+from delineate.pipelines.node.configuration.config import NodeConfig
+from delineate.pipelines.node.queue.queue import Arrival, Job, Queue
 from delineate.pipelines.node.retention import delete_old
 
 DAY = 86400.0

@@ -18,10 +18,10 @@ from delineate.pipelines.exchange import Answer
 from delineate.pipelines.exchange.dimse import Report
 from delineate.pipelines.node import sender
 from delineate.pipelines.node.audit import Audit, events
-from delineate.pipelines.node.config import NodeConfig, Sending
+from delineate.pipelines.node.configuration.config import NodeConfig, Sending
 from delineate.pipelines.node.folders import Folders
-from delineate.pipelines.node.queue import Arrival, Facts, Job, NewDelivery, Queue
-from delineate.pipelines.node.receiver import Receiver
+from delineate.pipelines.node.queue.queue import Arrival, Facts, Job, NewDelivery, Queue
+from delineate.pipelines.node.receiving.receiver import Receiver
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <s:ResourceWarning")
 

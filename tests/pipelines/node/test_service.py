@@ -10,7 +10,7 @@ from node_parts import config_of, facts_of, open_queue, take_in
 from delineate.pipelines.core.errors import DelineateError
 from delineate.pipelines.node import service
 from delineate.pipelines.node.audit import Audit
-from delineate.pipelines.node.config import NodeConfig
+from delineate.pipelines.node.configuration.config import NodeConfig
 from delineate.pipelines.node.service import Parts, run, settle
 
 

@@ -1,0 +1,1 @@
+"""node.yaml: what it says, and what is wrong with it."""

@@ -1,0 +1,98 @@
+"""Whether what a configuration names is there: looked at when a node starts, not when its state is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...bundling.gate import UnverifiedError, admit
+from ...bundling.settings import refuse_unknown, refuse_wrong_values, workflow_config
+from ...bundling.workflow import refuse_decided
+from ...core.errors import DelineateError, counted, printable
+from ...core.files import refuse_unwritable
+from ...imaging.objects import refuse_missing
+
+if TYPE_CHECKING:
+    from .config import NodeConfig, Rule
+
+_DECIDED = dict.fromkeys(("bundle_root", "dataset_dir", "output_dir", "formats", "seg_type", "overlay", "probability"))
+
+
+def refuse_unusable(config: NodeConfig, file: str | Path) -> None:
+    """See that a node can do what its configuration says.
+
+    Args:
+        config: of the node.
+        file: that it was read from.
+
+    Raises:
+        DelineateError: a bundle, a file or a folder is not there or cannot be used; in one line, with file and key.
+    """
+    for key, problem in _problems(config):
+        raise DelineateError(f"{printable(file)}: {key}: {problem}")
+
+
+def _problems(config: NodeConfig) -> Iterator[tuple[str, str]]:
+    if not config.callers and not config.watch:
+        yield "callers", "nobody may call and no folder is watched; name a caller, or a folder in watch"
+    yield from _refusal("folder", lambda: refuse_unwritable(config.folder))
+    for number, folder in enumerate(config.watch):
+        yield from _of_watched(config, f"watch[{number}]", folder)
+    for key, path in _files(config):
+        if not path.is_file():
+            yield key, f"{printable(path)} is no file; correct the path"
+    if config.rules:
+        yield from _refusal("rules", refuse_missing)
+    for number, rule in enumerate(config.rules):
+        yield from _of_rule(f"rules[{number}]", rule)
+
+
+def _refusal(key: str, check: Callable[[], None]) -> Iterator[tuple[str, str]]:
+    try:
+        check()
+    except DelineateError as error:
+        yield key, " ".join(str(error).split())
+
+
+def _of_watched(config: NodeConfig, key: str, folder: Path) -> Iterator[tuple[str, str]]:
+    if not folder.is_dir():
+        yield key, f"{printable(folder)} is no folder; make it, or correct the path"
+    own, watched = config.folder.resolve(), folder.resolve()
+    if own.is_relative_to(watched) or watched.is_relative_to(own):
+        yield key, f"{printable(folder)} and the node's own folder, {printable(own)}, lie in one another; watch another"
+
+
+def _files(config: NodeConfig) -> Iterator[tuple[str, Path]]:
+    """The files that are named, with their keys."""
+    places = [("tls", config.tls)] + [
+        (f"destinations[{n}].tls", each.tls) for n, each in enumerate(config.destinations)
+    ]
+    for place, tls in places:
+        for name in ("certificate", "key", "ca"):
+            if tls is not None and (path := getattr(tls, name)) is not None:
+                yield f"{place}.{name}", path
+    for number, destination in enumerate(config.destinations):
+        if path := getattr(destination, "token_file", None):
+            yield f"destinations[{number}].token_file", path
+
+
+def _of_rule(key: str, rule: Rule) -> Iterator[tuple[str, str]]:
+    try:
+        folder = admit(rule.bundle, rule.trust).folder
+    except UnverifiedError as error:
+        found = f"{counted(len(error.findings), 'finding')}, e.g. {error.findings[0]}"
+        yield f"{key}.bundle", f"verification has {found}; 'delineate bundle verify {printable(rule.bundle)}' lists all"
+    except DelineateError as error:
+        yield f"{key}.bundle", " ".join(str(error).split())
+    else:
+        if not (folder / "models" / "model.pt").is_file():
+            yield f"{key}.bundle", f"{printable(folder)} has no weights (models/model.pt); name a run that was trained"
+        yield from _refusal(f"{key}.settings", lambda: _refuse_settings(folder, rule.settings))
+
+
+def _refuse_settings(folder: Path, settings: dict[str, Any]) -> None:
+    refuse_decided(settings, _DECIDED)
+    workflow = workflow_config(folder, "inference")
+    refuse_unknown(folder, workflow, "inference", settings)
+    refuse_wrong_values(workflow | settings)

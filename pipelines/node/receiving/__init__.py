@@ -1,0 +1,1 @@
+"""What comes: by C-STORE and from watched folders, into the queue."""

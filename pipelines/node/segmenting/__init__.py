@@ -1,0 +1,1 @@
+"""Jobs to results, in a process apart."""
