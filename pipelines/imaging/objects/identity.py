@@ -53,8 +53,16 @@ def numbers(result: Outlined, sources: Sources, kind: str) -> dict[str, Any]:
         "instance_number": _instance_number(sources),
         "content_date": date,
         "content_time": time,
-        "series_description": f"{result.model.name} {kind.upper()} ({RESEARCH})"[:_LONG],
+        "series_description": describe_series(kind, result.model.name),
     }
+
+
+def describe_series(kind: str, name: str) -> str:
+    """What viewers list the series as. A bundle's name is cut where it is too long, what the series is for never."""
+    purpose = f" ({RESEARCH})"
+    room = _LONG - len(kind) - 1 - len(purpose)
+    shown = name if len(name) <= room else f"{name[: room - 3].rstrip()}..."
+    return f"{kind.upper()} {shown}{purpose}"
 
 
 def algorithm(result: Outlined) -> hd.AlgorithmIdentificationSequence:
