@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -27,6 +28,11 @@ def config_of(folder: Path, **keys: Any) -> NodeConfig:
         "completeness": {"idle_seconds": IDLE},
     }
     return NodeConfig.model_validate(small | keys)
+
+
+def uncommented(template: str) -> str:
+    """The template of a configuration with all its examples in use; what is said of them stays a comment."""
+    return re.sub(r"^#(?! )|^#(?=  )", "", template, flags=re.MULTILINE)
 
 
 def open_queue(folder: Path) -> Queue:

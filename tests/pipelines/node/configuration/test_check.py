@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 import shutil
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pytest
-from node_parts import config_of
+from node_parts import config_of, uncommented
 from structured_bundles import structured_bundle
 
 from delineate.pipelines.core.errors import DelineateError
 from delineate.pipelines.node.configuration.check import refuse_unusable
+from delineate.pipelines.node.configuration.config import read_config
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +42,19 @@ def test_what_is_there_is_used(tmp_path: Path, bundle: Path) -> None:
         destinations=[destination],
     )
     refuse_unusable(config, "node.yaml")
+
+
+def test_the_examples_of_the_template_can_be_used(tmp_path: Path, bundle: Path) -> None:
+    """Where the files and folders that they name are there, a node does not refuse them."""
+    node = tmp_path / "node"
+    shutil.copytree(bundle, node / "runs/chest")
+    (tmp_path / "to-segment").mkdir()
+    (node / "tls").mkdir()
+    for name in ("node.crt", "node.key", "hospital-ca.crt", "token"):
+        (node / "tls" / name).touch()
+    template = files("delineate.pipelines").joinpath("templates/node.yaml").read_text(encoding="utf-8")
+    (node / "node.yaml").write_text(uncommented(template), encoding="utf-8")
+    refuse_unusable(read_config(node), node)
 
 
 def test_a_bundle_that_is_not_there_is_named(tmp_path: Path) -> None:

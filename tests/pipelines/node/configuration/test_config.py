@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-import re
 from importlib.resources import files
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from node_parts import uncommented
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
@@ -58,11 +58,11 @@ def test_the_template_says_the_values_that_are_used_without_it(tmp_path: Path) -
 
 
 def test_the_template_is_in_order_without_its_comment_signs(tmp_path: Path) -> None:
-    config = read(tmp_path, re.sub(r"^#(?! )|^#(?=  )", "", TEMPLATE, flags=re.MULTILINE))
+    config = read(tmp_path, uncommented(TEMPLATE))
     assert [rule.name for rule in config.rules] == ["chest"]
     assert [type(each) for each in config.destinations] == [Dicom, Web]
     assert config.tls is not None
-    assert config.watch == (tmp_path / "to-segment",)
+    assert config.watch == (tmp_path / "../to-segment",)
     bare = NodeConfig(folder=tmp_path)
     rule = config.rules[0]
     assert (rule.formats, rule.seg_type, rule.settings, rule.trust) == (("seg",), "binary", {}, False)
