@@ -1,10 +1,9 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from node_parts import IDLE, config_of, done_job, facts_of, open_queue, ready_job, take_in
+from node_parts import IDLE, config_of, done_job, facts_of, ready_job, take_in
 
 from delineate.pipelines.node.audit import Audit, events
 from delineate.pipelines.node.configuration.config import NodeConfig
@@ -13,13 +12,6 @@ from delineate.pipelines.node.retention import delete_old
 
 DAY = 86400.0
 LONG = 1000 * DAY
-
-
-@pytest.fixture
-def queue(tmp_path: Path) -> Iterator[Queue]:
-    queue = open_queue(tmp_path)
-    yield queue
-    queue.close()
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,18 +9,6 @@ from node_parts import IDLE, SEGMENTATION, config_of, done_job, facts_of, open_q
 from delineate.pipelines.core.errors import DelineateError
 from delineate.pipelines.node.configuration.config import NodeConfig
 from delineate.pipelines.node.queue.queue import Arrival, Queue
-
-
-@pytest.fixture
-def queue(tmp_path: Path) -> Iterator[Queue]:
-    queue = open_queue(tmp_path)
-    yield queue
-    queue.close()
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> NodeConfig:
-    return config_of(tmp_path)
 
 
 def sop_uids(queue: Queue, job: str) -> list[str]:

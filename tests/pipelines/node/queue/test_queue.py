@@ -20,11 +20,6 @@ def queue(tmp_path: Path) -> Iterator[Queue]:
     queue.close()
 
 
-@pytest.fixture
-def config(tmp_path: Path) -> NodeConfig:
-    return config_of(tmp_path)
-
-
 def test_a_job_is_claimed_once(queue: Queue, config: NodeConfig) -> None:
     job = ready_job(queue, config)
     claimed = queue.next_job(IDLE)
