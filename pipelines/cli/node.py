@@ -24,6 +24,7 @@ from .node_tables import (
     show_deliveries,
     show_images,
     show_trail,
+    waiting,
     when,
 )
 from .options import Quiet, Verbose
@@ -97,7 +98,7 @@ def status(file: File = _HERE, quiet: Quiet = False) -> None:
         rows += list(queue.counts().items())
         rows += [("files not read yet", len(queue.arrivals()))]
         rows += [("oldest waiting", "nothing waits" if oldest is None else ago(oldest))]
-        rows += [(f"objects to send to {name}", count) for name, count in queue.waiting_deliveries().items()]
+        rows += [(f"objects to send to {each.destination}", waiting(each)) for each in queue.waiting()]
     rows.append(("free disk", f"{folders.free_mib():,} MiB (needed: {config.limits.free_mib:,})"))
     show_table(f"node {config.ae_title} in {printable(config.folder)}", ["what", "value"], rows)
 
@@ -114,8 +115,8 @@ def list_(
 ) -> None:
     """List jobs, the newest first."""
     with _queue(_config(file)) as queue:
-        jobs = queue.jobs(state, limit)
-    show_table("jobs", JOB_COLUMNS, [job_row(job) for job in jobs])
+        rows = [job_row(job, queue.waits_for(job.id)) for job in queue.jobs(state, limit)]
+    show_table("jobs", JOB_COLUMNS, rows)
 
 
 @app.command()
@@ -136,8 +137,9 @@ def show(id_: Id, node: Node = _HERE, quiet: Quiet = False) -> None:
     config = _config(node)
     with _queue(config) as queue:
         job = queue.job(id_)
+        waits = queue.waits_for(job.id)
         images, deliveries = queue.instances(job.id), queue.deliveries(job.id)
-    show_table("job", ["what", "value"], job_facts(job))
+    show_table("job", ["what", "value"], job_facts(job, waits))
     show_images(images)
     show_deliveries(deliveries)
     show_trail(events(Folders(config.folder).audit, job.id))

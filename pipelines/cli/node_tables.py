@@ -12,24 +12,34 @@ from .console import show_table
 
 if TYPE_CHECKING:
     from ..node.queue.queue import Delivery, Instance, Job
+    from ..node.queue.records import Waiting
 
 _SHOWN_IMAGES = 10
 _TEXT = 64  # characters of a cell
 JOB_COLUMNS = ("id", "state", "rule", "images", "from", "last image", "reason")
 
 
-def job_row(job: Job) -> list[object]:
+def job_row(job: Job, waits: str = "") -> list[object]:
     """A job in a list; its columns are `JOB_COLUMNS`."""
-    last, reason = when(job.last_image), line(job.reason)
-    return [job.id[:12], job.state, job.rule or "", job.images, cell(job.peer), last, reason]
+    last = when(job.last_image)
+    return [job.id[:12], job.state, job.rule or "", job.images, cell(job.peer), last, _reason(job, waits)]
 
 
-def job_facts(job: Job) -> list[tuple[str, object]]:
+def _reason(job: Job, waits: str) -> str:
+    return line("; ".join(filter(None, (job.reason, waits))))
+
+
+def waiting(found: Waiting) -> str:
+    """What waits for a destination."""
+    return f"{found.objects}, {ago(found.since)}: {line(found.reason) or 'not tried yet'}"
+
+
+def job_facts(job: Job, waits: str = "") -> list[tuple[str, object]]:
     """All that is known of a job itself."""
     return [
         ("id", job.id),
         ("state", job.state),
-        ("reason", line(job.reason)),
+        ("reason", _reason(job, waits)),
         ("rule", job.rule or ""),
         ("model", line(job.model or "")),
         ("study", cell(job.study_uid)),

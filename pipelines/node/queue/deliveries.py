@@ -6,13 +6,16 @@ import sqlite3
 import time
 from collections.abc import Collection
 
-from .records import Delivery
+from .records import Delivery, Waiting
 from .schema import Store
 
 _DELIVERIES = """
 SELECT id, job, destination, sop_uid, sop_class, file, state, attempts, next_try, reason, transaction_uid
 FROM deliveries
 """
+_LAST_REASON = """(
+    SELECT reason FROM deliveries WHERE state = 'pending' AND destination = d.destination AND reason != ''
+    ORDER BY next_try DESC LIMIT 1)"""
 COMMITMENT = 3600.0
 """Seconds that a storage commitment may take before the object is sent once more."""
 
@@ -32,6 +35,22 @@ class Deliveries(Store):
             now,
             destination,
         )
+
+    def waiting(self) -> list[Waiting]:
+        """What waits for each destination that it is not sent to yet."""
+        found = self.rows(
+            f"SELECT destination, count(*), min(ifnull(j.finished, j.received)), ifnull({_LAST_REASON}, '') "
+            "FROM deliveries d JOIN jobs j ON j.id = d.job WHERE d.state = 'pending' GROUP BY destination"
+        )
+        return [Waiting(*row) for row in found]
+
+    def waits_for(self, job_id: str) -> str:
+        """The destinations that the result of a job is not sent to yet, each with the last reason, in words."""
+        found = self.rows(
+            "SELECT destination, max(reason) FROM deliveries WHERE job = ? AND state = 'pending' GROUP BY destination",
+            (job_id,),
+        )
+        return "; ".join(f"waits for {name}: {reason or 'not tried yet'}" for name, reason in found)
 
     def in_transaction(self, transaction_uid: str) -> list[Delivery]:
         """What a storage commitment was asked for."""

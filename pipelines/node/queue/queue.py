@@ -173,17 +173,17 @@ class Queue(Filing, Deliveries):
         return {state: found.get(state, 0) for state in STATES}
 
     def oldest_waiting(self) -> float | None:
-        """When the first image came of those whose result is not there yet; ``None`` where nothing waits."""
+        """When the first image came of those whose result is not there, or not sent, yet; ``None``: nothing waits."""
         found = self.rows(
             "SELECT min(at) FROM (SELECT min(at) AS at FROM arrivals UNION ALL "
-            "SELECT min(received) FROM jobs WHERE state IN ('received', 'ready', 'running'))"
+            "SELECT min(received) FROM jobs WHERE state IN ('received', 'ready', 'running') UNION ALL "
+            "SELECT min(received) FROM jobs WHERE id IN (SELECT job FROM deliveries WHERE state = 'pending'))"
         )
         return None if found[0][0] is None else float(found[0][0])
 
     def waiting_deliveries(self) -> dict[str, int]:
         """How many objects wait for each destination."""
-        statement = "SELECT destination, count(*) FROM deliveries WHERE state = 'pending' GROUP BY destination"
-        return dict(self.rows(statement))
+        return {each.destination: each.objects for each in self.waiting()}
 
     def _job(self, id_: str) -> Job:
         return Job(*self.rows(f"{JOBS} WHERE j.id = ?", (id_,))[0])

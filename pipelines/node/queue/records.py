@@ -98,6 +98,16 @@ class NewDelivery:
 
 
 @dataclass(frozen=True)
+class Waiting:
+    """What waits for a destination: how many objects, since when, and why the last one that was tried is not sent."""
+
+    destination: str
+    objects: int
+    since: float
+    reason: str
+
+
+@dataclass(frozen=True)
 class Delivery:
     """An object on its way to a destination.
 

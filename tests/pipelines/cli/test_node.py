@@ -96,9 +96,21 @@ def test_status_counts_jobs_and_what_waits(node: Path, queue: Queue, config: Nod
     found = cells(call("status", node / "node.yaml"))
     assert (found["node runs"], found["done"], found["received"], found["ready"]) == ("no", "1", "1", "0")
     assert found["files not read yet"] == "1"
-    assert found["objects to send to pacs"] == "1"
+    assert found["objects to send to pacs"].startswith("1, since 1970-01-01 ")
+    assert found["objects to send to pacs"].endswith(": not tried yet")
     assert found["oldest waiting"].startswith("since 1970-01-01 ")
     assert found["free disk"].endswith("MiB (needed: 2,048)")
+
+
+def test_what_a_dead_archive_holds_up_is_shown_with_its_reason(node: Path, queue: Queue, config: NodeConfig) -> None:
+    job = done_job(queue, config)
+    queue.not_delivered(queue.due(IDLE)[0].id, "nothing listens at 127.0.0.1", 60)
+    found = cells(call("status", node))
+    assert found["oldest waiting"].startswith("since 1970-01-01 ")
+    assert found["objects to send to pacs"].endswith(": nothing listens at 127.0.0.1")
+    reason = "waits for pacs: nothing listens at 127.0.0.1"
+    assert call("list", node).splitlines()[1].endswith(f"\t{reason}")
+    assert cells(call("show", job.id, "--node", node))["reason"] == reason
 
 
 def test_status_says_whether_a_node_runs(node: Path, queue: Queue) -> None:
