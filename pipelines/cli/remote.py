@@ -84,18 +84,16 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Remote:
-    """A study, or one series of it, on a server; with `stow`, results are sent there."""
+    """A study, or one series of it, on a server; with `stow`, results are sent there. `located` finds its series."""
 
     server: Server
     study: str
     series: str | None = None
     stow: bool = False
+    found: Sequence[FoundSeries] = ()
 
-    def fetch(self, refuse: Callable[[InputError], None]) -> Iterator[Inputs]:
-        """The images of one series after the other; they are deleted when the next is asked for.
-
-        Args:
-            refuse: called with what is no series of images, or cannot be fetched.
+    def located(self) -> Remote:
+        """The same, with the series that the server has.
 
         Raises:
             ExchangeError: there is no such study or series, or the server cannot be asked.
@@ -106,10 +104,23 @@ class Remote:
         if not found:
             wanted = self.server.shown(self.study, self.series or "")
             raise ExchangeError(f"{wanted}: there is no such {'series' if self.series else 'study'}; check the UIDs")
-        for series in found:
+        return replace(self, found=found)
+
+    def fetch(self, refuse: Callable[[InputError], None]) -> Iterator[Inputs]:
+        """The images of one series after the other; they are deleted when the next is asked for.
+
+        Args:
+            refuse: called with what is no series of images, or cannot be fetched.
+        """
+        from ..imaging.dicom.header import MANUFACTURER
+
+        for series in self.found:
             url = self.server.shown(series.study, series.uid)
             if series.modality in _NO_IMAGES:
                 refuse(SkippedError(url, f"is a series of {series.modality}, not of images", "passed over"))
+                continue
+            if series.manufacturer == MANUFACTURER:
+                refuse(_own_pictures(url))
                 continue
             with TemporaryDirectory(prefix="delineate-") as folder:
                 if (inputs := self._fetch_one(series, url, Path(folder).resolve(), refuse)) is not None:
@@ -127,6 +138,9 @@ class Remote:
             return None
         if not files:
             refuse(InputError(url, "has no instances", "look whether the server still receives them"))
+            return None
+        if _is_own_picture(files[0]):  # which not every server says of a series
+            refuse(_own_pictures(url))
             return None
         study = self.server.shown(series.study) + "/"
         say(f"fetched {url.removeprefix(study)} ({counted(len(files), 'instance')})")
@@ -189,6 +203,21 @@ def _header(text: str) -> tuple[str, str]:
     if not colon or not name.strip() or not text.isprintable() or not text.isascii():
         raise DelineateError(f"--header {printable(text)}: is no header; write NAME: VALUE")
     return name.strip(), value.strip()
+
+
+def _own_pictures(url: str) -> SkippedError:
+    return SkippedError(url, "is a series of pictures with outlines that Delineate drew", "passed over")
+
+
+def _is_own_picture(path: Path) -> bool:
+    from ..imaging.dicom.header import is_own_picture
+    from ..imaging.dicom.parsing import parse, refusing
+
+    try:
+        with refusing(path):
+            return is_own_picture(parse(path, pixels=False)[0])
+    except InputError:
+        return False  # refused, with its reason, when it is segmented
 
 
 def _sop_uid(path: Path) -> str:

@@ -118,7 +118,8 @@ def segment(
     sources = inputs or []
     remote = remote_of(dicomweb, study, series, stow, token_file, header or [], sources)
     if out is None and not stow:
-        raise DelineateError("--out: name the folder for the masks and results.csv")
+        also = "; or add --stow, which stores the results on the server" if remote else ""
+        raise DelineateError("--out: name the folder for the masks and results.csv" + also)
     admission = admit(bundle, trust)
     root = admission.folder
     options: dict[str, Any] = {"overlay": overlay, "probability": probability, "volume_format": volume_format}
@@ -145,6 +146,8 @@ def segment(
         refuse_unwritable(out)
     if remote is None:  # stock MONAI fetches nothing
         print_monai_line(str(root / "configs" / "inference.yaml"), arguments | settings)
+    else:  # before anything that takes seconds
+        remote = remote.located()
     with nullcontext(out) if out else TemporaryDirectory(prefix="delineate-") as folder:
         gone = None if out else str(folder)
         refused = _write_results(admission, remote or sources, Path(folder), output_options, settings, gone)

@@ -38,12 +38,14 @@ class FoundSeries(NamedTuple):
         uid: Series Instance UID.
         modality: ``CT``, ``SEG``, ...; empty where the server does not say.
         description: of the series, in words of a stranger.
+        manufacturer: of what made it; empty where the server does not say.
     """
 
     study: str
     uid: str
     modality: str
     description: str
+    manufacturer: str = ""
 
 
 def is_uid(text: object) -> bool:
@@ -77,7 +79,7 @@ def find_series(server: Server, study: str, series: str | None = None) -> list[F
                 raise ExchangeError(f"{server} names more than {_MOST_SERIES} series of one study; look into its log")
             filters = {"SeriesInstanceUID": series} if series else None
             rows = client.search_for_series(
-                study, offset=len(found) or None, fields=["SeriesDescription"], search_filters=filters
+                study, offset=len(found) or None, fields=["SeriesDescription", "Manufacturer"], search_filters=filters
             )
             told = {one.uid: one for one in (_found(study, row) for row in rows) if is_uid(one.uid)}
     return [found[uid] for uid in sorted(found) if series in (None, uid)]
@@ -145,7 +147,7 @@ def _found(study: str, row: Mapping[str, Any]) -> FoundSeries:
     def value(tag: str) -> str:
         return str((row.get(tag, {}).get("Value") or [""])[0])[:LONGEST]
 
-    return FoundSeries(study, value("0020000E"), value("00080060"), value("0008103E"))
+    return FoundSeries(study, value("0020000E"), value("00080060"), value("0008103E"), value("00080070"))
 
 
 def _store(client: DICOMwebClient, server: Server, one: Outgoing) -> str:

@@ -208,7 +208,8 @@ def test_a_study_is_segmented_from_a_distance_and_stored_back(orthanc: Orthanc, 
 
     again = succeeded(inside("segment", "chest", *remote, "--out", tmp_path / "c", cwd=place))
     assert "is a series of SEG, not of images; passed over" in again.stderr
-    assert "is a picture with outlines that Delineate drew" in again.stderr
+    assert "is a series of pictures with outlines that Delineate drew; passed over" in again.stderr
+    assert "is a picture with outlines" not in again.stderr
     assert "/tmp" not in again.stderr
     assert again.stdout.splitlines()[-1].startswith("6 segmented, 0 refused, ")
     assert {path.suffix for path in (tmp_path / "c").iterdir()} == {".dcm", ".csv"}
@@ -239,7 +240,10 @@ def test_a_study_that_is_not_there_is_one_line(orthanc: Orthanc, place: Path, tm
         (("a.png", "--dicomweb", "http://x/y", "--study", "1.2"), "name files, or a study on a server, not both"),
         (("--dicomweb", "http://x/y"), "name the study, too: --study"),
         (("a.png", "--study", "1.2", "--stow"), "--study, --stow: of which server? Name it with --dicomweb URL"),
-        (("--dicomweb", "http://x/y", "--study", "1.2"), "--out: name the folder"),
+        (
+            ("--dicomweb", "http://x/y", "--study", "1.2"),
+            "results.csv; or add --stow, which stores the results on the server",
+        ),
         (("--dicomweb", "http://x/y", "--study", "1.2", "--stow", "--format", "png"), "add seg, sc or sr to --format"),
         (("--dicomweb", "http://x/y", "--study", "1.2", "--stow", "--header", "x"), "write NAME: VALUE"),
     ],

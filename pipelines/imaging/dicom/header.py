@@ -76,6 +76,11 @@ def is_ours(dataset: Dataset) -> bool:
     return text(dataset, "Manufacturer") == MANUFACTURER
 
 
+def is_own_picture(dataset: Dataset) -> bool:
+    """Whether it is a picture with outlines that Delineate drew."""
+    return sop_class(dataset) == SecondaryCaptureImageStorage and is_ours(dataset)
+
+
 def refuse_other_objects(path: Path, dataset: Dataset) -> None:
     """See that the data set is an image. A class that pydicom does not know (private) is judged by its header.
 
@@ -86,7 +91,7 @@ def refuse_other_objects(path: Path, dataset: Dataset) -> None:
     kind = sop_class(dataset)
     if kind == LABEL_MAP:
         raise SkippedError(path, "is not an image (Label Map Segmentation)", "passed over")
-    if kind == SecondaryCaptureImageStorage and is_ours(dataset):
+    if is_own_picture(dataset):
         raise SkippedError(path, "is a picture with outlines that Delineate drew", "passed over; name its source")
     known = kind.name != kind
     is_image = "Image Storage" in kind.name or kind.name == "Enhanced US Volume Storage"

@@ -51,6 +51,13 @@ def test_series_are_found_whether_or_not_the_url_ends_in_a_slash(slash: str) -> 
     assert asked[0].headers["Host"] in url  # with its port
 
 
+def test_a_server_is_asked_who_made_a_series() -> None:
+    made = row("1.4") | {"00080070": {"vr": "LO", "Value": ["Others"]}}
+    with web_server(lambda request: in_json([made, row("1.5")])) as (url, asked):
+        assert [one.manufacturer for one in find_series(Server(url), STUDY)] == ["Others", ""]
+    assert "Manufacturer" in asked[0].path
+
+
 def test_pages_are_put_together() -> None:
     pages = [[row("1.1"), row("1.2")], [row("1.3")], []]
     with web_server(lambda request: in_json(pages.pop(0))) as (url, asked):
