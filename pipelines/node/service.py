@@ -23,6 +23,7 @@ from .audit import Audit
 from .configuration.config import NodeConfig
 from .folders import Folders
 from .health import Health, Meter
+from .journal import Journal
 from .queue.queue import Queue
 from .receiving.intake import take_in
 from .receiving.receiver import Receiver
@@ -34,6 +35,7 @@ from .sender import send
 
 logger = logging.getLogger(__name__)
 _RETENTION = 3600.0  # seconds between two looks for what is old
+_DISK = 15.0  # seconds between two looks at the free space
 STOPPING = FINISHING + 5.0
 """Seconds that the parts have to end."""
 _LOOK = 0.2  # seconds between two looks whether the node is to stop
@@ -43,16 +45,17 @@ Part = Callable[[NodeConfig, Queue, Audit, threading.Event], None]
 
 
 class CountingAudit(Audit):
-    """The audit; a meter counts what it is told."""
+    """The audit; a meter counts what it is told, and a journal logs the trouble in it."""
 
     def __init__(self, config: NodeConfig, meter: Meter) -> None:
         super().__init__(Folders(config.folder).audit, config.audit.patient_names)
-        self._meter = meter
+        self._meter, self._journal = meter, Journal()
 
     def write(self, event: str, /, **facts: Any) -> None:
         """A line of the audit."""
         super().write(event, **facts)
         self._meter.count(event, facts)
+        self._journal.note(event, facts)
 
 
 class Parts:
@@ -158,6 +161,7 @@ def _serve(
         "worker": partial(work, models=models),
         "sender": send,
         "retention": retain,
+        "disk": look_at_disk,
     }
     with _signals(stop):
         try:
@@ -206,6 +210,16 @@ def retain(config: NodeConfig, queue: Queue, audit: Audit, stop: threading.Event
         except OSError as error:  # a file of somebody else's, e.g.: no reason to receive nothing any more
             audit.write("not deleted", file=error.filename, reason=error.strerror or type(error).__name__)
         stop.wait(_RETENTION)
+
+
+def look_at_disk(config: NodeConfig, queue: Queue, audit: Audit, stop: threading.Event) -> None:
+    """Say when there is too little room to receive images, and when there is again, until ``stop`` is set."""
+    folders, needed, was_low = Folders(config.folder), config.limits.free_mib, False
+    while not stop.is_set():
+        if (is_low := (free := folders.free_mib()) < needed) != was_low:
+            audit.write("low disk" if is_low else "room again", free_mib=free, needed_mib=needed)
+        was_low = is_low
+        stop.wait(_DISK)
 
 
 def _recover(config: NodeConfig, queue: Queue, audit: Audit) -> None:

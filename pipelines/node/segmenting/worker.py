@@ -175,8 +175,9 @@ class Worker:
 
     def _fail(self, job: Job, error: ChildError) -> None:
         reason = printable(error)[:_LONGEST]
-        self.queue.failed_attempt(job.id, reason, self.config.limits.attempts)
-        self._write("failed", job, attempt=job.attempts, ended=isinstance(error, ChildEndedError), reason=reason)
+        state = self.queue.failed_attempt(job.id, reason, self.config.limits.attempts).state
+        ended = isinstance(error, ChildEndedError)
+        self._write("failed", job, attempt=job.attempts, state=state, ended=ended, reason=reason)
 
     def _put_off(self, job: Job, reason: str) -> None:
         """The disk does not let it be done now, which is no fault of the job."""

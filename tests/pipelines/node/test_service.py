@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
 from pathlib import Path
@@ -11,7 +12,8 @@ from delineate.pipelines.core.errors import DelineateError
 from delineate.pipelines.node import service
 from delineate.pipelines.node.audit import Audit
 from delineate.pipelines.node.configuration.config import NodeConfig
-from delineate.pipelines.node.service import Parts, run, settle
+from delineate.pipelines.node.health import Meter
+from delineate.pipelines.node.service import CountingAudit, Parts, run, settle
 
 
 def fail() -> None:
@@ -105,6 +107,30 @@ def test_what_cannot_be_deleted_does_not_end_the_node(tmp_path: Path, monkeypatc
     service.retain(config, queue, Audit(tmp_path / "audit"), stop)
     (events,) = (tmp_path / "audit").iterdir()
     assert '"event": "not deleted", "file": "results/a", "reason": "Permission denied"' in events.read_text()
+    queue.close()
+
+
+def test_low_disk_and_its_end_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config, queue, stop = config_of(tmp_path), open_queue(tmp_path), threading.Event()
+    audit, free = CountingAudit(config, Meter(config, queue)), iter([1, 1, 2**20])
+
+    def free_mib(_: object) -> int:
+        if (found := next(free)) > 1:
+            stop.set()
+        return found
+
+    monkeypatch.setattr(service.Folders, "free_mib", free_mib)
+    monkeypatch.setattr(service, "_DISK", 0)
+    service.look_at_disk(config, queue, audit, stop)
+    (events,) = (tmp_path / "audit").iterdir()
+    assert [json.loads(line)["event"] for line in events.read_text().splitlines()] == ["low disk", "room again"]
+    queue.close()
+
+
+def test_the_audit_tells_the_journal(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    config, queue = config_of(tmp_path), open_queue(tmp_path)
+    CountingAudit(config, Meter(config, queue)).write("association refused", peer="A 10.0.0.1", reason="no caller")
+    assert caplog.messages == ["refused: A 10.0.0.1: no caller"]
     queue.close()
 
 
