@@ -7,7 +7,13 @@ from collections.abc import Iterable
 
 
 class DelineateError(Exception):
-    """Base of every error that a user can put right; the command line prints it as one line, without a traceback."""
+    """Base of every error that a user can put right; the command line prints it as one line, without a traceback.
+
+    Attributes:
+        exit_code: of the command line that it ends.
+    """
+
+    exit_code = 1
 
 
 class WrongValueError(DelineateError, ValueError):

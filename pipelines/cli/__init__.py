@@ -56,7 +56,7 @@ for command in (train, compare, evaluate, segment, export, demo, info.networks, 
 
 
 def main() -> None:
-    """Run the command line; an error that the user can fix is one line and exit code 1.
+    """Run the command line; an error that the user can fix is one line and its exit code, 1 or, of a configuration, 2.
 
     Ctrl-C and SIGTERM are one line, too, and exit code 130 or 143.
     """
@@ -71,4 +71,4 @@ def main() -> None:
         if isinstance(error, ComponentError) and verbosity() >= VERBOSE:
             traceback.print_exception(error)
         typer.echo(f"error: {line}", err=True)
-        sys.exit(error.exit_code if isinstance(error, Stopped) else 1)
+        sys.exit(getattr(error, "exit_code", 1))

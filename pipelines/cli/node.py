@@ -13,7 +13,7 @@ import typer
 from ..core.errors import DelineateError, counted, printable
 from ..core.files import is_abandoned, write_atomically
 from ..node.queue.records import State
-from .console import say, show_table
+from .console import say, show_table, warn
 from .node_tables import (
     JOB_COLUMNS,
     ago,
@@ -75,14 +75,31 @@ def run(
     from ..node import refuse_missing
 
     refuse_missing()
-    from ..node.configuration.check import refuse_unusable
-    from ..node.configuration.config import read_config
+    from ..node.configuration.check import read_usable
 
-    config = read_config(file)
-    refuse_unusable(config, file / "node.yaml" if file.is_dir() else file)
+    config = read_usable(file)
     from ..node import service
 
     raise typer.Exit(service.run(config, say=say))
+
+
+@app.command()
+def check(file: File = _HERE, quiet: Quiet = False) -> None:
+    """Read node.yaml and its bundles, and name every mistake, one a line; exit code 2 where there is one."""
+    from ..node import refuse_missing
+
+    refuse_missing()
+    from ..node.configuration.check import read_usable
+    from ..node.configuration.errors import ConfigurationError
+
+    try:
+        config = read_usable(file)
+    except ConfigurationError as error:
+        for mistake in error.lines:
+            warn(mistake)
+        raise typer.Exit(error.exit_code) from error
+    rules, destinations = counted(len(config.rules), "rule"), counted(len(config.destinations), "destination")
+    say(f"in order: {rules}, {destinations}")
 
 
 @app.command()
@@ -177,12 +194,24 @@ def complete(
 
 
 def _config(file: Path) -> NodeConfig:
+    """The configuration; of one that is not in order, which must blind nobody to what the node does, its folder."""
     from ..node import refuse_missing
 
     refuse_missing()
-    from ..node.configuration.config import read_config
+    from ruamel.yaml.error import YAMLError
 
-    return read_config(file)
+    from ..node.configuration.config import read_config, read_folder
+    from ..node.configuration.errors import ConfigurationError
+
+    try:
+        return read_config(file)
+    except ConfigurationError as error:
+        try:
+            config = read_folder(file)
+        except (OSError, ValueError, YAMLError):
+            raise error from None
+        warn(f"{error}; meanwhile only its folder is used")
+        return config
 
 
 @contextmanager

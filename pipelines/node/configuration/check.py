@@ -12,11 +12,24 @@ from ...bundling.workflow import refuse_decided
 from ...core.errors import DelineateError, counted, printable
 from ...core.files import refuse_unwritable
 from ...imaging.objects import refuse_missing
+from .config import file_of, read_config
+from .errors import ConfigurationError
 
 if TYPE_CHECKING:
     from .config import NodeConfig, Rule
 
 _DECIDED = dict.fromkeys(("bundle_root", "dataset_dir", "output_dir", "formats", "seg_type", "overlay", "probability"))
+
+
+def read_usable(path: str | Path) -> NodeConfig:
+    """Read the configuration of a node, and see that it can do what that says.
+
+    Raises:
+        ConfigurationError: it is not in order, or what it names is not there or cannot be used.
+    """
+    config = read_config(path)
+    refuse_unusable(config, file_of(path))
+    return config
 
 
 def refuse_unusable(config: NodeConfig, file: str | Path) -> None:
@@ -27,10 +40,10 @@ def refuse_unusable(config: NodeConfig, file: str | Path) -> None:
         file: that it was read from.
 
     Raises:
-        DelineateError: a bundle, a file or a folder is not there or cannot be used; in one line, with file and key.
+        ConfigurationError: a bundle, a file or a folder is not there or cannot be used; in one line, with file and key.
     """
-    for key, problem in _problems(config):
-        raise DelineateError(f"{printable(file)}: {key}: {problem}")
+    if problems := [f"{key}: {problem}" for key, problem in _problems(config)]:
+        raise ConfigurationError(file, *problems)
 
 
 def _problems(config: NodeConfig) -> Iterator[tuple[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,11 +24,12 @@ from pydantic import (
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from ...core.errors import DelineateError, closest, printable
+from ...core.errors import closest, printable
 from ...imaging.objects import ObjectFormat, SegType
-from .errors import first_in_words
+from .errors import ConfigurationError, in_words
 
 NAME = "node.yaml"
+_FOLDER = re.compile(r"^folder\s*:.*$", re.MULTILINE)
 
 
 def _one_or_several(value: Any) -> Any:
@@ -245,16 +247,17 @@ class NodeConfig(_Part):
 
     @model_validator(mode="after")
     def _agrees(self) -> NodeConfig:
-        _refuse_twice("rules", [rule.name for rule in self.rules])
         known = [destination.name for destination in self.destinations]
-        _refuse_twice("destinations", known)
+        problems = [*_twice("rules", [rule.name for rule in self.rules]), *_twice("destinations", known)]
         for number, rule in enumerate(self.rules):
             for name in rule.send_to:
                 if name not in known:
                     hint = closest(name, known) or f"there are: {', '.join(known) or 'none'}"
-                    raise ValueError(f"rules[{number}].send_to: no destination is called {name!r}; {hint}")
+                    problems.append(f"rules[{number}].send_to: no destination is called {name!r}; {hint}")
         if self.port and self.port == self.health.port:
-            raise ValueError(f"health.port: is {self.port}, as port is; two services need two ports")
+            problems.append(f"health.port: is {self.port}, as port is; two services need two ports")
+        if problems:
+            raise ValueError("\n".join(problems))
         return self
 
     def rule(self, name: str | None) -> Rule | None:
@@ -266,10 +269,9 @@ class NodeConfig(_Part):
         return next((each for each in self.destinations if each.name == name), None)
 
 
-def _refuse_twice(key: str, names: Sequence[str]) -> None:
-    for name, times in Counter(names).items():
-        if times > 1:
-            raise ValueError(f"{key}: {times} are called {name!r}; each needs a name of its own")
+def _twice(key: str, names: Sequence[str]) -> list[str]:
+    several = [(name, times) for name, times in Counter(names).items() if times > 1]
+    return [f"{key}: {times} are called {name!r}; each needs a name of its own" for name, times in several]
 
 
 def read_config(path: str | Path) -> NodeConfig:
@@ -279,27 +281,42 @@ def read_config(path: str | Path) -> NodeConfig:
         path: the file, or a folder with a ``node.yaml``.
 
     Raises:
-        DelineateError: it cannot be read, or is not in order; in one line file, key, what was seen, what is allowed.
+        ConfigurationError: it cannot be read, or is not in order; in one line file, key, what was seen and is allowed.
     """
-    file = Path(path) / NAME if Path(path).is_dir() else Path(path)
+    file = file_of(path)
     try:
         content = YAML(typ="safe", pure=True).load(file.read_text(encoding="utf-8"))
         if not isinstance(content, dict):
-            raise DelineateError(
-                f"{printable(file)}: has no keys; 'delineate node init DIR' writes one with all of them"
-            )
+            raise ConfigurationError(file, "has no keys; 'delineate node init DIR' writes one with all of them")
         content = {key: value for key, value in content.items() if value is not None}  # all below it is a comment
         return NodeConfig.model_validate(content, context={"base": file.parent.absolute()})
     except FileNotFoundError as error:
-        raise DelineateError(
-            f"{printable(file)}: there is no such file; 'delineate node init DIR' writes one"
-        ) from error
+        raise ConfigurationError(file, "there is no such file; 'delineate node init DIR' writes one") from error
     except UnicodeDecodeError as error:
-        raise DelineateError(f"{printable(file)}: is no UTF-8 text; save it as such") from error
+        raise ConfigurationError(file, "is no UTF-8 text; save it as such") from error
     except YAMLError as error:
-        raise DelineateError(f"{printable(file)}: {_yaml_problem(error)}") from error
+        raise ConfigurationError(file, _yaml_problem(error)) from error
     except ValidationError as error:
-        raise DelineateError(f"{printable(file)}: {first_in_words(error, NodeConfig)}") from error
+        raise ConfigurationError(file, *in_words(error, NodeConfig)) from error
+
+
+def file_of(path: str | Path) -> Path:
+    """The configuration that is named by itself or by its folder."""
+    return Path(path) / NAME if Path(path).is_dir() else Path(path)
+
+
+def read_folder(path: str | Path) -> NodeConfig:
+    """Read the key ``folder`` alone, which is a line of its own, whatever is wrong with the rest.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: there is no such line, or it is not in order.
+        YAMLError: the same.
+    """
+    file = file_of(path)
+    line = _FOLDER.search(file.read_text(encoding="utf-8", errors="replace"))
+    content = YAML(typ="safe", pure=True).load(line[0]) if line else {}
+    return NodeConfig.model_validate(content, context={"base": file.parent.absolute()})
 
 
 def _yaml_problem(error: YAMLError) -> str:

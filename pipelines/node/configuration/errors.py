@@ -4,21 +4,39 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from ...core.errors import closest, printable
+from ...core.errors import DelineateError, closest, printable
 
 _LONGEST = 64  # characters of a value that are shown
 _TAGS = ("dicom", "web")  # pydantic's names for the kinds of a destination, which are no keys
 
 
-def first_in_words(error: ValidationError, model: type[BaseModel]) -> str:
-    """The first problem: its key, what was seen, what is allowed; and how many more there are."""
+class ConfigurationError(DelineateError):
+    """A configuration that is not in order; the message has the first problem, and how many more there are.
+
+    A node that is started again comes to the same end, so the exit code is another one than where something failed.
+
+    Args:
+        file: that it was read from.
+        problems: each with its key, what was seen and what is allowed, in one line.
+    """
+
+    exit_code = 2
+
+    def __init__(self, file: str | Path, *problems: str) -> None:
+        more = f" (and {len(problems) - 1} more; 'delineate node check' lists all)" if len(problems) > 1 else ""
+        super().__init__(f"{printable(file)}: {problems[0]}{more}")
+        self.lines = [f"{printable(file)}: {problem}" for problem in problems]
+
+
+def in_words(error: ValidationError, model: type[BaseModel]) -> list[str]:
+    """Each problem: its key, what was seen, what is allowed."""
     problems = sorted(error.errors(include_url=False), key=lambda each: each["type"] != "extra_forbidden")
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return _in_words(problems[0], model) + more
+    return [line for problem in problems for line in _in_words(problem, model).splitlines()]
 
 
 def _in_words(problem: Any, model: type[BaseModel]) -> str:

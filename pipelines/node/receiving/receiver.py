@@ -28,6 +28,7 @@ from ...exchange.dimse import accept_reports
 from ...imaging.dicom.parsing import SYNTAXES
 from ..audit import Audit
 from ..configuration.config import Caller, Dicom, NodeConfig, Tls
+from ..configuration.errors import ConfigurationError
 from ..folders import Folders
 from ..queue.queue import Arrival, Queue
 from ..sender import handle_commitment
@@ -280,7 +281,7 @@ def tls_context(tls: Tls) -> ssl.SSLContext:
     """What the node shakes hands with, TLS 1.2 or later.
 
     Raises:
-        DelineateError: a file cannot be used.
+        ConfigurationError: a file cannot be used.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -291,7 +292,7 @@ def tls_context(tls: Tls) -> ssl.SSLContext:
     except OSError as error:  # which SSLError is
         files = ", ".join(printable(file) for file in (tls.certificate, tls.key, tls.ca) if file)
         reason = error.strerror or printable(error)
-        raise DelineateError(f"tls: {reason} ({files}); name PEM files that belong together") from error
+        raise ConfigurationError("tls", f"{reason} ({files}); name PEM files that belong together") from error
     if tls.client_certificate:
         context.verify_mode = ssl.CERT_REQUIRED
     return context

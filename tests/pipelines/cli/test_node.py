@@ -9,9 +9,10 @@ import pytest
 from node_parts import IDLE, config_of, done_job, facts_of, open_queue, put_result, ready_job, take_in
 from typer.testing import CliRunner
 
-from delineate.pipelines.cli import app
+from delineate.pipelines.cli import app, main
 from delineate.pipelines.core.errors import DelineateError
 from delineate.pipelines.core.files import hold, let_go
+from delineate.pipelines.node import service
 from delineate.pipelines.node.audit import Audit
 from delineate.pipelines.node.configuration.config import NodeConfig
 from delineate.pipelines.node.queue.queue import Arrival, Queue
@@ -80,6 +81,67 @@ def test_run_refuses_what_cannot_be_used(node: Path) -> None:
     (node / "node.yaml").write_text("folder: .\ncallers: [{ae_title: A}]\nrules: [{name: a, bundle: chest_xry}]\n")
     with pytest.raises(DelineateError, match=r"node.yaml: rules\[0\].bundle: .* did you mean 'chest_xray'"):
         call("run", node)
+
+
+def test_a_configuration_that_is_not_in_order_has_an_exit_code_of_its_own(
+    node: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (node / "node.yaml").write_text("folder: .\n")
+    monkeypatch.setattr(sys, "argv", ["delineate", "node", "run", str(node)])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+
+
+def test_a_part_that_fails_has_the_exit_code_of_any_failure(node: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise DelineateError("the node's sender ended")
+
+    monkeypatch.setattr(service, "run", fail)
+    monkeypatch.setattr(sys, "argv", ["delineate", "node", "run", str(node)])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 1
+
+
+def test_check_says_that_a_configuration_is_in_order(node: Path) -> None:
+    assert call("check", node) == "in order: 0 rules, 1 destination\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "keys"),
+    [
+        ("folder: .\nprot: 1\nport: many\n", ["prot", "port"]),
+        ("folder: .\nrules: [{name: a, bundle: none, send_to: x}, {name: a, bundle: none}]\n", ["rules", "rules[0]"]),
+        ("folder: .\nwatch: [../nowhere]\nrules: [{name: a, bundle: none}]\n", ["watch[0]", "rules[0]"]),
+        ("folder: .\ncallers: [\n", ["line 3, column 1"]),
+    ],
+)
+def test_check_names_every_mistake(content: str, keys: list[str], node: Path) -> None:
+    (node / "node.yaml").write_text(content)
+    result = CliRunner().invoke(app, ["node", "check", str(node)])
+    assert result.exit_code == 2
+    lines = result.stderr.splitlines()
+    assert len(lines) == len(keys)
+    for line, key in zip(lines, keys, strict=True):
+        assert line.startswith(f"{node / 'node.yaml'}: {key}")
+
+
+@pytest.mark.parametrize("mistake", ["prot: 1", "callers: [", "rules: many", "watch: [nowhere]"])
+def test_a_mistake_in_the_configuration_blinds_nobody(mistake: str, node: Path, queue: Queue) -> None:
+    job = take_in(queue, facts_of())
+    (node / "node.yaml").write_text(f"folder: .\n{mistake}\n")
+    for words in (("status", node), ("list", node), ("quarantine", node), ("show", job.id, "--node", node)):
+        result = CliRunner().invoke(app, ["node", *map(str, words)], catch_exceptions=False)
+        assert result.exit_code == 0
+        assert len(result.stderr.splitlines()) == (0 if mistake.startswith("watch") else 1)
+    assert call("complete", "1.2", "--node", node) == "complete: 1 series\n"
+
+
+def test_without_a_folder_the_mistake_is_an_error(node: Path, queue: Queue) -> None:
+    (node / "node.yaml").write_text("prot: 1\n")
+    with pytest.raises(DelineateError, match="prot: there is no such key"):
+        call("status", node)
 
 
 def test_nothing_is_shown_of_a_node_that_never_ran(node: Path) -> None:

@@ -116,7 +116,7 @@ def test_a_key_whose_values_are_all_comments_has_none(tmp_path: Path) -> None:
     [
         ("modality", "modalty", "rules[0].match.modalty: there is no such key; did you mean 'modality'"),
         ("folder: data", "folder: data\nrool: []", "rool: there is no such key; there are: address, ae_title, "),
-        ("port: 4242", "prt: 4242", "destinations[0].prt: there is no such key; did you mean 'port' (and 1 more)"),
+        ("port: 4242", "prt: 4242", "destinations[0].prt: there is no such key; did you mean 'port' (and 1 more; "),
         ("port: 4242", "port: 4242, tsl: 1", "destinations[0].tsl: there is no such key; there are: "),
         ("folder: data", "port: 1", "folder: is missing; write it"),
         ("port: 4242", "port: 70000", "destinations[0].port: is 70000; it must be less than or equal to 65535"),
