@@ -21,6 +21,7 @@ from .node_tables import (
     job_facts,
     job_row,
     line,
+    names,
     show_deliveries,
     show_images,
     show_trail,
@@ -141,8 +142,18 @@ def quarantine(file: File = _HERE, quiet: Quiet = False) -> None:
     """List what is quarantined, and why; 'delineate node retry ID' tries one again."""
     with _queue(_config(file)) as queue:
         jobs = queue.jobs("quarantined", limit=1_000_000)
-        rows = [[*job_row(job)[:1], job.images, cell(job.peer), when(job.finished), line(job.reason)] for job in jobs]
-    show_table("quarantined", ["id", "images", "from", "since", "reason"], rows)
+        rows = [
+            [
+                job.id[:12],
+                job.images,
+                cell(job.peer),
+                names(queue.instances(job.id)),
+                when(job.finished),
+                line(job.reason),
+            ]
+            for job in jobs
+        ]
+    show_table("quarantined", ["id", "images", "from", "file", "since", "reason"], rows)
 
 
 @app.command()

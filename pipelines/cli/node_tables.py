@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ..node.queue.queue import Delivery, Instance, Job
     from ..node.queue.records import Waiting
 
-_SHOWN_IMAGES = 10
+_SHOWN = 10  # images or deliveries
 _TEXT = 64  # characters of a cell
 JOB_COLUMNS = ("id", "state", "rule", "images", "from", "last image", "reason")
 
@@ -55,13 +55,19 @@ def job_facts(job: Job, waits: str = "") -> list[tuple[str, object]]:
     ]
 
 
+def names(images: Sequence[Instance]) -> str:
+    """What the files were called in a watched folder: the first of them, and how many others there are."""
+    found = [each.name for each in images if each.name]
+    return f"{found[0]} and {len(found) - 1} more" if len(found) > 1 else "".join(found)
+
+
 def show_images(images: Sequence[Instance]) -> None:
     """The first images of a job."""
-    rows: list[tuple[str, str]] = [(cell(each.sop_uid), each.file) for each in images[:_SHOWN_IMAGES]]
+    rows = [(cell(each.sop_uid), each.file, each.name) for each in images[:_SHOWN]]
     if more := len(images) - len(rows):
-        rows.append((f"and {more} more", ""))
+        rows.append((f"and {more} more", "", ""))
     if rows:
-        show_table("images", ["SOP Instance UID", "file"], rows)
+        show_table("images", ["SOP Instance UID", "file", "its own name"], rows)
 
 
 def show_deliveries(deliveries: Sequence[Delivery]) -> None:

@@ -41,6 +41,7 @@ from ...core.files import refuse_irregular
 from ..filetypes import READABLE, name_of, sniff_bytes
 
 COPY_AGAIN = "copy or export it again"
+NAME_DICOM = "name a DICOM file, or remove it"
 MAX_BYTES = 2**31
 """What a file may hold, packed or decoded."""
 MAX_INFLATED = 2**28
@@ -156,7 +157,7 @@ def start_of_data(path: Path, file: BinaryIO) -> UID:
     if not _begins_data_set(start):
         found = name_of(sniff_bytes(start))
         reason = f"is no DICOM file ({f'it holds {found}' if found else 'no DICM prefix, no data set'})"
-        raise InputError(path, reason, "name a DICOM file, or remove it")
+        raise InputError(path, reason, NAME_DICOM)
     return ExplicitVRLittleEndian if start[4:6].isalpha() else ImplicitVRLittleEndian
 
 

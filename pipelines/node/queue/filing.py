@@ -41,9 +41,8 @@ class Filing(Store):
 
     def receive(self, arrival: Arrival) -> None:
         """Write down that a file lies in ``incoming/``; only then may its sender be told so."""
-        values = (arrival.file, arrival.peer, arrival.association, arrival.when)
         with self.transaction() as database:
-            database.execute("INSERT OR IGNORE INTO arrivals VALUES (?, ?, ?, ?)", values)
+            _write_down(database, arrival)
 
     def arrivals(self) -> list[Arrival]:
         """Files that have not been read yet, in the order in which they came."""
@@ -90,9 +89,9 @@ class Filing(Store):
                 if present:
                     database.execute("UPDATE instances SET until = ? WHERE id = ?", (generation, present[0]))
                 database.execute(
-                    "INSERT INTO instances (series, sop_uid, digest, file, association, since) "
-                    "VALUES (?, ?, ?, ?, ?, ?)",
-                    (series, facts.sop_uid, digest, series_file, arrival.association, generation),
+                    "INSERT INTO instances (series, sop_uid, digest, file, association, name, since) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    (series, facts.sop_uid, digest, series_file, arrival.association, arrival.name, generation),
                 )
             if state == "received":
                 _note_image(database, id_, series, arrival.when)
@@ -119,18 +118,18 @@ class Filing(Store):
         """
         folders = Folders(self.database.parent)
         with self.transaction() as database:
-            series, peer, file = database.execute(
-                "SELECT j.series, peer, file FROM jobs j JOIN instances i ON i.series = j.series "
+            series, peer, file, name = database.execute(
+                "SELECT j.series, peer, file, name FROM jobs j JOIN instances i ON i.series = j.series "
                 "WHERE j.id = ? AND j.state = 'quarantined' AND sop_uid = ''",
                 (job_id,),
-            ).fetchone() or (None, "", "")
+            ).fetchone() or (None, "", "", "")
             place, again = folders.root / file, folders.incoming / Path(file).name
             if series is None or not (place.is_file() or again.is_file()):
                 raise DelineateError(f"the file of job {job_id[:8]} has been deleted; send it again")
             if place.is_file():  # else it was killed here before
                 os.replace(place, again)
-            arrival = Arrival(again.name, peer, "", time.time() if now is None else now)
-            database.execute("INSERT OR IGNORE INTO arrivals VALUES (?, ?, ?, ?)", tuple(vars(arrival).values()))
+            arrival = Arrival(again.name, peer, "", time.time() if now is None else now, name)
+            _write_down(database, arrival)
             for table, column in (("instances", "series"), ("jobs", "series"), ("series", "id")):
                 database.execute(f"DELETE FROM {table} WHERE {column} = ?", (series,))
             return arrival
@@ -203,11 +202,16 @@ class Filing(Store):
             known = {row[0] for row in database.execute("SELECT file FROM arrivals")}
             there = {path.name: path.stat().st_mtime for path in incoming.glob("[!.]*.dcm")}
             found, gone = sorted(there.keys() - known), sorted(known - there.keys())
-            database.executemany("INSERT INTO arrivals VALUES (?, ?, '', ?)", [(f, FOUND, there[f]) for f in found])
+            database.executemany("INSERT INTO arrivals VALUES (?, ?, '', ?, '')", [(f, FOUND, there[f]) for f in found])
             database.executemany("DELETE FROM arrivals WHERE file = ?", [(file,) for file in gone])
         for unfinished in incoming.glob(".tmp-*"):  # nobody was told that it is here
             unfinished.unlink(missing_ok=True)  # an association that is ending may be quicker
         return [Job(*row) for row in running], found, gone
+
+
+def _write_down(database: sqlite3.Connection, arrival: Arrival) -> None:
+    values = (arrival.file, arrival.peer, arrival.association, arrival.when, arrival.name)
+    database.execute("INSERT OR IGNORE INTO arrivals VALUES (?, ?, ?, ?, ?)", values)
 
 
 def _series(database: sqlite3.Connection, facts: Facts) -> int:
@@ -250,8 +254,9 @@ def _new_job(database: sqlite3.Connection, series: int, generation: int, arrival
 def _rejected(database: sqlite3.Connection, arrival: Arrival, reason: str, file: str, now: float | None) -> int:
     series = _new_series(database, Facts("", "", "", "", image=False))
     database.execute(
-        "INSERT INTO instances (series, sop_uid, digest, file, association, since) VALUES (?, '', '', ?, ?, 1)",
-        (series, file, arrival.association),
+        "INSERT INTO instances (series, sop_uid, digest, file, association, name, since) "
+        "VALUES (?, '', '', ?, ?, ?, 1)",
+        (series, file, arrival.association, arrival.name),
     )
     id_, _, _ = _new_job(database, series, 1, arrival)
     database.execute(

@@ -43,7 +43,7 @@ class Queue(Filing, Deliveries):
     def instances(self, job_id: str) -> list[Instance]:
         """The images of a job, in the order in which they came."""
         found = self.rows(
-            "SELECT i.id, i.sop_uid, i.digest, i.file FROM instances i JOIN jobs j ON j.series = i.series "
+            "SELECT i.id, i.sop_uid, i.digest, i.file, i.name FROM instances i JOIN jobs j ON j.series = i.series "
             "WHERE j.id = ? AND since <= generation AND ifnull(until, generation + 1) > generation ORDER BY i.id",
             (job_id,),
         )

@@ -19,12 +19,14 @@ class Arrival:
         peer: who sent it, e.g. ``"ORTHANC 10.0.0.7"``.
         association: names the association that it came over; empty where there was none.
         when: it was received.
+        name: its own in a watched folder, escaped and shortened; empty where it came over the network.
     """
 
     file: str
     peer: str
     association: str
     when: float
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,12 +48,16 @@ class Facts:
 
 @dataclass(frozen=True)
 class Instance:
-    """An image of a job; ``file`` is relative to the node's folder, ``digest`` the SHA-256 of its bytes."""
+    """An image of a job; ``file`` is relative to the node's folder, ``digest`` the SHA-256 of its bytes.
+
+    ``name`` is that of `Arrival`.
+    """
 
     key: int
     sop_uid: str
     digest: str
     file: str
+    name: str
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,12 @@ from typing import Any
 from ...core.errors import DelineateError, printable
 from .records import STATES
 
-VERSION = 1
+VERSION = 2
 _STATES = ", ".join(f"'{state}'" for state in STATES)
 _SCHEMA = f"""
 CREATE TABLE arrivals (
-    file TEXT PRIMARY KEY, peer TEXT NOT NULL, association TEXT NOT NULL, at REAL NOT NULL
+    file TEXT PRIMARY KEY, peer TEXT NOT NULL, association TEXT NOT NULL, at REAL NOT NULL,
+    name TEXT NOT NULL -- in a watched folder
 );
 CREATE TABLE releases (association TEXT PRIMARY KEY, at REAL NOT NULL);
 CREATE TABLE series (
@@ -28,7 +29,7 @@ CREATE TABLE series (
 CREATE UNIQUE INDEX series_by_uid ON series (study_uid, series_uid) WHERE series_uid != '';
 CREATE TABLE instances (
     id INTEGER PRIMARY KEY, series INTEGER NOT NULL REFERENCES series, sop_uid TEXT NOT NULL, digest TEXT NOT NULL,
-    file TEXT NOT NULL, association TEXT NOT NULL,
+    file TEXT NOT NULL, association TEXT NOT NULL, name TEXT NOT NULL,
     since INTEGER NOT NULL, -- the first generation that it belongs to
     until INTEGER           -- the first that it does not belong to any more: another took its place
 );

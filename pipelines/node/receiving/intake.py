@@ -101,7 +101,8 @@ class Intake:
             reason = "its file is gone from incoming/"
         job = self.queue.reject(arrival, reason, str(target.relative_to(self.folders.root)))
         path.unlink(missing_ok=True)
-        self.audit.write("image quarantined", peer=arrival.peer, job=job.id, file=arrival.file, reason=reason)
+        facts = {"peer": arrival.peer, "job": job.id, "file": arrival.file, "patient_file": arrival.name or None}
+        self.audit.write("image quarantined", **facts, reason=reason)
 
 
 def key(*parts: str) -> str:

@@ -10,9 +10,10 @@ from pydicom.dataset import Dataset
 
 from delineate.pipelines.core.errors import InputError, SkippedError, printable
 from delineate.pipelines.imaging.dicom.header import refuse_other_objects
-from delineate.pipelines.imaging.dicom.parsing import parse, refusing, start_of_data, text, uid
+from delineate.pipelines.imaging.dicom.parsing import COPY_AGAIN, NAME_DICOM, parse, refusing, start_of_data, text, uid
 
 _LONGEST = 64  # characters
+_OF_FILES = (COPY_AGAIN, NAME_DICOM)  # remedies for whoever named a file, which nobody did here
 _BLOCK = 2**20
 _UIDS = {"study_uid": "StudyInstanceUID", "series_uid": "SeriesInstanceUID", "sop_uid": "SOPInstanceUID"}
 _TEXTS = {
@@ -37,7 +38,9 @@ def answer(request: bytes) -> bytes:
             facts = _facts(path)
             return json.dumps({"facts": facts, "digest": _digest(path)}).encode()
     except InputError as error:
-        raise ValueError(f"{error.reason}; {error.remedy}") from error
+        first = "" if error.remedy in _OF_FILES else f"{error.remedy}, then "
+        remedy = f"{first}send it again, or delete it from quarantine/{path.name}"
+        raise ValueError(f"{error.reason}; {remedy}") from error
     except MemoryError:
         raise ValueError("takes more memory than is allowed; see intake_mib in the configuration") from None
 

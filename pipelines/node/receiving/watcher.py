@@ -93,11 +93,9 @@ class Watcher:
         except OSError as error:
             self._tell(path, error)
             return False
-        arrival = Arrival(name, f"folder {name_of(folder.name)}", "", time.time())
+        arrival = Arrival(name, f"folder {name_of(folder.name)}", "", time.time(), name_of(path.name))
         self._unwritten.append(arrival)
-        self.audit.write(
-            "image received", peer=arrival.peer, file=name, bytes=facts.st_size, patient_file=name_of(path.name)
-        )
+        self.audit.write("image received", peer=arrival.peer, file=name, bytes=facts.st_size, patient_file=arrival.name)
         return True
 
     def _write_down(self) -> None:

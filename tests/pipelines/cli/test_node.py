@@ -47,8 +47,8 @@ def config(node: Path) -> NodeConfig:
     return config_of(node)
 
 
-def refused_file(queue: Queue) -> str:
-    arrival = Arrival("a.dcm", "SCANNER", "", 1.0)
+def refused_file(queue: Queue, name: str = "") -> str:
+    arrival = Arrival("a.dcm", "SCANNER", "", 1.0, name)
     (queue.database.parent / "quarantine" / "a.dcm").write_bytes(b"poison")
     queue.receive(arrival)
     return queue.reject(arrival, "no \x1b[31mDICOM", "quarantine/a.dcm", now=2.0).id
@@ -263,9 +263,15 @@ def test_quarantine_lists_what_and_why_without_what_controls_a_terminal(
     ready_job(queue, config)
     id_ = refused_file(queue)
     text = call("quarantine", node)
-    assert text.splitlines()[1].startswith(f"{id_[:12]}\t1\tSCANNER\t1970-01-01")
+    assert text.splitlines()[1].startswith(f"{id_[:12]}\t1\tSCANNER\t\t1970-01-01")
     assert text.splitlines()[1].endswith(r"no \x1b[31mDICOM")
     assert len(text.splitlines()) == 2
+
+
+def test_a_quarantined_file_of_a_watched_folder_is_named(node: Path, queue: Queue) -> None:
+    id_ = refused_file(queue, r"knee\x1b.dcm")
+    assert "\tknee\\x1b.dcm\t" in call("quarantine", node)
+    assert cells(call("show", id_, "--node", node))[""] == r"quarantine/a.dcm	knee\x1b.dcm"
 
 
 def test_complete_lets_a_study_wait_no_longer(node: Path, queue: Queue, config: NodeConfig) -> None:

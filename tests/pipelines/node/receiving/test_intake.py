@@ -184,6 +184,8 @@ def test_what_cannot_be_read_is_quarantined_with_the_reason(desk: Desk, name: st
     assert path.read_bytes() == data
     (event,) = desk.node.events("image quarantined")
     assert (event["job"], event["reason"]) == (job.id, job.reason)
+    assert "patient_file" not in event
+    assert f"send it again, or delete it from quarantine/{path.name}" in job.reason or "MiB" in job.reason
 
 
 @pytest.mark.parametrize("keyword", UIDS)

@@ -75,6 +75,14 @@ def test_a_file_that_is_written_over_is_left_until_it_rests(watched: Watched) ->
 NOT_MEANT = [".hidden", "a.tmp", "a.dcm.part", "a.PARTIAL", "a.filepart", "~lock", "a.dcm~", ".folder/a.dcm"]
 
 
+def test_the_name_of_a_file_is_known_here_and_not_in_the_audit(watched: Watched) -> None:
+    watched.put("knee\x1b.dcm")
+    watched.look()
+    (arrival,) = watched.node.queue.arrivals()
+    assert arrival.name == r"knee\x1b.dcm"
+    assert all("knee" not in str(event) for event in watched.node.events("image received"))
+
+
 @pytest.mark.parametrize("name", NOT_MEANT)
 def test_hidden_and_unfinished_files_are_left(watched: Watched, name: str) -> None:
     path = watched.put(name)
