@@ -36,7 +36,7 @@ def waiting(found: Waiting) -> str:
 
 def job_facts(job: Job, waits: str = "") -> list[tuple[str, object]]:
     """All that is known of a job itself."""
-    return [
+    facts: list[tuple[str, object]] = [
         ("id", job.id),
         ("state", job.state),
         ("reason", _reason(job, waits)),
@@ -53,6 +53,7 @@ def job_facts(job: Job, waits: str = "") -> list[tuple[str, object]]:
         ("finished", when(job.finished)),
         ("attempts", job.attempts),
     ]
+    return [(what, value) for what, value in facts if value != ""]
 
 
 def names(images: Sequence[Instance]) -> str:
@@ -71,8 +72,9 @@ def show_images(images: Sequence[Instance]) -> None:
 
 
 def show_deliveries(deliveries: Sequence[Delivery]) -> None:
-    """Where the result of a job is, or is to be, sent."""
-    rows = [
+    """Where the result of a job is, or is to be, sent: the first objects, those that are not sent before others."""
+    first = sorted(deliveries, key=lambda each: each.state == "sent")[:_SHOWN]
+    rows: list[list[object]] = [
         [
             each.destination,
             each.state,
@@ -82,8 +84,10 @@ def show_deliveries(deliveries: Sequence[Delivery]) -> None:
             each.file,
             line(each.reason),
         ]
-        for each in deliveries
+        for each in first
     ]
+    if more := len(deliveries) - len(rows):
+        rows.append([f"and {more} more", *[""] * 6])
     if rows:
         columns = ["destination", "state", "attempts", "next attempt", "SOP Instance UID", "file", "reason"]
         show_table("deliveries", columns, rows)
@@ -99,7 +103,8 @@ def show_trail(events: Iterable[dict[str, Any]]) -> None:
     """What the audit has of a job."""
     rows = []
     for event in events:
-        details = [f"{cell(name)} {line(fact)}" for name, fact in event.items() if name not in ("when", "event", "job")]
+        told = {name: fact for name, fact in event.items() if name not in ("when", "event", "job") and fact != ""}
+        details = [f"{cell(name)} {line(fact)}" for name, fact in told.items()]
         rows.append([cell(event.get("when")), cell(event.get("event")), ", ".join(details)])
     if rows:
         show_table("audit", ["when", "event", "details"], rows)
@@ -116,8 +121,8 @@ def line(text: object) -> str:
 
 
 def when(seconds: float | None) -> str:
-    """A time on the clock of this machine; empty where there is none."""
-    return "" if seconds is None else datetime.fromtimestamp(seconds).isoformat(" ", "seconds")
+    """A time on the clock of this machine, with its zone; empty where there is none."""
+    return "" if seconds is None else datetime.fromtimestamp(seconds).astimezone().isoformat(" ", "seconds")
 
 
 def ago(since: float) -> str:

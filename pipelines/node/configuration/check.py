@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...bundling.bundles import shipped_bundles
 from ...bundling.gate import UnverifiedError, admit
 from ...bundling.settings import refuse_unknown, refuse_wrong_values, workflow_config
 from ...bundling.workflow import refuse_decided
@@ -54,11 +55,16 @@ def _problems(config: NodeConfig) -> Iterator[tuple[str, str]]:
         yield from _of_watched(config, f"watch[{number}]", folder)
     for key, path in _files(config):
         if not path.is_file():
-            yield key, f"{printable(path)} is no file; correct the path"
+            yield key, f"{_shown(path)} is no file; correct the path"
     if config.rules:
         yield from _refusal("rules", refuse_missing)
     for number, rule in enumerate(config.rules):
         yield from _of_rule(f"rules[{number}]", rule)
+
+
+def _shown(path: str | Path) -> str:
+    """A path without its detours; a mere name stays one."""
+    return printable(Path(path).resolve() if Path(path).is_absolute() else path)
 
 
 def _refusal(key: str, check: Callable[[], None]) -> Iterator[tuple[str, str]]:
@@ -70,7 +76,7 @@ def _refusal(key: str, check: Callable[[], None]) -> Iterator[tuple[str, str]]:
 
 def _of_watched(config: NodeConfig, key: str, folder: Path) -> Iterator[tuple[str, str]]:
     if not folder.is_dir():
-        yield key, f"{printable(folder)} is no folder; make it, or correct the path"
+        yield key, f"{_shown(folder)} is no folder; make it, or correct the path"
     own, watched = config.folder.resolve(), folder.resolve()
     if own.is_relative_to(watched) or watched.is_relative_to(own):
         yield key, f"{printable(folder)} and the node's own folder, {printable(own)}, lie in one another; watch another"
@@ -91,6 +97,9 @@ def _files(config: NodeConfig) -> Iterator[tuple[str, Path]]:
 
 
 def _of_rule(key: str, rule: Rule) -> Iterator[tuple[str, str]]:
+    if not Path(rule.bundle).is_dir() and rule.bundle not in shipped_bundles():
+        yield f"{key}.bundle", f"{_shown(rule.bundle)} is no folder; name the folder of a run that was trained"
+        return
     try:
         folder = admit(rule.bundle, rule.trust).folder
     except UnverifiedError as error:

@@ -87,8 +87,9 @@ class Queue(Filing, Deliveries):
 
     def done_before(self, job_id: str, earlier: str, model: str, now: float | None = None) -> None:
         """An earlier job (`same_as`) has the result of this one: nothing is computed, nothing is sent."""
+        reason = f"same images and model as job {earlier[:12]}: not done again"
         with self.transaction():
-            self._finish(job_id, "sent", f"as job {earlier}", now, model)
+            self._finish(job_id, "sent", reason, now, model)
 
     def failed_attempt(self, job_id: str, reason: str, most_attempts: int, now: float | None = None) -> Job:
         """The process that worked on a job failed: it is ready again, or quarantined at the last of its attempts."""

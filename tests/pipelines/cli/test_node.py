@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from delineate.pipelines.core.files import hold, let_go
 from delineate.pipelines.node import service
 from delineate.pipelines.node.audit import Audit
 from delineate.pipelines.node.configuration.config import NodeConfig
-from delineate.pipelines.node.queue.queue import Arrival, Queue
+from delineate.pipelines.node.queue.queue import Arrival, NewDelivery, Queue
 
 
 def call(*words: object) -> str:
@@ -79,7 +80,7 @@ def test_what_a_node_needs_is_named_where_it_is_missing(node: Path, monkeypatch:
 
 def test_run_refuses_what_cannot_be_used(node: Path) -> None:
     (node / "node.yaml").write_text("folder: .\ncallers: [{ae_title: A}]\nrules: [{name: a, bundle: chest_xry}]\n")
-    with pytest.raises(DelineateError, match=r"node.yaml: rules\[0\].bundle: .* did you mean 'chest_xray'"):
+    with pytest.raises(DelineateError, match=r"node.yaml: rules\[0\].bundle: chest_xry is no folder; "):
         call("run", node)
 
 
@@ -225,6 +226,25 @@ def test_only_the_first_images_of_many_are_shown(node: Path, queue: Queue) -> No
     text = call("show", *jobs, "--node", node)
     assert text.count("series/") == 10
     assert "and 2 more" in text
+
+
+def test_the_first_deliveries_of_many_are_shown_and_nothing_empty(node: Path, queue: Queue, config: NodeConfig) -> None:
+    job = ready_job(queue, config)
+    queue.next_job(IDLE)
+    objects = [NewDelivery("pacs", f"9.{number}", "1.2", f"results/{number}.dcm") for number in range(12)]
+    queue.done(job.id, "model", objects, now=IDLE)
+    for delivery in queue.due(IDLE)[:11]:
+        queue.delivered(delivery.id)
+    Audit(node / "audit").write("segmented", job=job.id, seconds=2.5, reason="")
+    text = call("show", job.id, "--node", node)
+    assert text.count("results/") == 10
+    assert "results/11.dcm" in text  # the one that is not sent
+    assert "and 2 more" in text
+    assert "reason " not in text.split("segmented")[1]
+    queue.delivered(queue.due(IDLE)[0].id)
+    found = cells(call("show", job.id, "--node", node))
+    assert "reason" not in found
+    assert datetime.fromisoformat(found["first image"]).tzinfo is not None
 
 
 def test_a_job_that_is_not_there_is_said_so(node: Path, queue: Queue) -> None:

@@ -160,7 +160,7 @@ def test_the_same_images_with_the_same_model_are_not_computed_twice(queue: Queue
         if again:
             queue.done_before(job.id, again, "model")
             assert queue.job(job.id).state == "sent"
-            assert queue.job(job.id).reason == f"as job {first.id}"
+            assert queue.job(job.id).reason == f"same images and model as job {first.id[:12]}: not done again"
             assert queue.deliveries(job.id) == []
         else:
             queue.done(job.id, "model", [RESULT])

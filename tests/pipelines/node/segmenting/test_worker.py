@@ -158,7 +158,7 @@ def test_the_same_images_with_the_same_model_are_not_computed_twice(place: Place
     first, other = place.done("a"), place.done("b")
     again = place.done("a")
     assert (first.state, other.state) == ("done", "done")
-    assert (again.state, again.reason) == ("sent", f"as job {first.id}")
+    assert (again.state, again.reason) == ("sent", f"same images and model as job {first.id[:12]}: not done again")
     assert (place.folder.parent / "asked").read_text() == "++"
 
 
@@ -192,7 +192,7 @@ def test_a_result_that_was_deleted_and_sent_nowhere_is_computed_again(place: Pla
     assert again.state == "done"
     assert (place.folder / "results" / again.id / "0.dcm").read_text() == "of a"
     place.done("b")
-    assert place.done("a").reason == f"as job {again.id}"
+    assert place.done("a").reason == f"same images and model as job {again.id[:12]}: not done again"
 
 
 def test_a_destination_that_is_named_twice_gets_a_result_once(place: Place) -> None:
