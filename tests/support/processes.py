@@ -43,6 +43,7 @@ IMPORTED = [
     "torch._dynamo",
     "monai.bundle",
     "delineate.pipelines.cli",
+    "delineate.pipelines.comparison.networks",
     "delineate.pipelines.training.workflow",
 ]
 
@@ -95,7 +96,9 @@ def _become(words: list[str], cwd: Path, env: dict[str, str], log: Path, errors:
     try:
         if words[0] == "delineate":
             from delineate.pipelines.cli import main
+            from delineate.pipelines.comparison import networks
 
+            networks.get_context = lambda _: get_context("fork")  # type: ignore[assignment]  # what it starts, too
             sys.argv = words
             main()
         else:
