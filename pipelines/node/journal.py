@@ -16,8 +16,8 @@ _LINES = {
     "image refused": "image of {peer} refused: {reason}",
     "image quarantined": "quarantined: file {file} of {peer}, job {job:.12}: {reason}",
     "quarantined": "quarantined: job {job:.12}: {reason}",
-    "not sent": "{destination} does not take what is sent: {reason}; it is tried again",
-    "given up": "{destination} has not taken job {job:.12}, which is given up: {reason}",
+    "not sent": "not sent to {destination}: {reason}; it is tried again",
+    "given up": "given up: job {job:.12} is not sent to {destination}: {reason}",
     "intake waits": "nothing can be taken in: {reason}",
     "low disk": "low disk: {free_mib} MiB are free, {needed_mib} are needed; nothing is received until there is room",
     "room again": "room again: {free_mib} MiB are free; images are received",
@@ -39,7 +39,7 @@ class Journal:
                 ended, self._failing = self._failing, {each for each in self._failing if each[0] != name}
                 has_failed = ended != self._failing
             if has_failed:
-                logger.warning(f"{printable(name)} takes what is sent again")
+                logger.warning(f"objects are sent to {printable(name)} again")
         elif (line := self._line(event, facts)) and self._is_news(event, name):
             logger.warning(printable(line)[:_LONGEST])
 

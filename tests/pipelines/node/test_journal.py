@@ -13,15 +13,19 @@ def test_the_first_failure_of_a_destination_and_its_recovery_are_logged(caplog: 
     journal = Journal()
     for event in ("sent", "not sent", "not sent", "sent", "sent", "not sent"):
         journal.note(*sending(event))
-    failed = "pacs does not take what is sent: it is down; it is tried again"
-    assert caplog.messages == [failed, "pacs takes what is sent again", failed]
+    failed = "not sent to pacs: it is down; it is tried again"
+    assert caplog.messages == [failed, "objects are sent to pacs again", failed]
 
 
 def test_destinations_fail_each_by_itself(caplog: pytest.LogCaptureFixture) -> None:
     journal = Journal()
     for event, destination in (("not sent", "a"), ("not sent", "b"), ("sent", "a"), ("not sent", "b")):
         journal.note(*sending(event, destination))
-    assert [message[0] for message in caplog.messages] == ["a", "b", "a"]
+    assert [message.split(":")[0] for message in caplog.messages] == [
+        "not sent to a",
+        "not sent to b",
+        "objects are sent to a again",
+    ]
 
 
 @pytest.mark.parametrize(
