@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,8 @@ class Structure:
         values: those of a label map that are this structure; ``None`` where its masks are files of their own.
         threshold: of its probabilities, 0-1; what the bundle has for all where ``None``.
         colour: of its outline: red, green and blue, 0-255; one of `COLOURS` where ``None``.
+        category: what kind of thing it is, for DICOM (PS3.16, CID 7150); its name and code decide where ``None``.
+        region: of the body, for DICOM (PS3.16, CID 4); what the image says of itself where ``None``.
     """
 
     name: str
@@ -60,6 +62,8 @@ class Structure:
     values: tuple[int, ...] | None = None
     threshold: float | None = None
     colour: Colour | None = None
+    category: Code | None = None
+    region: Code | None = None
 
     @property
     def file_name(self) -> str:
@@ -69,10 +73,8 @@ class Structure:
 
     def as_dict(self) -> dict[str, Any]:
         """As configuration and data lists hold it; without what is not known."""
-        code = self.code and {"scheme": self.code.scheme, "value": self.code.value, "meaning": self.code.meaning}
-        values, colour = (list(one) if one is not None else None for one in (self.values, self.colour))
-        known = {"name": self.name, "code": code, "values": values, "threshold": self.threshold, "colour": colour}
-        return {key: value for key, value in known.items() if value is not None}
+        known = {key: value for key, value in asdict(self).items() if value is not None}
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in known.items()}
 
 
 def structures_of(settings: Sequence[Mapping[str, Any] | Structure] | None) -> tuple[Structure, ...]:
@@ -202,18 +204,20 @@ def _structure(settings: Mapping[str, Any]) -> Structure:
     threshold = settings.get("threshold")
     return Structure(
         name,
-        _code(name, settings.get("code")),
+        _code(name, "code", settings.get("code")),
         _whole(name, "values", settings.get("values")),
         None if threshold is None else _probability(threshold, f"threshold of {name}"),
         _colour(name, settings.get("colour")),
+        _code(name, "category", settings.get("category")),
+        _code(name, "region", settings.get("region")),
     )
 
 
-def _code(name: str, code: Any) -> Code | None:
+def _code(name: str, key: str, code: Any) -> Code | None:
     if code is None:
         return None
     if not isinstance(code, Mapping) or set(code) != set(Code.__dataclass_fields__):
-        raise DelineateError(f"code of {name} is {code!r}; write {{scheme: SCT, value: '80891009', meaning: Heart}}")
+        raise DelineateError(f"{key} of {name} is {code!r}; write {{scheme: SCT, value: '80891009', meaning: Heart}}")
     return Code(**{key: str(value) for key, value in code.items()})
 
 

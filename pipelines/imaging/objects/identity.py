@@ -10,6 +10,7 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
+from .. import structures
 from ..dicom.header import MANUFACTURER
 from ..structures import Structure
 from .outlined import Outlined
@@ -81,9 +82,14 @@ def algorithm(result: Outlined) -> hd.AlgorithmIdentificationSequence:
 def code_of(structure: Structure) -> Code:
     """The structure's code; where it has none, one of our own scheme."""
     if structure.code is not None:
-        return Code(structure.code.value, structure.code.scheme, structure.code.meaning[:_LONG])
+        return coded(structure.code)
     name = structure.name or "foreground"
     return Code((structure.file_name or name)[:16], SCHEME, name[:_LONG])
+
+
+def coded(code: structures.Code) -> Code:
+    """A code of a bundle as pydicom has it."""
+    return Code(code.value, code.scheme, code.meaning[:_LONG])
 
 
 def schemes_of(result: Outlined) -> list[CodingSchemeIdentificationItem] | None:

@@ -14,8 +14,8 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 from pydicom.uid import ExplicitVRLittleEndian
 
-from ..structures import colours_of, join_labels
-from .identity import RESEARCH, algorithm, code_of, equipment, finish, numbers, schemes_of
+from ..structures import Structure, colours_of, join_labels
+from .identity import RESEARCH, algorithm, code_of, coded, equipment, finish, numbers, schemes_of
 from .outlined import Outlined
 from .sources import Sources, read_sources, refer
 
@@ -64,18 +64,18 @@ def _pixels(result: Outlined) -> NDArray[Any]:
 
 
 def _segments(result: Outlined, sources: Sources, uid: str) -> list[hd.seg.SegmentDescription]:
-    region = _region(sources.headers[0])
+    taken = _region(sources.headers[0])
     return [
         hd.seg.SegmentDescription(
             segment_number=number,
             segment_label=(structure.name or "foreground")[:64],
-            segmented_property_category=_category(structure.name, code_of(structure)),
+            segmented_property_category=_category(structure),
             segmented_property_type=code_of(structure),
             algorithm_type="AUTOMATIC",
             algorithm_identification=algorithm(result),
             tracking_uid=result.uid(uid, "segment", number),
             tracking_id=(structure.name or "foreground")[:64],
-            anatomic_regions=region,
+            anatomic_regions=[coded(structure.region)] if structure.region else taken,
             display_color=hd.color.CIELabColor.from_rgb(*colour),
         )
         for number, (structure, colour) in enumerate(
@@ -84,8 +84,10 @@ def _segments(result: Outlined, sources: Sources, uid: str) -> list[hd.seg.Segme
     ]
 
 
-def _category(name: str, code: Code) -> Code:
-    words = f"{name} {code.meaning}".lower()
+def _category(structure: Structure) -> Code:
+    if structure.category:
+        return coded(structure.category)
+    words = f"{structure.name} {code_of(structure).meaning}".lower()
     abnormal = any(word in words for word in _ABNORMAL)
     found = codes.CID7150.MorphologicallyAbnormalStructure if abnormal else codes.CID7150.AnatomicalStructure
     return cast("Code", found)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -26,6 +28,8 @@ STRUCTURES = st.builds(
     st.none() | st.lists(st.integers(0, 255), min_size=1, max_size=3).map(tuple),
     st.none() | st.floats(0, 1),
     st.none() | st.tuples(*[st.integers(0, 255)] * 3),
+    CODES,
+    CODES,
 )
 
 
@@ -82,6 +86,22 @@ def test_spaces_become_underscores_in_file_names() -> None:
 def test_what_is_no_list_of_structures_is_refused(settings: object) -> None:
     with pytest.raises(DelineateError):
         structures_of(settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("key", ["code", "category", "region"])
+@pytest.mark.parametrize("value", ["51185008", {"scheme": "SCT", "value": "51185008"}])
+def test_what_is_no_code_is_refused_by_name(key: str, value: object) -> None:
+    with pytest.raises(DelineateError, match=f"^{key} of heart is .*51185008.*; write {{scheme: SCT"):
+        structures_of([{"name": "heart", key: value}])
+
+
+def test_a_structure_is_written_without_what_is_not_known() -> None:
+    region = Code("SCT", "816094009", "Thorax")
+    assert Structure("heart", values=(1, 2)).as_dict() == {"name": "heart", "values": [1, 2]}
+    assert structures_of([HEART])[0].as_dict() == HEART
+    assert json.dumps(Structure("heart", colour=(1, 2, 3), region=region).as_dict()) == (
+        '{"name": "heart", "colour": [1, 2, 3], "region": {"scheme": "SCT", "value": "816094009", "meaning": "Thorax"}}'
+    )
 
 
 def test_of_exclusive_structures_the_greatest_is_enough_unless_a_threshold_is_set() -> None:

@@ -83,7 +83,7 @@ def test_a_bundle_of_before_there_were_structures_passes(tmp_path: Path) -> None
     bundle = new_bundle(tmp_path / "old", "nerve")
     for workflow in WORKFLOWS:
         path = bundle / "configs" / f"{workflow}.yaml"
-        text = re.sub(r"(?m)^(structures:.*\n(  - .*\n)+|exclusive:.*\n)", "", path.read_text())
+        text = re.sub(r"(?m)^(structures:.*\n(  .*\n)+|exclusive:.*\n)", "", path.read_text())
         text = re.sub(r'(?m)^ +(structures: "@structures"|exclusive: "@exclusive")\n', "", text)
         path.write_text(
             re.sub(r'"\$not @exclusive"|"@exclusive"', "false", text).replace("threshold: null", "threshold: 0.5")

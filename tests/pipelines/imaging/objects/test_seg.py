@@ -10,6 +10,7 @@ import pydicom
 import pytest
 from dicom_files import write_series
 from dicom_objects import MODEL, PATIENT, STRUCTURES, cine, enhanced, errors, outlined, radiograph, validators
+from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
 from delineate.pipelines.core.errors import InputError, SkippedError
@@ -17,7 +18,7 @@ from delineate.pipelines.imaging.dicom import find_series, read_header, read_seg
 from delineate.pipelines.imaging.dicom.series import read_slices
 from delineate.pipelines.imaging.objects import Outlined, encode
 from delineate.pipelines.imaging.objects.seg import build
-from delineate.pipelines.imaging.structures import colours_of
+from delineate.pipelines.imaging.structures import Code, Structure, colours_of
 
 Frames = list[tuple[Path, int]]
 
@@ -164,6 +165,33 @@ def test_validators_find_no_error(tmp_path: Path, kind: str, seg_type: str) -> N
     written(tmp_path / "seg.dcm", outlined(frames, seg_type=seg_type))
     assert errors("dciodvfy", tmp_path / "seg.dcm") == []
     assert errors("dcentvfy", *{path for path, _ in frames}, tmp_path / "seg.dcm") == []
+
+
+THORAX = Code("SCT", "816094009", "Thorax")
+ABNORMAL = Code("SCT", "49755003", "Morphologically Abnormal Structure")
+
+
+def coded(path: Path) -> hd.seg.Segmentation:
+    """Of two structures: one names its category and region, the other leaves them to its name and its source."""
+    structures = (Structure("shadow", category=ABNORMAL, region=THORAX), Structure("heart"))
+    return written(path / "seg.dcm", outlined([(radiograph(path / "a.dcm"), 0)], structures=structures))
+
+
+def test_category_and_region_are_those_of_the_structure_else_of_its_name_and_source(tmp_path: Path) -> None:
+    def named(item: Dataset) -> Code:
+        return Code(item.CodingSchemeDesignator, item.CodeValue, item.CodeMeaning)
+
+    shadow, heart = coded(tmp_path).SegmentSequence
+    assert named(shadow.SegmentedPropertyCategoryCodeSequence[0]) == ABNORMAL
+    assert named(shadow.AnatomicRegionSequence[0]) == THORAX
+    assert heart.SegmentedPropertyCategoryCodeSequence[0].CodeMeaning == "Anatomical Structure"
+    assert heart.AnatomicRegionSequence[0].CodeMeaning == "Breast"  # the source's body part
+
+
+def test_validators_find_no_error_in_categories_and_regions(tmp_path: Path) -> None:
+    validators()
+    coded(tmp_path)
+    assert errors("dciodvfy", tmp_path / "seg.dcm") == []
 
 
 @pytest.mark.parametrize("keyword", ["StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"])
