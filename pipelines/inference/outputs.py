@@ -9,12 +9,12 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.errors import DelineateError, InputError, printable
+from ..core.errors import DelineateError, InputError, UnknownNameError, printable
 from ..core.files import write_atomically
 from ..imaging.dicom import SpacingKind
 from ..imaging.item import Item
@@ -38,12 +38,31 @@ Fields = Mapping[Any, Any]
 UNNAMED = Structure("")
 """The structure of a bundle that names none: it has one."""
 
+_Value = TypeVar("_Value")
 _UID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))*")  # PS3.5, 9.1
 
 PLANES: Mapping[SpacingKind | None, str] = {
     "detector": " in the detector plane, not corrected for magnification",
     "region": " by the calibration of its ultrasound region",
 }
+
+
+class UnknownStructureError(UnknownNameError, KeyError):
+    """A structure that a result does not have."""
+
+    __str__ = Exception.__str__  # a KeyError's is its argument in quotes
+
+
+class ByStructure(dict[str, _Value]):
+    """What a result has of each structure, by its name.
+
+    Raises:
+        UnknownStructureError: no structure has the name that is asked for.
+    """
+
+    def __missing__(self, name: str) -> _Value:
+        unnamed = None if any(self) else "there is one, and it has no name"
+        raise UnknownStructureError("structure", str(name), self, unnamed)
 
 
 @dataclass(frozen=True, repr=False, eq=False)  # arrays are too long to show, and have no one truth to compare
@@ -78,6 +97,10 @@ class Segmentation:
     volume: Volume | None = None
     spacing_kind: SpacingKind | None = None
     model: Model = UNKNOWN
+
+    def __post_init__(self) -> None:
+        for name in ("masks", "probabilities"):
+            object.__setattr__(self, name, ByStructure(getattr(self, name)))
 
     @classmethod
     def from_output(
@@ -132,15 +155,15 @@ class Segmentation:
         return next(iter(self.masks.values())).shape
 
     @property
-    def sizes(self) -> dict[str, tuple[float, str]]:
+    def sizes(self) -> Mapping[str, tuple[float, str]]:
         """How much each structure covers, and the unit: mm² (and where they hold), ml; else pixels, voxels."""
         counts = {name: int(mask.sum()) for name, mask in self.masks.items()}
         if self.spacing is None:
-            return {name: (count, self._points) for name, count in counts.items()}
+            return ByStructure((name, (count, self._points)) for name, count in counts.items())
         if self.volume is not None:
-            return {name: (count * prod(self.spacing) / 1000, "ml") for name, count in counts.items()}
+            return ByStructure((name, (count * prod(self.spacing) / 1000, "ml")) for name, count in counts.items())
         unit = f"mm²{PLANES.get(self.spacing_kind, '')}"
-        return {name: (count * prod(self.spacing), unit) for name, count in counts.items()}
+        return ByStructure((name, (count * prod(self.spacing), unit)) for name, count in counts.items())
 
     @property
     def size(self) -> tuple[float, str]:

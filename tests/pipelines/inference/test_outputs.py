@@ -297,6 +297,20 @@ def test_an_output_of_several_channels_has_a_mask_a_structure() -> None:
     assert result.structures == named
 
 
+@pytest.mark.parametrize("attribute", ["masks", "probabilities", "sizes"])
+def test_a_structure_that_is_not_there_is_refused_with_the_names_that_are(chest: Segmentation, attribute: str) -> None:
+    wanted = "^no structure is called 'left_lung'; did you mean 'left lung'\\? there are: heart, left lung$"
+    with pytest.raises(DelineateError, match=wanted) as refused:
+        getattr(chest, attribute)["left_lung"]
+    assert isinstance(refused.value, KeyError)
+    assert "left_lung" not in getattr(chest, attribute)
+
+
+def test_the_only_structure_without_a_name_has_none_to_ask_for(result: Segmentation) -> None:
+    with pytest.raises(KeyError, match=r"^no structure is called 'heart'; there is one, and it has no name$"):
+        result.masks["heart"]
+
+
 @pytest.mark.parametrize("attribute", ["mask", "probability", "size"])
 def test_the_one_mask_is_that_of_one_structure_alone(result: Segmentation, chest: Segmentation, attribute: str) -> None:
     assert getattr(result, attribute) is not None
