@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from ..core.errors import DelineateError, InputError, SkippedError, counted, printable
 from ..exchange import ExchangeError, Outgoing, refuse_missing
@@ -18,29 +20,28 @@ if TYPE_CHECKING:
     from ..inference.outputs import Segmentation
 
 _NO_IMAGES = frozenset(
-    [
-        *(
-            "ANN",
-            "ASMT",
-            "AU",
-            "DOC",
-            "ECG",
-            "EPS",
-            "FID",
-            "HD",
-            "KER",
-            "KO",
-            "M3D",
-            "PLAN",
-            "POS",
-            "PR",
-            "REG",
-            "RESP",
-        ),
-        *("RTDOSE", "RTPLAN", "RTRECORD", "RTSTRUCT", "RWV", "SEG", "SMR", "SR", "STAIN", "TEXTUREMAP", "TG"),
-    ]
+    {"ANN", "ASMT", "AU", "DOC", "ECG", "EPS", "FID", "HD", "KER", "KO", "M3D"}
+    | {"RTDOSE", "RTPLAN", "RTRECORD", "RTSTRUCT"}
+    | {"PLAN", "POS", "PR", "REG", "RESP", "RWV", "SEG", "SMR", "SR", "STAIN", "TEXTUREMAP", "TG"}
 )
 """Modalities of what is no image: PS3.3, C.7.3.1.1.1."""
+
+ServerUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--dicomweb",
+        metavar="URL",
+        help="Segment a study on this DICOMweb server instead of files, e.g. https://pacs.example/dicom-web; "
+        "--format is seg unless given.",
+    ),
+]
+Study = Annotated[str | None, typer.Option(metavar="UID", help="Study Instance UID, with --dicomweb.")]
+Series = Annotated[str | None, typer.Option(metavar="UID", help="Series Instance UID, to segment that one alone.")]
+Stow = Annotated[bool, typer.Option("--stow", help="Store the DICOM objects on the same server.")]
+TokenFile = Annotated[Path | None, typer.Option(help="File with the bearer token that the server asks for.")]
+Header = Annotated[
+    list[str] | None, typer.Option(metavar="NAME:VALUE", help="Header that the server is sent; may be repeated.")
+]
 
 
 @dataclass(frozen=True)

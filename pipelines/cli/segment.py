@@ -23,7 +23,7 @@ from ..imaging.writers import FORMATS, VolumeFormat
 from ..training.runs import parse_settings
 from .console import print_monai_line, progress, say, show_refused
 from .options import BundleOrRun, Quiet, Settings, Trust, Verbose
-from .remote import Inputs, Remote, remote_of
+from .remote import Header, Inputs, Remote, Series, ServerUrl, Stow, Study, TokenFile, remote_of
 from .thresholds import parse_thresholds
 
 if TYPE_CHECKING:
@@ -33,17 +33,44 @@ if TYPE_CHECKING:
 _LATER = ("label_map", "formats", "seg_type")
 """Settings that bundles made before there were structures do not have."""
 
+Sources = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="INPUT",
+        help="Files (pictures, DICOM, NIfTI, MHA, NRRD), folders or patterns such as 'photos/*.png'.",
+        show_default=False,
+    ),
+]
+LabelMap = Annotated[
+    bool,
+    typer.Option(
+        "--label-map",
+        help="Write one file with 1, 2, 3 ... instead of a mask for each structure; refused where masks overlap.",
+    ),
+]
+Thresholds = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="[NAME=]PROBABILITY",
+        help="Probability from which a pixel is foreground, of all structures or, e.g. heart=0.3, of one; may be "
+        "repeated; without it, the bundle's.",
+    ),
+]
+Formats = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        metavar="FORMAT,...",
+        help=f"What is written: {', '.join([*FORMATS, *OBJECT_FORMATS])}; several with commas, e.g. png,seg. png "
+        "is of images; nifti, nrrd and mha of volumes; seg, sc and sr are DICOM objects, of DICOM. Without it, "
+        "masks as png or nifti.",
+    ),
+]
+
 
 def segment(
     bundle: BundleOrRun,
-    inputs: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="INPUT",
-            help="Files (pictures, DICOM, NIfTI, MHA, NRRD), folders or patterns such as 'photos/*.png'.",
-            show_default=False,
-        ),
-    ] = None,
+    inputs: Sources = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder for the masks and results.csv; needed, unless --stow sends the results elsewhere."),
@@ -54,54 +81,19 @@ def segment(
     probability: Annotated[
         bool, typer.Option("--probability", help="Also write each pixel's probability, as 16-bit PNG.")
     ] = False,
-    label_map: Annotated[
-        bool,
-        typer.Option(
-            "--label-map",
-            help="Write one file with 1, 2, 3 ... instead of a mask for each structure; refused where masks overlap.",
-        ),
-    ] = False,
-    threshold: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="[NAME=]PROBABILITY",
-            help="Probability from which a pixel is foreground, of all structures or, e.g. heart=0.3, of one; may be "
-            "repeated; without it, the bundle's.",
-        ),
-    ] = None,
-    format_: Annotated[
-        str | None,
-        typer.Option(
-            "--format",
-            metavar="FORMAT,...",
-            help=f"What is written: {', '.join([*FORMATS, *OBJECT_FORMATS])}; several with commas, e.g. png,seg. png "
-            "is of images; nifti, nrrd and mha of volumes; seg, sc and sr are DICOM objects, of DICOM. Without it, "
-            "masks as png or nifti.",
-        ),
-    ] = None,
+    label_map: LabelMap = False,
+    threshold: Thresholds = None,
+    format_: Formats = None,
     seg_type: Annotated[
         SegType, typer.Option(help="Of a DICOM SEG: binary, fractional (probabilities) or labelmap (no overlap).")
     ] = "binary",
     volume_format: Annotated[VolumeFormat, typer.Option(help="File format of the masks of volumes.")] = "nii.gz",
-    dicomweb: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL",
-            help="Segment a study on this DICOMweb server instead of files, e.g. https://pacs.example/dicom-web; "
-            "--format is seg unless given.",
-        ),
-    ] = None,
-    study: Annotated[str | None, typer.Option(metavar="UID", help="Study Instance UID, with --dicomweb.")] = None,
-    series: Annotated[
-        str | None, typer.Option(metavar="UID", help="Series Instance UID, to segment that one alone.")
-    ] = None,
-    stow: Annotated[bool, typer.Option("--stow", help="Store the DICOM objects on the same server.")] = False,
-    token_file: Annotated[
-        Path | None, typer.Option(help="File with the bearer token that the server asks for.")
-    ] = None,
-    header: Annotated[
-        list[str] | None, typer.Option(metavar="NAME:VALUE", help="Header that the server is sent; may be repeated.")
-    ] = None,
+    dicomweb: ServerUrl = None,
+    study: Study = None,
+    series: Series = None,
+    stow: Stow = False,
+    token_file: TokenFile = None,
+    header: Header = None,
     set_: Settings = None,
     trust: Trust = False,
     quiet: Quiet = False,
@@ -122,23 +114,15 @@ def segment(
         raise DelineateError("--out: name the folder for the masks and results.csv" + also)
     admission = admit(bundle, trust)
     root = admission.folder
+    chosen = list(parse_formats(format_ or ("seg" if remote else None))) or None
     options: dict[str, Any] = {"overlay": overlay, "probability": probability, "volume_format": volume_format}
-    chosen = list(parse_formats(format_ or ("seg" if remote else None)))
-    options |= {"label_map": label_map, "formats": chosen or None, "seg_type": seg_type}
-    thresholds = parse_thresholds(threshold or [], structures_in(root))
-    arguments: dict[str, Any] = {
-        "bundle_root": str(root),
-        "dataset_dir": sources[0] if len(sources) == 1 else sources,
-        "output_dir": str(out),
-        **{name: value for name, value in options.items() if value not in (False, None, "nii.gz", "binary")},
-        **({} if thresholds is None else {"threshold": thresholds}),
-    }
-    refuse_unknown(
-        root, workflow_config(root, "inference"), "inference", [name for name in _LATER if name in arguments]
-    )
+    options |= {"label_map": label_map, "formats": chosen, "seg_type": seg_type}
+    of_structures = parse_thresholds(threshold or [], structures_in(root))
+    thresholds = {} if of_structures is None else {"threshold": of_structures}
+    arguments = _arguments(root, sources, out, options) | thresholds
     settings = parse_settings(set_ or [])
-    refuse_decided(settings, {**arguments, **options})
-    settings |= {} if thresholds is None else {"threshold": thresholds}
+    refuse_decided(settings, arguments | options)
+    settings |= thresholds
     output_options = OutputOptions.of(**options)
     if stow and not output_options.objects:
         raise DelineateError(f"--stow sends DICOM objects, and {format_} is none; add seg, sc or sr to --format")
@@ -153,6 +137,15 @@ def segment(
         refused = _write_results(admission, remote or sources, Path(folder), output_options, settings, gone)
     if refused:
         raise typer.Exit(1)
+
+
+def _arguments(root: Path, sources: list[str], out: Path | None, options: dict[str, Any]) -> dict[str, Any]:
+    """What stock MONAI is called with to write the same; what is as usual is left out."""
+    named = {name: value for name, value in options.items() if value not in (False, None, "nii.gz", "binary")}
+    new = [name for name in _LATER if name in named]
+    refuse_unknown(root, workflow_config(root, "inference"), "inference", new)
+    dataset = sources[0] if len(sources) == 1 else sources
+    return {"bundle_root": str(root), "dataset_dir": dataset, "output_dir": str(out), **named}
 
 
 def _write_results(
@@ -189,7 +182,8 @@ def _write_results(
                 except InputError as error:
                     told(error)
                     continue
-                written = shown_path(paths, result).replace(f"{gone}{os.sep}", "")
+                written = shown_path(paths, result)
+                written = written.replace(f"{gone}{os.sep}", "") if gone else written
                 say(f"{batch.label(result)} -> {written} ({result.extent})")
                 unsent += inputs.send_back(paths) if isinstance(inputs, Remote) and inputs.stow else 0
                 done += 1
