@@ -277,20 +277,25 @@ def test_a_reader_that_ends_while_the_node_ends_says_nothing_of_the_file(tmp_pat
     desk.node.queue.close()
 
 
-@pytest.mark.parametrize("step", ["put", "file", "unlink"])
-def test_each_step_can_be_done_again(desk: Desk, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
-    """It ends before a step; the next start finds all that is needed, and does nothing twice."""
+def end_before(step: str, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take in what has arrived, end before a step of it, and start again."""
 
     def end(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    desk.arrive(desk.image())
-    where: Any = {"put": module, "file": desk.node.queue, "unlink": Path}[step]
+    where: Any = {"put": module, "unlink": Path}.get(step, desk.node.queue)
     monkeypatch.setattr(where, step, end)
     with pytest.raises(KeyboardInterrupt):
         desk.intake.take_all(threading.Event())
     monkeypatch.undo()
     desk.node.queue.recover()
+
+
+@pytest.mark.parametrize("step", ["put", "file", "unlink"])
+def test_each_step_can_be_done_again(desk: Desk, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    """It ends before a step; the next start finds all that is needed, and does nothing twice."""
+    desk.arrive(desk.image())
+    end_before(step, desk, monkeypatch)
     (job,) = desk.take()
     assert (job.state, job.images) == ("received", 1)
     assert len(desk.files()) == 1
@@ -298,16 +303,8 @@ def test_each_step_can_be_done_again(desk: Desk, monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("step", ["put", "reject", "unlink"])
 def test_each_step_into_quarantine_can_be_done_again(desk: Desk, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
-    def end(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
     desk.arrive(b"broken")
-    where: Any = {"put": module, "reject": desk.node.queue, "unlink": Path}[step]
-    monkeypatch.setattr(where, step, end)
-    with pytest.raises(KeyboardInterrupt):
-        desk.intake.take_all(threading.Event())
-    monkeypatch.undo()
-    desk.node.queue.recover()
+    end_before(step, desk, monkeypatch)
     assert {job.state for job in desk.take()} == {"quarantined"}
     assert len(list(desk.node.folders.quarantine.iterdir())) == 1
 
