@@ -1,4 +1,4 @@
-"""Intersection over union."""
+"""Intersection over union, the Jaccard index."""
 
 from __future__ import annotations
 
@@ -6,7 +6,21 @@ from functools import partial
 
 from monai.metrics import MeanIoU
 
+from ..case import Case
 from .base import Metric
 from .dice import EMPTY
 
-IOU = Metric("mean_iou", "Mean IoU", EMPTY, partial(MeanIoU, ignore_empty=False))
+
+def _iou(case: Case) -> float:
+    both, false_positive, false_negative, _ = case.counts
+    return both / (both + false_positive + false_negative)
+
+
+IOU = Metric(
+    "mean_iou",
+    "Mean IoU",
+    _iou,
+    EMPTY,
+    create=partial(MeanIoU, ignore_empty=False),
+    source="10.1111/j.1469-8137.1912.tb05611.x",
+)

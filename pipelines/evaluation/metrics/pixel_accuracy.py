@@ -8,6 +8,7 @@ import torch
 from monai.metrics import CumulativeIterationMetric
 from monai.metrics.utils import do_metric_reduction
 
+from ..case import Case
 from .base import Metric
 
 
@@ -26,6 +27,17 @@ class PixelAccuracy(CumulativeIterationMetric):
         return torch.as_tensor(mean)
 
 
+def _accuracy(case: Case) -> float:
+    both, _, _, neither = case.counts
+    return (both + neither) / case.reference.size
+
+
 PIXEL_ACCURACY = Metric(
-    "pixel_accuracy", "Pixel accuracy", "empty masks count like all others; no image is left out", PixelAccuracy
+    "pixel_accuracy",
+    "Pixel accuracy",
+    _accuracy,
+    "empty masks count like all others; no image is left out",
+    one_empty=_accuracy,
+    create=PixelAccuracy,
+    source="10.1186/s12880-015-0068-x",
 )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -7,34 +8,64 @@ import torch
 from monai.bundle import ConfigParser
 
 from delineate.pipelines.bundling.bundles import shipped_bundles
-from delineate.pipelines.evaluation.metrics import METRICS, empty_policy, title_of
+from delineate.pipelines.evaluation.case import Case
+from delineate.pipelines.evaluation.metrics import METRICS, empty_policy, measure, title_of
 from delineate.pipelines.evaluation.per_structure import PerStructure
 
 EMPTY, FULL = torch.zeros(1, 1, 8, 8), torch.ones(1, 1, 8, 8)
 HALF = torch.cat([EMPTY[..., :4], FULL[..., 4:]], -1)
 PAIRS = {"rightly empty": (EMPTY, EMPTY), "hallucinated": (FULL, EMPTY), "missed": (EMPTY, FULL)}
+OF_MONAI = [name for name, metric in METRICS.items() if metric.create]
+# these give what they give of any masks: most of an image without a lesion is background, whatever was drawn
+COUNTING_BACKGROUND = ["specificity", "pixel_accuracy"]
+
+
+def cases(pred: torch.Tensor, label: torch.Tensor) -> list[Case]:
+    """With and without a spacing, so that each metric applies to one of them."""
+    masks = (pred[0, 0].numpy() > 0, label[0, 0].numpy() > 0)
+    return [Case(*masks), Case(*masks, spacing=(0.5, 0.5), tolerance_mm=0.5)]
 
 
 def scored(name: str, pred: torch.Tensor, label: torch.Tensor) -> float:
-    metric = METRICS[name].create()
-    return float(metric(pred, label))
+    values = [METRICS[name].score(case) for case in cases(pred, label)]
+    return next(value for value in values if value is not None)
 
 
 @pytest.mark.parametrize("name", METRICS)
 def test_an_entry_is_found_by_the_name_it_has(name: str) -> None:
     assert METRICS[name].name == name
     assert title_of(name).startswith(METRICS[name].title)
-    assert METRICS[name].needs_spacing == bool(METRICS[name].unit)
+    assert METRICS[name].source.startswith("10.")
 
 
-@pytest.mark.parametrize("name", METRICS)
-def test_a_metric_gives_one_value_an_image_and_structure(name: str) -> None:
+def test_the_metrics_stand_in_the_order_of_tables() -> None:
+    assert list(METRICS) == [
+        *("mean_dice", "mean_iou", "precision", "recall", "specificity", "pixel_accuracy"),
+        *("hd95_percent", "hd95_mm", "hd95_pixels", "msd_percent", "msd_mm", "msd_pixels"),
+        *("nsd_1_percent", "nsd_2_percent", "nsd_mm", "area_error"),
+        *("lesion_precision", "lesion_recall", "lesion_f1"),
+    ]
+
+
+def test_millimetres_are_given_where_the_spacing_is_known_and_pixels_where_it_is_not() -> None:
+    without, with_spacing = (measure(case) for case in cases(FULL, HALF))
+    assert {name for name, value in without.items() if value is None} == {"hd95_mm", "msd_mm", "nsd_mm"}
+    assert {name for name, value in with_spacing.items() if value is None} == {"hd95_pixels", "msd_pixels"}
+
+
+@pytest.mark.parametrize("name", OF_MONAI)
+def test_the_metric_of_a_bundle_gives_one_value_an_image_and_structure(name: str) -> None:
     draw = torch.Generator().manual_seed(0)
     pred, label = (torch.rand(3, 2, 9, 7, generator=draw).round() for _ in range(2))
-    assert METRICS[name].create()(pred, label).shape == (3, 2)
+    create = METRICS[name].create
+    assert create is not None
+    found = create()(pred, label)
+    assert found.shape == (3, 2)
+    own = [[scored(name, pred[[i]][:, [s]], label[[i]][:, [s]]) for s in range(2)] for i in range(3)]
+    torch.testing.assert_close(found, torch.tensor(own))
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("name", [name for name in METRICS if name not in COUNTING_BACKGROUND])
 @pytest.mark.parametrize("kind", ["hallucinated", "missed"])
 def test_empty_masks_where_none_belong_are_worse_than_where_they_do(name: str, kind: str) -> None:
     sign = 1 if METRICS[name].higher_is_better else -1
@@ -43,10 +74,27 @@ def test_empty_masks_where_none_belong_are_worse_than_where_they_do(name: str, k
     assert sign * wrong < sign * right
 
 
+@pytest.mark.parametrize("name", COUNTING_BACKGROUND)
+def test_metrics_that_count_background_take_empty_masks_as_they_are(name: str) -> None:
+    assert scored(name, EMPTY, EMPTY) == 1
+    assert scored(name, FULL, EMPTY) == 0
+    assert scored(name, HALF, EMPTY) == 0.5
+    assert scored(name, EMPTY, HALF) == (1 if name == "specificity" else 0.5)
+
+
 @pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("pred", [EMPTY, HALF, FULL])
+@pytest.mark.parametrize("label", [EMPTY, HALF, FULL])
+def test_each_value_is_finite(name: str, pred: torch.Tensor, label: torch.Tensor) -> None:
+    assert math.isfinite(scored(name, pred, label))
+
+
+@pytest.mark.parametrize("name", [name for name in METRICS if name != "recall"])
 def test_the_direction_is_that_of_the_values(name: str) -> None:
     sign = 1 if METRICS[name].higher_is_better else -1
-    assert sign * scored(name, HALF, HALF) > sign * scored(name, FULL, HALF)
+    lesions = name.startswith("lesion")
+    worse = torch.cat([FULL[..., :1], EMPTY[..., 1:]], -1) if lesions else FULL
+    assert sign * scored(name, HALF, HALF) > sign * scored(name, worse, HALF)
 
 
 @pytest.mark.parametrize("name", METRICS)
@@ -80,7 +128,9 @@ def configured(workflow: str) -> dict[str, Any]:
 @pytest.mark.parametrize("workflow", ["train", "evaluate"])
 def test_the_shipped_bundles_score_with_registered_metrics(workflow: str) -> None:
     for name, metric in configured(workflow).items():
-        registered = METRICS[name.removeprefix("val_")].create()
+        create = METRICS[name.removeprefix("val_")].create
+        assert create is not None
+        registered = create()
         assert isinstance(metric, PerStructure)
         assert type(metric.metric) is type(registered)
         plain = {key: value for key, value in vars(registered).items() if isinstance(value, bool | str)}
