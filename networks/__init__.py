@@ -2,6 +2,7 @@
 
 from .cmunext import CMUNeXt
 from .deeplabv3plus import DeepLabV3Plus
+from .ensemble import Ensemble
 from .facts import NetworkFacts, network_facts
 from .interchange import load_in_order
 from .registry import create_network, describe_network, list_networks
@@ -14,6 +15,7 @@ __all__ = [
     "ClassicUNet",
     "DeepLabV3Plus",
     "DepthwiseUNet",
+    "Ensemble",
     "NetworkFacts",
     "SEDepthwiseUNet",
     "SEUNet",

@@ -12,13 +12,14 @@ def next_size(pixels: int, smallest: int, divisor: int) -> int:
     return smallest + max(0, (pixels - smallest + divisor - 1) // divisor) * divisor
 
 
-def check_size(image: torch.Tensor, smallest: int, divisor: int = 1) -> None:
+def check_size(image: torch.Tensor, smallest: int, divisor: int = 1, network: str = "this network") -> None:
     """Refuse an image whose sides the network can't take.
 
     Args:
         image: of shape ``(B, C, H, W)`` or ``(B, C, H, W, D)``.
         smallest: pixels of the smallest side.
         divisor: a side has ``smallest`` pixels plus a multiple of this.
+        network: what the message calls it.
 
     Raises:
         WrongValueError: naming the next size that is valid.
@@ -28,7 +29,7 @@ def check_size(image: torch.Tensor, smallest: int, divisor: int = 1) -> None:
             valid = [next_size(n, smallest, divisor) for n in image.shape[2:]]
             step = f" plus a multiple of {divisor}" if divisor > 1 else " or more"
             raise WrongValueError(
-                f"image is {list(image.shape[2:])} pixels, this network needs {smallest}{step} a side; "
+                f"image is {list(image.shape[2:])} pixels, {network} needs {smallest}{step} a side; "
                 f"resize or pad it to {valid}"
             )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.resources import as_file, files
 from io import StringIO
 from pathlib import Path
@@ -14,12 +14,13 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
-from ..core.errors import DelineateError, UnknownNameError
+from ..core.errors import DelineateError, UnknownNameError, printable
 from ..core.files import write_atomically
 from ..imaging.structures import channels_of, structures_of
 from .settings import WORKFLOWS, has, refuse_wrong_values, unknown_setting
 from .verify.targets import target_problem
 
+_LONGEST = 280  # characters of a value that is written on one line
 SCHEMA = "meta_schema_20240725.json"  # in docs/, so that `monai.bundle verify_metadata` works without a network
 
 
@@ -192,6 +193,30 @@ def change_bundle(bundle: Path, values: Mapping[str, Any], overlays: list[Path] 
     sync_metadata(bundle)
 
 
+def change_workflow(bundle: Path, workflow: str, change: Callable[[Any], None]) -> None:
+    """Change one workflow of a bundle, one of ``WORKFLOWS``, in place; comments stay.
+
+    Args:
+        bundle: the folder.
+        workflow: its name.
+        change: called with its mapping.
+    """
+    path = bundle / "configs" / f"{workflow}.yaml"
+    config, text = _yaml().load(path), StringIO()
+    change(config)
+    _yaml().dump(config, text)
+    write_atomically(path, text.getvalue().encode())
+
+
+def members_of(bundle: Path) -> list[dict[str, str]]:
+    """Names and hashes of the members of an ensemble, as its metadata tell; none where it is none."""
+    try:
+        told = json.loads((bundle / "configs" / "metadata.json").read_text(encoding="utf-8"))["members"]
+        return [{key: printable(each[key]) for key in ("name", "hash")} for each in told]
+    except (OSError, ValueError, LookupError, TypeError):
+        return []
+
+
 def sync_metadata(bundle: Path) -> None:
     """Write the true channels, structures and shapes of the network into ``metadata.json``."""
     config = _yaml().load(bundle / "configs" / "inference.yaml")
@@ -250,7 +275,7 @@ def _set(config: Any, keys: list[str], value: Any) -> bool:
 
 
 def _on_one_line(value: Any) -> Any:
-    """Lists and mappings as ``[64, 64]``."""
+    """Lists and mappings as ``[64, 64]``, but those that would be far longer than a line."""
     if not isinstance(value, list | tuple | dict) or not value:
         return value
     whole: CommentedSeq | CommentedMap
@@ -258,7 +283,8 @@ def _on_one_line(value: Any) -> Any:
         whole = CommentedSeq(map(_on_one_line, value))
     else:
         whole = CommentedMap((key, _on_one_line(part)) for key, part in value.items())
-    whole.fa.set_flow_style()
+    if len(str(value)) < _LONGEST:
+        whole.fa.set_flow_style()
     return whole
 
 

@@ -11,10 +11,12 @@ import typer
 
 from ..bundling.bundles import choices, find_bundle, new_bundle, shipped_bundles
 from ..bundling.own_tasks import write_own_task
+from ..bundling.settings import structures_in
 from ..core.errors import DelineateError, counted, printable
 from ..training.runs import parse_settings
 from .console import say, show_table
-from .options import Quiet, Settings
+from .options import Quiet, Settings, Threshold, Trust
+from .thresholds import parse_thresholds
 
 app = typer.Typer(help="List the shipped bundles; make, verify and update bundles of your own.", no_args_is_help=True)
 
@@ -82,6 +84,22 @@ def new(
     with TemporaryDirectory() as draft:
         own_task = write_own_task(Path(draft) / "task", structures, channels, name, description, modality, exclusive)
         say(f"written: {new_bundle(out, own_task, network, loss, settings=settings)}")
+
+
+@app.command()
+def ensemble(
+    out: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder to create.")],
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Two or more runs or bundles with weights.")],
+    threshold: Threshold = None,
+    trust: Trust = False,
+    quiet: Quiet = False,
+) -> None:
+    """Put runs together as one bundle, whose probabilities are the mean of theirs; their networks may differ."""
+    from ..bundling.ensemble import make_ensemble
+
+    chosen = parse_thresholds(threshold or [], structures_in(find_bundle(runs[0])))
+    made = make_ensemble(runs, out, threshold=chosen, trust=trust)
+    say(f"written: {printable(made)}, an ensemble of {len(runs)}")
 
 
 @app.command()

@@ -55,6 +55,14 @@ Trust = Annotated[
         help="Use the bundle even if verification has findings: it may then run any code; results are marked.",
     ),
 ]
+Threshold = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="[NAME=]PROBABILITY",
+        help="Probability from which a pixel is foreground, of all structures or, e.g. heart=0.3, of one; may be "
+        "repeated; without it, the bundle's.",
+    ),
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="Change a setting of the bundle, e.g. max_epochs=20."),

@@ -16,7 +16,7 @@ from typing import Any
 
 from ...core.errors import InputError, closest, printable
 from ...core.sums import MUST_BE_LISTED, SUMS, sum_problems
-from .config import MISSING, SEPARATOR, Config, ConfigError, look_up, macro_id, read_config, walk
+from .config import MISSING, SEPARATOR, Config, ConfigError, first_difference, look_up, macro_id, read_config, walk
 from .expressions import expression_problem, is_expression, references
 from .files import check_files, check_logging
 from .findings import Finding
@@ -317,19 +317,6 @@ def _check_alike(configs: Configs) -> Iterator[Finding]:
         one, other = (configs[name].resolved(id_) for name in (first, second))
         if id_ == "inferer" and (one is MISSING or other is MISSING):
             continue
-        if where := _difference(one, other, id_):
+        if where := first_difference(one, other, id_):
             message = f"{where} differs from {first}; make {id_} alike in both"
             yield Finding(second, configs[second].line(where), "preprocessing", message)
-
-
-def _difference(one: Any, other: Any, id_: str) -> str:
-    """Return the id where two values first differ, an empty string when they are equal."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        for key in [*one, *(key for key in other if key not in one)]:
-            if where := _difference(one.get(key, MISSING), other.get(key, MISSING), f"{id_}{SEPARATOR}{key}"):
-                return where
-        return ""
-    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
-        pairs = enumerate(zip(one, other, strict=True))
-        return next((w for i, (a, b) in pairs if (w := _difference(a, b, f"{id_}{SEPARATOR}{i}"))), "")
-    return "" if type(one) is type(other) and (one is other or one == other) else id_

@@ -126,6 +126,19 @@ def macro_id(value: str) -> str | None:
     return None if _OTHER_FILE.search(value) else value[1:].replace("#", SEPARATOR)
 
 
+def first_difference(one: Any, other: Any, id_: str) -> str:
+    """Return the id where two values first differ, an empty string when they are equal."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in [*one, *(key for key in other if key not in one)]:
+            if where := first_difference(one.get(key, MISSING), other.get(key, MISSING), f"{id_}{SEPARATOR}{key}"):
+                return where
+        return ""
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        pairs = enumerate(zip(one, other, strict=True))
+        return next((w for i, (a, b) in pairs if (w := first_difference(a, b, f"{id_}{SEPARATOR}{i}"))), "")
+    return "" if type(one) is type(other) and (one is other or one == other) else id_
+
+
 class _Resolver:
     """Replaces references by what they name, within bounds: a few lines can refer to billions of items."""
 

@@ -83,12 +83,12 @@ NEEDED = [
 
 
 PUBLIC = {
-    "delineate.networks": """CMUNeXt ClassicUNet DeepLabV3Plus DepthwiseUNet NetworkFacts SEDepthwiseUNet SEUNet
-        SpatialAttentionUNet TinyUNet UNet UltraLightUNet create_network describe_network list_networks load_in_order
-        network_facts""",
+    "delineate.networks": """CMUNeXt ClassicUNet DeepLabV3Plus DepthwiseUNet Ensemble NetworkFacts SEDepthwiseUNet
+        SEUNet SpatialAttentionUNet TinyUNet UNet UltraLightUNet create_network describe_network list_networks
+        load_in_order network_facts""",
     "delineate.networks.monai": "AttentionUnet BasicUNet DynUNet FlexibleUNet MedNeXt SegResNet SwinUNETR UNETR",
     "delineate.pipelines.audit": "refuse_leaks",
-    "delineate.pipelines.bundling": "load_weights",
+    "delineate.pipelines.bundling": "load_weights refuse_training",
     "delineate.pipelines.core": "keep_freed_memory",
     "delineate.pipelines.evaluation": "PerStructure PixelAccuracy ScoreWriter",
     "delineate.pipelines.inference": "MaskWriter PrecisionInferer end_with_refused find_images",
