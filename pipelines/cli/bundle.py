@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from ..bundling.bundles import choices, find_bundle, new_bundle, shipped_bundles
+from ..bundling.gate import admit
 from ..bundling.own_tasks import write_own_task
 from ..bundling.settings import structures_in
 from ..core.errors import DelineateError, counted, printable
@@ -97,8 +98,9 @@ def ensemble(
     """Put runs together as one bundle, whose probabilities are the mean of theirs; their networks may differ."""
     from ..bundling.ensemble import make_ensemble
 
-    chosen = parse_thresholds(threshold or [], structures_in(find_bundle(runs[0])))
-    made = make_ensemble(runs, out, threshold=chosen, trust=trust)
+    first = admit(runs[0], trust)
+    chosen = parse_thresholds(threshold or [], structures_in(first.folder))
+    made = make_ensemble([first, *runs[1:]], out, threshold=chosen, trust=trust)
     say(f"written: {printable(made)}, an ensemble of {len(runs)}")
 
 
