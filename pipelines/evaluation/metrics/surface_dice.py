@@ -11,7 +11,7 @@ from .dice import EMPTY
 
 def _nsd(case: Case, tolerance: float) -> float:
     """As MONAI's ``SurfaceDiceMetric(use_subvoxels=True)``; the tolerance is in the unit of ``case.diagonal``."""
-    within = sum(float(surface.size[surface.distance <= tolerance].sum()) for surface in case.surfaces)
+    within = sum(float(surface.size[surface.distance <= float(tolerance)].sum()) for surface in case.surfaces)
     return within / sum(float(surface.size.sum()) for surface in case.surfaces)
 
 

@@ -82,11 +82,10 @@ def test_metrics_that_count_background_take_empty_masks_as_they_are(name: str) -
     assert scored(name, EMPTY, HALF) == (1 if name == "specificity" else 0.5)
 
 
-@pytest.mark.parametrize("name", METRICS)
 @pytest.mark.parametrize("pred", [EMPTY, HALF, FULL])
 @pytest.mark.parametrize("label", [EMPTY, HALF, FULL])
-def test_each_value_is_finite(name: str, pred: torch.Tensor, label: torch.Tensor) -> None:
-    assert math.isfinite(scored(name, pred, label))
+def test_each_value_is_finite(pred: torch.Tensor, label: torch.Tensor) -> None:
+    assert all(math.isfinite(scored(name, pred, label)) for name in METRICS)
 
 
 @pytest.mark.parametrize("name", [name for name in METRICS if name != "recall"])
