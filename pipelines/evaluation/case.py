@@ -52,7 +52,7 @@ class Case:
         tolerance_mm: how far from the reference's surface a predicted one counts as correct in ``nsd_mm``.
 
     Raises:
-        ValueError: the shapes, or their number of axes and that of the spacing, differ.
+        ValueError: the shapes, or their number of axes and that of the spacing, differ; a spacing is not positive.
     """
 
     prediction: Mask
@@ -66,6 +66,8 @@ class Case:
             raise ValueError(f"prediction is {self.prediction.shape}, reference {shape}; both have to be alike")
         if len(shape) not in (2, 3) or len(self.steps) != len(shape):
             raise ValueError(f"masks {shape} with spacing {self.spacing}: 2 or 3 axes with a spacing each are needed")
+        if not all(0 < step < math.inf for step in self.steps):
+            raise ValueError(f"spacing {self.spacing} mm; positive sizes of pixels are needed, None where not known")
         for name in ("prediction", "reference"):
             object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=bool))
 

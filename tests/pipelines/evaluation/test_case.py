@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -45,6 +47,13 @@ def test_a_spacing_of_other_axes_is_refused(shape: tuple[int, ...], spacing: tup
     mask = np.ones(shape, dtype=bool)
     with pytest.raises(ValueError, match="2 or 3 axes with a spacing each are needed"):
         Case(mask, mask, spacing)
+
+
+@pytest.mark.parametrize("step", [0, -1, math.nan, math.inf])
+def test_a_spacing_that_is_no_length_is_refused(step: float) -> None:
+    mask = np.ones((4, 5), dtype=bool)
+    with pytest.raises(ValueError, match="positive sizes of pixels are needed"):
+        Case(mask, mask, (1.0, step))
 
 
 @FEW

@@ -68,6 +68,9 @@ def test_volumes_score_as_with_monai(case: Case) -> None:
 # --- SimpleITK -----------------------------------------------------------------------------------------------
 
 
+SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(1)  # of a few pixels
+
+
 def of_itk(mask: Mask, case: Case) -> SimpleITK.Image:
     image = SimpleITK.GetImageFromArray(np.pad(mask, 1).astype(np.uint8))
     image.SetSpacing(case.steps[::-1])  # ITK's axes run from columns to rows

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from monai.bundle import ConfigParser
 
+import delineate
 from delineate.pipelines.bundling.bundles import shipped_bundles
 from delineate.pipelines.evaluation.case import Case
 from delineate.pipelines.evaluation.metrics import METRICS, empty_policy, measure, title_of
@@ -94,6 +97,19 @@ def test_the_direction_is_that_of_the_values(name: str) -> None:
     lesions = name.startswith("lesion")
     worse = torch.cat([FULL[..., :1], EMPTY[..., 1:]], -1) if lesions else FULL
     assert sign * scored(name, HALF, HALF) > sign * scored(name, worse, HALF)
+
+
+def test_the_documentation_says_of_each_metric_what_it_is() -> None:
+    text = (Path(delineate.__file__).parent / "docs" / "metrics.md").read_text(encoding="utf-8")
+    table = [re.split(r" ?(?<!\\)\| ?", line)[1:-1] for line in text.splitlines() if line.startswith("| `")]
+    assert [row[0].strip("`") for row in table] == list(METRICS)
+    for (_, _, unit, better, both, one, source), metric in zip(table, METRICS.values(), strict=True):
+        empty_one = (
+            metric.one_empty if not callable(metric.one_empty) else {"": "as computed"}.get(unit, "the diagonal")
+        )
+        assert (unit, better) == (metric.unit, "higher" if metric.higher_is_better else "lower")
+        assert (both, one) == (f"{metric.both_empty:g}", empty_one if isinstance(empty_one, str) else f"{empty_one:g}")
+        assert source == f"[{metric.source}](https://doi.org/{metric.source})"
 
 
 @pytest.mark.parametrize("name", METRICS)
