@@ -1,14 +1,18 @@
-"""The interval of a mean score."""
+"""The intervals of mean scores: one set of draws for all that is scored on the same images."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
+Key = TypeVar("Key", bound=Hashable)
+
+RESAMPLES = 10_000
+_AT_ONCE = 1 << 20  # draws that are held, 8 MB
 
 
 def value_text(score: Mapping[str, Any]) -> str:
@@ -25,52 +29,92 @@ def interval_text(score: Mapping[str, Any]) -> str:
 
 
 def mean_with_interval(
-    values: ArrayLike, groups: Sequence[str] | None = None, resamples: int = 10_000, seed: int = 0
+    values: ArrayLike, groups: Sequence[str] | None = None, resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[str, Any]:
-    """Mean of per-image values with its 95 % percentile bootstrap interval.
+    """Mean of per-image values with its 95 % percentile bootstrap interval; see `means_with_intervals`."""
+    return means_with_intervals({"": values}, groups, resamples, seed)[""]
 
-    Whole groups are drawn, because images of one patient are not independent.
-    Efron B, Tibshirani R. Bootstrap Methods for Standard Errors. Stat Sci 1986, https://doi.org/10.1214/ss/1177013815.
+
+def means_with_intervals(
+    tables: Mapping[Key, ArrayLike],
+    groups: Sequence[str] | None = None,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> dict[Key, dict[str, Any]]:
+    """Means of per-image values with their 95 % percentile bootstrap intervals.
+
+    Whole groups are drawn, because images of one patient are not independent; all tables with values of the same images
+    see the same draws. Efron B, Tibshirani R. Bootstrap Methods for Standard Errors. Stat Sci 1986,
+    https://doi.org/10.1214/ss/1177013815.
 
     Args:
-        values: one value an image, (N,), or one a structure, (N, S), of which the mean over structures of the mean
-            over images is taken. What is not finite is left out.
+        tables: values by name: one an image, (N,), or one a structure, (N, S), of which the mean over structures of the
+            mean over images is taken. What is not finite is left out.
         groups: the group of each image; each image is its own where ``None``.
         resamples: number of bootstrap samples.
         seed: of the draws.
 
     Returns:
-        ``{"value": mean, "ci95": [low, high]}``; of a single group ``"ci95"`` is ``None``: nothing tells how far
-        another would lie. Without any value both are ``None``.
+        of each name ``{"value": mean, "ci95": [low, high]}``; of a single group ``"ci95"`` is ``None``: nothing tells
+        how far another would lie. Without any value both are ``None``.
 
     Raises:
         ValueError: when there are no images, or not as many groups.
     """
-    table = np.asarray(values, np.float64)
-    if not len(table) or (groups is not None and len(groups) != len(table)):
-        raise ValueError(f"got {len(table)} values and {None if groups is None else len(groups)} groups")
-    names = np.asarray(groups if groups is not None else np.arange(len(table)))
-    table = table.reshape(len(table), -1)
-    scored = np.isfinite(table).any(1)
-    if not scored.any():
-        return {"value": None, "ci95": None}
-    columns, known = table[scored].T, np.isfinite(table[scored].T)
-    value = float(np.mean([column[there].mean() for column, there in zip(columns, known, strict=True) if there.any()]))
-    _, which = np.unique(names[scored], return_inverse=True)
-    sums = np.array([np.bincount(which, weights=column) for column in np.where(known, columns, 0)], np.float64)
-    counts = np.array([np.bincount(which, weights=there) for there in known], np.float64)
-    if sums.shape[1] < 2:
-        return {"value": value, "ci95": None}
-    low, high = np.quantile(_resampled(sums, counts, resamples, seed), (0.025, 0.975))
-    return {"value": value, "ci95": [float(low), float(high)]}
+    names: NDArray[Any] | None = None if groups is None else np.asarray(groups)
+    found: dict[Key, dict[str, Any]] = {}
+    alike: dict[bytes, dict[Key, Floats]] = {}
+    for key, values in tables.items():
+        table = np.asarray(values, np.float64)
+        if not len(table) or (names is not None and len(names) != len(table)):
+            raise ValueError(f"got {len(table)} values and {None if names is None else len(names)} groups")
+        table = table.reshape(len(table), -1)
+        found[key] = {"value": _mean(table), "ci95": None}
+        alike.setdefault(np.isfinite(table).any(1).tobytes(), {})[key] = table
+    for mask, of_these in alike.items():
+        scored = np.frombuffer(mask, bool)
+        of = np.arange(len(scored)) if names is None else names
+        _, which = np.unique(of[scored], return_inverse=True)
+        if scored.any() and which.max() > 0:
+            for key, means in _resampled({k: t[scored] for k, t in of_these.items()}, which, resamples, seed).items():
+                found[key]["ci95"] = [float(bound) for bound in np.quantile(means, (0.025, 0.975))]
+    return found
 
 
-def _resampled(sums: Floats, counts: Floats, resamples: int, seed: int) -> Floats:
-    """The mean of each bootstrap sample, from the groups' sums and counts, both (S, groups)."""
-    rng, groups = np.random.default_rng(seed), sums.shape[1]
-    means = np.empty(resamples)
-    for i in range(resamples):
-        drawn = rng.integers(0, groups, groups)
-        total, count = sums.take(drawn, 1).sum(1), counts.take(drawn, 1).sum(1)
-        means[i] = (total[count > 0] / count[count > 0]).mean()
+def _mean(table: Floats) -> float | None:
+    """The mean over columns of their means; ``None`` where nothing is finite."""
+    known = [column[np.isfinite(column)] for column in table.T]
+    means = [column.mean() for column in known if len(column)]
+    return float(np.mean(means)) if means else None
+
+
+def _resampled(tables: Mapping[Key, Floats], which: NDArray[np.intp], resamples: int, seed: int) -> dict[Key, Floats]:
+    """The means of bootstrap samples, (resamples,), of tables (N, S), image n of which is of group ``which[n]``."""
+    known = {key: np.isfinite(table) for key, table in tables.items()}
+    counts = {column.tobytes(): _of_groups(column, which) for table in known.values() for column in table.T}
+    sums = {key: [_of_groups(one, which) for one in np.where(known[key], tables[key], 0).T] for key in tables}
+    groups, rng = int(which.max()) + 1, np.random.default_rng(seed)
+    means = {key: np.empty(resamples) for key in tables}
+    step = max(_AT_ONCE // groups, 1)
+    for start in range(0, resamples, step):
+        part = slice(start, min(start + step, resamples))
+        drawn = rng.integers(0, groups, (part.stop - part.start, groups))
+        drawn_counts = {column: count.take(drawn).sum(1) for column, count in counts.items()}
+        for key, of_structures in sums.items():
+            totals = np.stack([one.take(drawn).sum(1) for one in of_structures], 1)
+            means[key][part] = _ratios(totals, np.stack([drawn_counts[one.tobytes()] for one in known[key].T], 1))
+    return means
+
+
+def _of_groups(column: NDArray[Any], which: NDArray[np.intp]) -> Floats:
+    return np.asarray(np.bincount(which, weights=column), np.float64)
+
+
+def _ratios(totals: Floats, counts: Floats) -> Floats:
+    """Of each sample, both (samples, S), the mean over the structures that it has a value of."""
+    patterns, which = np.unique(counts > 0, axis=0, return_inverse=True)
+    means = np.empty(len(totals))
+    for index, there in enumerate(patterns):
+        rows = which.ravel() == index
+        means[rows] = np.ascontiguousarray(totals[rows][:, there] / counts[rows][:, there]).mean(1)
     return means

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence
-from math import prod
+from bisect import insort
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,29 +14,49 @@ import torch
 from ignite.engine import Engine, Events
 from numpy.typing import NDArray
 
+from ..bundling.gate import fingerprint
 from ..bundling.provenance import provenance
-from ..core.errors import DelineateError, printable
-from ..core.files import write_atomically
+from ..core.errors import DelineateError, counted, printable
+from ..imaging.item import Item
 from ..imaging.structures import UNANNOTATED, Structure, structures_of
-from ..inference.result_table import as_csv
-from .intervals import interval_text, mean_with_interval, value_text
-from .metrics import empty_policy
+from ..imaging.volumes.slicing import Slicing
+from .columns import Columns
+from .evaluation import write_evaluation
+from .intervals import interval_text, value_text
+from .metrics import METRICS
+from .precision_recall import BINS, probability_histogram
+from .rows import score_masks
+from .scored import MOST, Evaluation, Row, Worst, columns_of, suffixes_of
+from .text import headline
+from .volumes import VolumeMasks, slice_count
 
 logger = logging.getLogger(__name__)
 
+Bytes = NDArray[np.uint8]
+
 
 class ScoreWriter:
-    """Writes ``metrics.json`` and ``per_image.csv`` from the metrics of an evaluator.
+    """Scores each image with all of `METRICS` and the evaluator's own metrics, and writes what `write_evaluation` does.
 
-    Where there are several structures, both hold each of them and the mean over them. An image counts for the
-    structures that are annotated in it; a value that is not finite counts for none, and is counted itself.
+    Where there are several structures, each is scored, and the mean over them. An image counts for the structures that
+    are annotated in it; a value that is not finite counts for none, and is counted itself.
 
     Args:
-        output_dir: folder of both files.
+        output_dir: folder of the files.
         dataset_dir: the data set's folder.
         split: the split that was scored.
         dataset: the streamed data set; what it refused is counted and named.
         structures: those of the channels, as the bundle names them; one without a name where ``None``.
+        bundle_root: the bundle's folder, which is named.
+        subgroups: columns by which images are divided: fields of the data list's items, ``size``, or columns of the
+            table; by ``class`` and ``size``, where there are such, where ``None``.
+        table: a CSV file with a column of the images' names, and others; see `Columns`.
+        failures: scores beyond which an image counts as failed, e.g. ``{"mean_dice": 0.7}``; `FAILURES` where ``None``.
+        tolerance_mm: of the normalised surface Dice where the size of pixels is known.
+        **settings: what else was chosen, e.g. ``threshold``; it is written down.
+
+    Raises:
+        DelineateError: there is no such column or metric, or the table cannot be used.
     """
 
     def __init__(
@@ -46,16 +66,32 @@ class ScoreWriter:
         split: str,
         dataset: Any,
         structures: Sequence[Mapping[str, Any]] | None = None,
+        bundle_root: str | Path | None = None,
+        subgroups: str | Sequence[str] | None = None,
+        table: str | Path | None = None,
+        failures: Mapping[str, float] | None = None,
+        tolerance_mm: float = 2.0,
+        **settings: Any,
     ) -> None:
-        self.output_dir, self.dataset_dir, self.split, self.dataset = (
-            Path(output_dir),
-            dataset_dir,
-            split,
-            dataset,
-        )
-        self.structures = structures_of(structures)
-        self._rows: list[dict[str, Any]] = []
-        self._annotated: list[list[bool]] = []
+        self.output_dir, self.dataset_dir, self.split, self.dataset = Path(output_dir), dataset_dir, split, dataset
+        self.structures, self.tolerance_mm = structures_of(structures), float(tolerance_mm)
+        self._bundle_root = bundle_root
+        self._columns = Columns(dataset_dir, subgroups, table)
+        self._settings = {
+            **settings,
+            "subgroups": self._columns.subgroups,
+            "failures": failures,
+            "tolerance_mm": self.tolerance_mm,
+        }
+        self._start()
+
+    def _start(self) -> None:
+        self._rows: list[Row] = []
+        self._names: Sequence[Structure] = ()
+        self._histograms: NDArray[np.int64] | None = None
+        self._worst: list[Worst] = []
+        self._volumes: VolumeMasks | None = None
+        self._columns.missing.clear()
 
     def attach(self, engine: Engine) -> None:
         """Attach to the evaluator."""
@@ -66,26 +102,53 @@ class ScoreWriter:
 
     def started(self, _: Engine) -> None:
         """Start anew."""
-        self._rows, self._annotated = [], []
+        self._start()
 
     def iteration_completed(self, engine: Engine) -> None:
-        """Note which images were scored.
+        """Score the images of a batch.
 
         Raises:
             DelineateError: the masks are of other structures than the bundle names.
         """
         for item, output in zip(engine.state.batch, engine.state.output, strict=True):
-            row: dict[str, Any] = {"image": printable(item["image"].meta["filename_or_obj"])}
-            row |= {field: item[field] for field in ("slice", "group", "class") if field in item}
-            annotated = (output["label"].flatten(1)[:, 0] != UNANNOTATED).tolist()
-            reference, predicted = (output[key].flatten(1).long().sum(1).tolist() for key in ("label", "pred"))
-            known = [count if there else None for count, there in zip(reference, annotated, strict=True)]
-            for name, counts in {"reference_pixels": known, "predicted_pixels": predicted}.items():
-                row |= zip(self._columns(name, len(counts)), counts, strict=True)
-            spacing = item["image"].meta.get("spacing")
-            row["pixel_mm2"] = prod(json.loads(spacing)) if spacing else None
-            self._rows.append(row)
-            self._annotated.append(annotated)
+            self._score(item, output)
+
+    def _score(self, fields: Mapping[str, Any], output: Mapping[str, Any]) -> None:
+        """Score one image: its row, its place among the worst, its part of the histogram and of a volume."""
+        prediction, reference = (_masks(output[key]) for key in ("pred", "label"))
+        self._names = self._named(len(reference))
+        suffixes = suffixes_of(self._names)
+        item, slicing, spacing = _read_item(fields["image"].meta)
+        row: Row = {"image": printable(item.file)}
+        row |= {name: fields[name] for name in ("slice", "series", "group", "class") if name in fields}
+        if slices := slice_count(item, slicing):
+            row["slices"] = slices
+        row |= self._columns.of(item, fields)
+        row |= score_masks(prediction, reference, suffixes, spacing, self.tolerance_mm)
+        self._rows.append(row)
+        self._add_worst(row, item, slicing, prediction, reference)
+        if "probability" in output:
+            self._add_probabilities(output["probability"], reference)
+        if slices:
+            self._volumes = self._volumes or VolumeMasks(suffixes, self.tolerance_mm)
+            self._volumes.add(row, item, slicing, prediction, reference)
+
+    def _add_worst(self, row: Row, item: Item, slicing: Slicing, prediction: Bytes, reference: Bytes) -> None:
+        """Keep the masks where this is one of the images with the lowest Dice so far."""
+        dice, last = row["mean_dice"], self._worst[-1] if len(self._worst) == MOST else None
+        if dice is None or (last and dice >= self._rows[last.row]["mean_dice"]):
+            return
+        one = Worst.of(len(self._rows) - 1, item, prediction, reference, slicing=slicing, structures=self._names)
+        insort(self._worst, one, key=lambda worst: self._rows[worst.row]["mean_dice"])
+        del self._worst[MOST:]
+
+    def _add_probabilities(self, probability: torch.Tensor, reference: Bytes) -> None:
+        """Add to the histograms of the structures that are annotated."""
+        if self._histograms is None:
+            self._histograms = np.zeros((len(reference), 2, BINS), np.int64)
+        for sums, plane, drawn in zip(self._histograms, probability, reference, strict=True):
+            if drawn.flat[0] != UNANNOTATED:
+                sums += probability_histogram(plane.as_subclass(torch.Tensor), torch.from_numpy(drawn))
 
     def _named(self, planes: int) -> Sequence[Structure]:
         """The structures of several planes."""
@@ -96,74 +159,74 @@ class ScoreWriter:
             )
         return self.structures or [Structure(str(index + 1)) for index in range(planes)]
 
-    def _columns(self, name: str, planes: int) -> list[str]:
-        return [name] if planes == 1 else [f"{name}_{one.file_name}" for one in self._named(planes)]
-
     def completed(self, engine: Engine) -> None:
-        """Write both files.
+        """Write what was found.
 
         Raises:
             DelineateError: a metric does not give one value a structure.
         """
-        annotated = np.array(self._annotated)
-        tables = {name: _table(name, found, annotated) for name, found in engine.state.metric_details.items()}
-        for name, table in tables.items():
-            self._note(name, table)
-        groups = [row.get("group", row["image"]) for row in self._rows]
-        scores = {name: _score(table, annotated, groups) for name, table in tables.items()}
-        structures = self._structures(tables, annotated, groups)
-        report = {
-            "split": self.split,
-            "count": len(self._rows),
-            "groups": len(set(groups)),
-            "refused": [str(error) for error in self.dataset.refused],
-            **scores,
-            **({"structures": structures} if structures else {}),
-            "grid": "each image's own",
-            "empty_masks": empty_policy(scores),
-            "interval": "95 % percentile bootstrap over groups, 10000 resamples",
-            **provenance(self.dataset_dir),
-        }
-        text = json.dumps(report, indent=2, allow_nan=False) + "\n"
-        self.output_dir.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.output_dir / "metrics.json", text.encode())
-        write_atomically(self.output_dir / "per_image.csv", as_csv(self._rows, _names(self._rows)).encode())
-        logger.info(f"{len(self._rows)} images of {self.split}: {_summary(scores)}")
-        for name, found in structures.items():
-            logger.info(f"{name}: {_summary({key: score for key, score in found.items() if key in scores})}")
-        self._warn_of_nothing(annotated.shape[1])
+        suffixes = suffixes_of(self._names)
+        details = getattr(engine.state, "metric_details", None) or {}
+        for name, found in details.items():
+            self._note(name, found, suffixes)
+        evaluation = Evaluation(
+            rows=self._rows,
+            metrics=list(dict.fromkeys([*METRICS, *details])),
+            structures=tuple(self._names),
+            histograms=self._histograms,
+            facts={
+                "split": self.split,
+                "refused": [str(error) for error in self.dataset.refused],
+                "settings": self._settings,
+                **self._provenance(),
+            },
+            worst=self._worst,
+            volumes=self._volumes.rows if self._volumes else [],
+        )
+        self._tell(write_evaluation(evaluation, self.output_dir))
 
-    def _note(self, name: str, table: NDArray[np.float64]) -> None:
-        """Put a metric's values into the rows: the mean over structures, then each; nothing where there is none."""
-        columns = self._columns(name, table.shape[1])
-        for row, values in zip(self._rows, table, strict=True):
-            known = values[np.isfinite(values)]
-            row[name] = float(known.mean()) if len(known) else None
-            if len(columns) > 1:
-                row |= {c: float(v) if np.isfinite(v) else None for c, v in zip(columns, values, strict=True)}
+    def _note(self, name: str, found: Any, suffixes: Sequence[str]) -> None:
+        """Put the values of a metric of the evaluator into the rows: they go before ours of the same name."""
+        annotated = np.array(
+            [[row[f"reference_pixels{suffix}"] is not None for suffix in suffixes] for row in self._rows]
+        )
+        for row, values in zip(self._rows, _table(name, found, annotated), strict=True):
+            row |= columns_of(name, [float(value) if np.isfinite(value) else None for value in values], suffixes)
 
-    def _structures(
-        self, tables: Mapping[str, NDArray[np.float64]], annotated: NDArray[np.bool_], groups: Sequence[str]
-    ) -> dict[str, dict[str, Any]]:
-        """The scores of each structure, where there are several."""
-        if annotated.shape[1] == 1:
-            return {}
-        return {
-            one.name: {"count": int(annotated[:, s].sum())}
-            | {name: _score(table[:, [s]], annotated[:, [s]], groups) for name, table in tables.items()}
-            for s, one in enumerate(self._named(annotated.shape[1]))
-        }
+    def _provenance(self) -> dict[str, Any]:
+        """Versions, commit, data and the bundle, which is named where its folder is known."""
+        found = provenance(self.dataset_dir)
+        if self._bundle_root is None:
+            return found
+        root = Path(self._bundle_root).absolute()
+        bundle = {"path": str(root), "name": root.name} | (found["bundle"] or {"hash": fingerprint(root)})
+        return found | {"bundle": bundle}
 
-    def _warn_of_nothing(self, planes: int) -> None:
+    def _tell(self, metrics: Mapping[str, Any]) -> None:
+        """Log the main scores, and what is to be known of them."""
+        logger.info(f"{metrics['count']} images of {self.split}: {_summary(metrics)}")
+        for name, found in metrics.get("structures", {}).items():
+            logger.info(f"{name}: {_summary(found)}")
+        unknown = [name for name in self._settings["failures"] or () if name not in metrics]
+        if unknown:
+            logger.warning(f"failures name {', '.join(unknown)}, which is no score of this evaluation; it is left out")
+        if missing := self._columns.missing:
+            logger.warning(
+                f"{counted(len(missing), 'image')} without a row in {self._columns.table}, e.g. {missing[0]}; its "
+                "columns are not known of them"
+            )
+        self._warn_of_nothing()
+
+    def _warn_of_nothing(self) -> None:
         """Say so where a structure was nowhere predicted, although it is there."""
-        there, drawn = (self._columns(f"{kind}_pixels", planes) for kind in ("reference", "predicted"))
         missed = [
-            index
-            for index, (reference, predicted) in enumerate(zip(there, drawn, strict=True))
-            if any(row[reference] for row in self._rows) and not any(row[predicted] for row in self._rows)
+            one.name
+            for one, suffix in zip(self._names, suffixes_of(self._names), strict=True)
+            if any(row[f"reference_pixels{suffix}"] for row in self._rows)
+            and not any(row[f"predicted_pixels{suffix}"] for row in self._rows)
         ]
         if missed:
-            names = [self._named(planes)[index].name for index in missed] if planes > 1 else ["foreground"]
+            names = missed if len(self._names) > 1 else ["foreground"]
             what = f"no {names[0]}" if len(names) == 1 else f"none of {', '.join(names)}"
             logger.warning(
                 f"{what} was predicted in any image: train longer (delineate train ... --resume --set "
@@ -183,6 +246,23 @@ class ScoreWriter:
         raise error
 
 
+def _masks(masks: torch.Tensor) -> Bytes:
+    """Masks (S, H, W) of the evaluator, which may be of floats."""
+    return np.asarray(masks.as_subclass(torch.Tensor).to("cpu", torch.uint8).numpy())
+
+
+def _read_item(meta: Mapping[str, Any]) -> tuple[Item, Slicing, tuple[float, float] | None]:
+    """What an image that was read says of its file, of how it was cut, and of the size of its pixels in mm."""
+    slicing, spacing, number = (meta.get(name) for name in ("slicing", "spacing", "slice"))
+    item = Item(
+        image=(Path(meta["filename_or_obj"]),),
+        slice=None if number is None else int(number),
+        series=meta.get("series"),
+    )
+    rows_columns = json.loads(spacing) if spacing else None
+    return item, Slicing.of(json.loads(slicing) if slicing else None), tuple(rows_columns) if rows_columns else None
+
+
 def _table(name: str, found: Any, annotated: NDArray[np.bool_]) -> NDArray[np.float64]:
     """A metric's values, (images, structures); NaN where nothing was annotated."""
     images, planes = annotated.shape
@@ -195,15 +275,6 @@ def _table(name: str, found: Any, annotated: NDArray[np.bool_]) -> NDArray[np.fl
     return np.where(annotated, found.double().cpu().numpy().reshape(images, planes), np.nan)
 
 
-def _score(table: NDArray[np.float64], annotated: NDArray[np.bool_], groups: Sequence[str]) -> dict[str, Any]:
-    """Mean and interval of what is defined; how many values of annotated structures are not, where that is so."""
-    undefined = int((annotated & ~np.isfinite(table)).sum())
-    return mean_with_interval(table, groups) | ({"undefined": undefined} if undefined else {})
-
-
-def _summary(scores: Mapping[str, Mapping[str, Any]]) -> str:
-    return ", ".join(f"{name} {value_text(score)} [{interval_text(score)}]" for name, score in scores.items())
-
-
-def _names(rows: Iterable[Mapping[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(name for row in rows for name in row))
+def _summary(scores: Mapping[str, Any]) -> str:
+    names = headline(scores)
+    return ", ".join(f"{name} {value_text(scores[name])} [{interval_text(scores[name])}]" for name in names)

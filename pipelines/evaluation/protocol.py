@@ -1,0 +1,48 @@
+"""How an evaluation was made, in sentences that can stand in a methods section."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..core.errors import counted
+from .metrics import METRICS
+
+_PACKAGES = {"delineate": "Delineate", "monai": "MONAI", "torch": "PyTorch"}
+
+
+def protocol(metrics: Mapping[str, Any]) -> str:
+    """Split, images, groups, grid, metrics, empty masks, intervals and versions, from what ``metrics.json`` holds."""
+    refused = len(metrics["refused"])
+    could_not = f" ({counted(refused, 'other image')} could not be read)" if refused else ""
+    structures = metrics.get("structures") or {}
+    of_structures = f" for each of {', '.join(structures)}" if structures else ""
+    settings = metrics.get("settings") or {}
+    tta = f" Predictions are means over {metrics['tta']} of the image." if metrics.get("tta") else ""
+    counts = f"{counted(metrics['count'], 'image')} of {counted(metrics['groups'], 'group')}"
+    return (
+        f"All {counts} (patients, volumes) in the split {metrics['split']}{could_not} were scored on "
+        f"{metrics['grid'].replace('own', 'own grid')}{of_structures}: {', '.join(_titles(metrics))}.{tta} "
+        "Empty masks were decided before any metric was computed, and no image was left out: where reference and "
+        "prediction are both empty, overlap and surface Dice are 1 and distances 0; where one of them is, overlap is 0 "
+        "and distances are the image's diagonal. Means are given with 95 % percentile bootstrap intervals over groups "
+        f"(10,000 resamples, seed 0){_tolerance(metrics, settings)}. {_versions(metrics)}."
+    )
+
+
+def _titles(metrics: Mapping[str, Any]) -> list[str]:
+    """What was measured, once however many units it has."""
+    scored = [name for name, score in metrics.items() if isinstance(score, Mapping) and "ci95" in score]
+    scored = [name for name in scored if metrics[name]["value"] is not None]
+    return list(dict.fromkeys(METRICS[name].title if name in METRICS else name for name in scored))
+
+
+def _tolerance(metrics: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+    if (metrics.get("nsd_mm") or {}).get("value") is None:
+        return ""
+    return f"; the normalised surface Dice in mm has a tolerance of {settings.get('tolerance_mm', 2.0):g} mm"
+
+
+def _versions(metrics: Mapping[str, Any]) -> str:
+    versions = metrics.get("versions") or {}
+    return ", ".join(f"{title} {versions[name]}" for name, title in _PACKAGES.items() if name in versions)
