@@ -47,7 +47,7 @@ class Case:
 
     Attributes:
         prediction: foreground where true.
-        reference: of the same shape.
+        reference: of the same shape; what is not zero is foreground, so leave out planes that are not annotated (255).
         spacing: size of a pixel along each axis in mm, e.g. (rows, columns); ``None`` where it is not known.
         tolerance_mm: how far from the reference's surface a predicted one counts as correct in ``nsd_mm``.
 
@@ -74,7 +74,7 @@ class Case:
     @cached_property
     def steps(self) -> tuple[float, ...]:
         """The spacing; 1 for each axis where it is not known."""
-        return tuple(map(float, self.spacing)) if self.spacing else (1.0,) * self.reference.ndim
+        return tuple(map(float, self.spacing)) if self.spacing is not None else (1.0,) * self.reference.ndim
 
     @cached_property
     def diagonal(self) -> float:
