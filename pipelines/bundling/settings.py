@@ -67,6 +67,18 @@ def _size(example: str) -> _Kind:
     )
 
 
+_NAMES = _Kind(
+    lambda value: (
+        isinstance(value, str) or (isinstance(value, list | tuple) and all(isinstance(v, str) for v in value))
+    ),
+    "names of columns, e.g. [class, size]",
+)
+_LIMITS = _Kind(
+    lambda value: (
+        isinstance(value, Mapping) and all(isinstance(v, Real) and not isinstance(v, bool) for v in value.values())
+    ),
+    "a number for each score, e.g. {mean_dice: 0.7}",
+)
 _SWITCH = _Kind(lambda value: isinstance(value, bool), "true or false")
 _KINDS = {
     "channels": _one_of("rgb", "grey"),
@@ -85,6 +97,9 @@ _KINDS = {
     "formats": _or_null(_some_of(*FORMATS, *OBJECT_FORMATS)),
     "seg_type": _one_of(*SEG_TYPES),
     "fold": _or_null(_whole(0)),
+    "subgroups": _or_null(_NAMES),
+    "failures": _or_null(_LIMITS),
+    "tolerance_mm": _number(lambda value: value > 0, "a length in mm above 0, e.g. 2"),
     "allow_leaks": _SWITCH,
     "allow_other_data": _SWITCH,
     "resume": _SWITCH,

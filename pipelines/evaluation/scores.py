@@ -53,7 +53,8 @@ class ScoreWriter:
         table: a CSV file with a column of the images' names, and others; see `Columns`.
         failures: scores beyond which an image counts as failed, e.g. ``{"mean_dice": 0.7}``; `FAILURES` where ``None``.
         tolerance_mm: of the normalised surface Dice where the size of pixels is known.
-        **settings: what else was chosen, e.g. ``threshold``; it is written down.
+        threshold: of the probabilities; it is written down.
+        tta: over which views of an image probabilities are means; it is written down.
 
     Raises:
         DelineateError: there is no such column or metric, or the table cannot be used.
@@ -71,14 +72,15 @@ class ScoreWriter:
         table: str | Path | None = None,
         failures: Mapping[str, float] | None = None,
         tolerance_mm: float = 2.0,
-        **settings: Any,
+        threshold: Any = None,
+        tta: str | None = None,
     ) -> None:
         self.output_dir, self.dataset_dir, self.split, self.dataset = Path(output_dir), dataset_dir, split, dataset
         self.structures, self.tolerance_mm = structures_of(structures), float(tolerance_mm)
-        self._bundle_root = bundle_root
+        self._bundle_root, self._tta = bundle_root, tta
         self._columns = Columns(dataset_dir, subgroups, table)
         self._settings = {
-            **settings,
+            "threshold": threshold,
             "subgroups": self._columns.subgroups,
             "failures": failures,
             "tolerance_mm": self.tolerance_mm,
@@ -178,6 +180,7 @@ class ScoreWriter:
                 "split": self.split,
                 "refused": [str(error) for error in self.dataset.refused],
                 "settings": self._settings,
+                "tta": self._tta,
                 **self._provenance(),
             },
             worst=self._worst,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,10 +14,13 @@ import yaml
 from ..bundling.gate import admit
 from ..bundling.settings import refuse_unknown, refuse_wrong_values
 from ..bundling.workflow import Announce, refuse_decided, run_workflow
+from ..core.errors import UnknownNameError
 from ..core.files import refuse_unwritable
 
 if TYPE_CHECKING:
     from monai.bundle import ConfigParser
+
+_OF_WRITER = ("subgroups", "table", "failures", "tolerance_mm")
 
 Progress = Callable[[int, int], None]
 
@@ -25,19 +28,26 @@ Progress = Callable[[int, int], None]
 class _Mean(TypedDict):
     value: float | None
     ci95: list[float] | None
+    median: float | None
+    q1: float | None
+    q3: float | None
+    p5: float | None
+    p95: float | None
+    count: int
 
 
 class Score(_Mean, total=False):
-    """A mean over images, with its 95 % interval; ``None`` where a single group tells nothing of another.
+    """A mean over ``count`` images, with its 95 % interval; ``None`` where a single group tells nothing of another.
 
-    ``undefined``, where there are any: how many values were not finite, and are not in the mean.
+    Median, quartiles (``q1``, ``q3``), 5th and 95th percentile are of single images. ``undefined``, where there are
+    any: how many values of a metric that is not ours were not finite, and are not in the mean.
     """
 
     undefined: int
 
 
 class StructureScores(TypedDict):
-    """The scores of one structure, over the ``count`` images in which it is annotated."""
+    """The scores of one structure, over the ``count`` images in which it is annotated, by the metrics' names."""
 
     count: int
     mean_dice: Score
@@ -53,15 +63,20 @@ class _Scores(TypedDict):
     mean_dice: Score
     mean_iou: Score
     pixel_accuracy: Score
+    failures: list[dict[str, Any]]
+    images: dict[str, int]
+    subgroups: dict[str, dict[str, dict[str, Any]]]
+    protocol: str
 
 
 class Scores(_Scores, total=False):
-    """What `evaluate` found; the file ``metrics.json`` has more: versions, hash of the data, the policy of scores.
+    """What `evaluate` found, which is what the file ``metrics.json`` holds: docs/metrics.md says all of it.
 
     Where there are several structures, the scores are means over them, and ``structures`` holds those of each by name.
     """
 
     structures: dict[str, StructureScores]
+    volumes: dict[str, Any]
 
 
 def evaluate(
@@ -71,6 +86,10 @@ def evaluate(
     *,
     split: str | None = None,
     fold: int | None = None,
+    subgroups: str | Sequence[str] | None = None,
+    table: str | Path | None = None,
+    failures: Mapping[str, float] | None = None,
+    tolerance_mm: float | None = None,
     settings: Mapping[str, Any] | None = None,
     trust: bool = False,
     announce: Announce | None = None,
@@ -81,9 +100,16 @@ def evaluate(
     Args:
         run: folder of a run or bundle, or the name of a shipped bundle.
         data: folder with ``datalist.json``.
-        out: where ``metrics.json`` and ``per_image.csv`` go; nothing is written where ``None``.
+        out: where the reports, ``metrics.json`` and ``per_image.csv`` go; nothing is written where ``None``.
         split: ``training``, ``validation`` or ``test``; where ``None``, ``test``, or ``validation`` of a fold.
         fold: of a data set with folds, the one that is the validation; the run's own where ``None``.
+        subgroups: columns by which images are divided: ``size``, fields of the data list's items, or columns of the
+            table, e.g. ``["class", "device"]`` or ``"class,device"``; ``class`` and ``size``, where there are such,
+            where ``None``.
+        table: a CSV file with such columns, and one with the images' file names, with or without suffix.
+        failures: scores beyond which an image counts as failed; ``{"mean_dice": 0.7, "mean_iou": 0.65}`` where
+            ``None``.
+        tolerance_mm: of the normalised surface Dice where the size of pixels is known; 2 where ``None``.
         settings: ids of the bundle's ``evaluate.yaml`` and their values, e.g. ``{"threshold": 0.4}``.
         trust: use it although verification has findings; ``metrics.json`` says so.
         announce: called with the workflow's file and its arguments before it starts.
@@ -108,16 +134,50 @@ def evaluate(
             **({} if fold is None else {"fold": fold}),
             "output_dir": str(folder),
         }
-        refuse_decided(settings or {}, arguments)
-        arguments |= settings or {}
+        asked: dict[str, Any] = dict(
+            zip(_OF_WRITER, (subgroups, table and str(table), failures, tolerance_mm), strict=True)
+        )
+        asked = {name: value for name, value in asked.items() if value is not None}
+        refuse_decided(settings or {}, arguments | asked)
         settled = yaml.safe_load(config.read_text(encoding="utf-8"))
+        arguments |= settings or {}
         refuse_unknown(root, settled, "evaluate", arguments)
+        arguments |= asked
         refuse_wrong_values(settled | arguments)
+        _refuse_unknown_scores(settled, arguments.get("failures"))
+        arguments = _of_writer(settled, arguments)
         refuse_unwritable(folder)
         watch = partial(_watch, on_progress=on_progress) if on_progress else None
         run_workflow(admission, config, arguments, announce, watch)
         scores: Scores = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     return scores
+
+
+def _refuse_unknown_scores(config: Mapping[str, Any], failures: Mapping[str, float] | None) -> None:
+    """See that limits are of scores that there will be.
+
+    Raises:
+        UnknownNameError: one is not.
+    """
+    from .metrics import METRICS
+
+    own = (config.get(id_) or {} for id_ in ("key_metric", "additional_metrics"))
+    known = [*METRICS, *(name for metrics in own if isinstance(metrics, dict) for name in metrics)]
+    for name in failures or ():
+        if name not in known:
+            raise UnknownNameError("score", name, known)
+
+
+def _of_writer(config: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments as a bundle of an earlier version takes them, which has no ids for those of `ScoreWriter`."""
+    handlers = config.get("handlers")
+    targets = [one.get("_target_") for one in handlers] if isinstance(handlers, list) else []
+    writer = next((index for index, target in enumerate(targets) if str(target).endswith(".ScoreWriter")), None)
+    if writer is None or "subgroups" in config:
+        return dict(arguments)
+    more = {name: arguments[name] for name in _OF_WRITER if name in arguments} | {"bundle_root": "@bundle_root"}
+    rest = {name: value for name, value in arguments.items() if name not in _OF_WRITER}
+    return rest | {f"handlers::{writer}::{name}": value for name, value in more.items()}
 
 
 def _watch(parser: ConfigParser, on_progress: Progress) -> None:
