@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shlex
 from pathlib import Path
 
 import highdicom as hd
@@ -12,7 +13,7 @@ import pytest
 from dicom_files import write_series
 from dicom_objects import PATIENT, errors, radiograph, validators
 from PIL import Image
-from processes import call, inside, printed_line, refusal, succeeded
+from processes import inside, printed_line, refusal, stock, succeeded
 from pydicom.uid import generate_uid
 from structured_bundles import structured_bundle
 
@@ -43,7 +44,7 @@ def table(folder: Path) -> list[dict[str, str]]:
 def test_the_command_stock_monai_and_python_write_the_same_objects(place: Path) -> None:
     done = inside("segment", "chest", "inputs", "--out", "seg", "--format", "sc,sr", cwd=place)
     line = printed_line(succeeded(done)).replace("--output_dir seg", "--output_dir stock")
-    succeeded(call("sh", "-c", line, cwd=place))
+    succeeded(stock(*shlex.split(line)[3:], cwd=place))
     for result in Segmenter(place / "chest").segment(place / "inputs"):
         result.save(place / "python", formats=["seg", "sc", "sr"])
     names = {f"{name}_{kind}.dcm" for name in ("chest", "ct") for kind in ("seg", "sc", "sr")}

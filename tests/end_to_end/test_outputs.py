@@ -7,12 +7,12 @@ import json
 import os
 import pty
 import shutil
-import subprocess
 from pathlib import Path
+from select import select
 from typing import TYPE_CHECKING
 
 import pytest
-from processes import DELINEATE, call, delineate, environment, inside, refusal, succeeded
+from processes import DELINEATE, call, delineate, inside, refusal, start, succeeded
 
 if TYPE_CHECKING:
     from conftest import Place
@@ -85,23 +85,22 @@ def test_what_libraries_say_is_for_the_verbose(place: Place, tmp_path: Path) -> 
     assert "skipping logging" in succeeded(delineate(*words, "--verbose", cwd=tmp_path)).stderr  # MONAI's own words
 
 
-def test_a_terminal_shows_progress_with_the_time_left(place: Place, photos: Path, tmp_path: Path) -> None:
+def test_a_terminal_shows_progress_with_the_time_left(
+    place: Place, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
     ours, theirs = pty.openpty()
-    words = [str(DELINEATE), "segment", str(place.run), str(photos / "a"), "--out", str(tmp_path)]
-    with subprocess.Popen(
-        words, stdout=subprocess.PIPE, stderr=theirs, env=environment() | {"TERM": "xterm", "COLUMNS": "100"}
-    ) as process:
-        os.close(theirs)
-        assert process.stdout is not None
-        printed = process.stdout.read().decode(errors="surrogateescape")
-        shown = b""
-        while True:
-            try:
-                shown += os.read(ours, 4096)
-            except OSError:  # the other side was closed
-                break
-    assert process.returncode == 0
+    words = ("delineate", "segment", place.run, photos / "a", "--out", tmp_path / "masks")
+    process = start(*words, log=tmp_path / "printed", errors=Path(os.ttyname(theirs)))
+    shown = b""
+    while process.is_alive() or select([ours], [], [], 0)[0]:
+        if select([ours], [], [], 0.1)[0]:
+            shown += os.read(ours, 4096)
+    for end in (ours, theirs):
+        os.close(end)
+    assert process.exitcode == 0
     assert "segmenting" in shown.decode(errors="replace")
+    printed = (tmp_path / "printed").read_bytes().decode(errors="surrogateescape")
     assert "\x1b" not in printed
     assert "3 segmented, 0 refused" in printed
 

@@ -11,7 +11,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from PIL import Image
-from processes import Done, call, inside, printed_line, refusal, succeeded
+from processes import Done, inside, printed_line, refusal, stock, succeeded
 from structured_bundles import CHEST, structured_bundle
 
 from delineate.pipelines.inference.segmenter import Segmenter
@@ -65,7 +65,7 @@ def test_every_interface_gives_the_same_masks(place: Place) -> None:
     done = succeeded(place.segment("ours", *words))
     line = printed_line(done).replace("--output_dir ours", "--output_dir stock")
     assert "{'heart': 0.4, 'left lung': 0.2, 'right lung': 0.4}" in shlex.split(line)
-    succeeded(call("sh", "-c", line, cwd=place.folder))
+    succeeded(stock(*shlex.split(line)[3:], cwd=place.folder))
     assert place.files("ours") == place.files("stock")
     assert place.table("ours") == place.table("stock")
     thresholds = {"heart": 0.4, "left lung": 0.2, "right lung": 0.4}

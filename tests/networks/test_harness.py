@@ -47,18 +47,18 @@ PARAMETERS = {  # of the default arguments, 3 channels in, 1 out
     "monai.UNETR": 87_727_345,
     "monai.MedNeXt": 5_472_033,
 }
-LEVELS = {"features": (16, 16, 16, 32)}
+LEVELS = {"features": (16, 16, 32)}  # a top, a middle and a bottom: one more is a middle again
 SE_LEVELS = {**LEVELS, "reduction": 2}
 SMALL: dict[str, dict[str, Any]] = {
     **dict.fromkeys(("unet", "depthwise_unet", "ultra_light_unet"), LEVELS),
     **dict.fromkeys(("se_unet", "se_depthwise_unet", "spatial_attention_unet"), SE_LEVELS),
     "classic_unet": {"features": (16, 16, 32)},
-    "tiny_unet": {"features": (16, 32), "cascade": 3},
-    "cmunext": {"features": (8, 8, 16, 16), "depths": (1, 1, 1, 1), "kernel_sizes": (3, 3, 5, 5)},
+    "tiny_unet": {"features": (12, 24), "cascade": 2},
+    "cmunext": {"features": (8, 8, 16), "depths": (1, 1, 1), "kernel_sizes": (3, 3, 5)},
     "monai.BasicUNet": {"features": (8, 8, 16, 16, 16, 8)},
-    "monai.AttentionUnet": {"channels": (8, 16, 16, 32), "strides": (2, 2, 2)},
-    "monai.SegResNet": {"blocks_down": (1, 1, 1), "blocks_up": (1, 1)},
-    "monai.DynUNet": {"kernel_size": (3, 3, 3, 3), "strides": (1, 2, 2, 2), "filters": (8, 8, 16, 16)},
+    "monai.AttentionUnet": {"channels": (8, 16, 32), "strides": (2, 2)},
+    "monai.SegResNet": {"blocks_down": (1, 1), "blocks_up": (1,)},
+    "monai.DynUNet": {"kernel_size": (3, 3, 3), "strides": (1, 2, 2), "filters": (8, 8, 16)},
     "monai.FlexibleUNet": {"backbone": "resnet10", "decoder_channels": (32, 32, 16, 16, 8)},
     "monai.SwinUNETR": {"feature_size": 12, "num_heads": (1, 1, 2, 2), "depths": (1, 1, 1, 1), "window_size": 4},
     "monai.UNETR": {"img_size": 64, "feature_size": 8, "hidden_size": 48, "mlp_dim": 64, "num_heads": 2},

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import csv
 import shutil
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from shared_data import SHARED
 
 from delineate.pipelines.audit.dataset import audit_dataset
 from delineate.pipelines.core.errors import DelineateError, InputError, SkippedError, UnknownNameError
-from delineate.pipelines.datasets.index import index_dataset
+from delineate.pipelines.datasets.index import IndexReport, index_dataset
 from delineate.pipelines.datasets.splitting.splits import SPLITS
 from delineate.pipelines.loading.datasets import load_datalist
 from delineate.pipelines.loading.transforms import ReadMaskd
@@ -327,6 +329,18 @@ def real(name: str) -> Path:
     return SHARED / name
 
 
+@pytest.fixture(scope="module")
+def dermoscopy(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[IndexReport, Path]]:
+    """A set of a few large photos, indexed once: what was found, and the data set's folder."""
+
+    @cache
+    def indexed(name: str) -> tuple[IndexReport, Path]:
+        out = tmp_path_factory.mktemp(name)
+        return index_dataset(real(name), out=out), out
+
+    return indexed
+
+
 def test_the_real_busi_is_indexed_whole(tmp_path: Path) -> None:
     report = index_dataset(real("Dataset_BUSI_with_GT"), out=tmp_path, near_duplicates=False)
     assert report.classes == {"benign": 355, "malignant": 178, "normal": 52}
@@ -336,9 +350,17 @@ def test_the_real_busi_is_indexed_whole(tmp_path: Path) -> None:
     assert split["benign (433)"] == split["malignant (145)"]
 
 
-@pytest.mark.parametrize(("name", "number"), [("ISIC2018_fullframe_256x192", 140), ("ISIC2017", 54), ("HAM10000", 8)])
-def test_real_dermoscopy_is_indexed_whole(tmp_path: Path, name: str, number: int) -> None:
-    report = index_dataset(real(name), out=tmp_path, near_duplicates=number < 100)
+def test_many_real_small_photos_are_indexed_whole(tmp_path: Path) -> None:
+    report = index_dataset(real("ISIC2018_fullframe_256x192"), out=tmp_path, near_duplicates=False)
+    assert sum(report.splits.values()) == 140
+    assert not report.refused
+
+
+@pytest.mark.parametrize(("name", "number"), [("ISIC2017", 54), ("HAM10000", 8)])
+def test_real_dermoscopy_is_indexed_whole(
+    dermoscopy: Callable[[str], tuple[IndexReport, Path]], name: str, number: int
+) -> None:
+    report, _ = dermoscopy(name)
     assert sum(report.splits.values()) == number
     assert not report.refused
 
@@ -354,21 +376,29 @@ def test_a_real_palette_is_refused_with_what_to_do(tmp_path: Path) -> None:
         ("Kvasir-SEG", {}),
         ("BUSBRA", {}),
         ("ultrasound-nerve-jpg", {}),
-        ("HAM10000", {}),
-        ("ISIC2017", {}),
         ("usgra-seg", {"labels": [1, 2]}),
     ],
 )
 def test_real_areas_are_those_that_were_counted_independently(
     tmp_path: Path, name: str, options: dict[str, Any]
 ) -> None:
-    real(name)
+    report = index_dataset(real(name), out=tmp_path, near_duplicates=False, **options)
+    assert_counted(name, report, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["ISIC2017", "HAM10000"])
+def test_real_areas_of_dermoscopy_are_those_that_were_counted_independently(
+    dermoscopy: Callable[[str], tuple[IndexReport, Path]], name: str
+) -> None:
+    assert_counted(name, *dermoscopy(name))
+
+
+def assert_counted(name: str, report: IndexReport, out: Path) -> None:
     with (SHARED / "manifest.csv").open(encoding="utf-8", newline="") as file:
         counted = {row["image"]: row["mask_foreground_fraction"] for row in csv.DictReader(file)}
-    report = index_dataset(SHARED / name, out=tmp_path, near_duplicates=False, **options)
     assert not [error for error in report.refused if not isinstance(error, SkippedError)]
     root = SHARED.resolve()
-    found = {Path(entry["image"]).resolve().relative_to(root).as_posix(): entry for entry in entries(load(tmp_path))}
+    found = {Path(entry["image"]).resolve().relative_to(root).as_posix(): entry for entry in entries(load(out))}
     for image, entry in found.items():
         assert entry["area"] == pytest.approx(float(counted[image]), abs=1e-3), image
     assert len(found) == sum(image.startswith(f"{name}/") for image in counted)

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:parsing config_file")  # MONAI s
 SETTINGS: dict[str, Any] = {
     "structures": STRUCTURES, "image_size": [32, 32], "batch_size": 4, "max_epochs": 40, "val_interval": 20,
     "learning_rate": 0.02, "upright": True, "flip_left_right": False, "patience": 0,
+    "network_def::features": [16, 32, 64],
 }  # fmt: skip
 
 
