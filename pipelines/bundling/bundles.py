@@ -217,6 +217,17 @@ def members_of(bundle: Path) -> list[dict[str, str]]:
         return []
 
 
+def try_changes(bundle: Path, values: Mapping[str, Any], overlays: list[Path]) -> None:
+    """Change a copy and put it away again: what is unknown or unfit is refused before hours of work.
+
+    Raises:
+        DelineateError: as `change_bundle`.
+    """
+    with TemporaryDirectory() as draft:
+        copy_bundle(bundle, Path(draft) / "bundle")
+        change_bundle(Path(draft) / "bundle", values, overlays)
+
+
 def sync_metadata(bundle: Path) -> None:
     """Write the true channels, structures and shapes of the network into ``metadata.json``."""
     config = _yaml().load(bundle / "configs" / "inference.yaml")

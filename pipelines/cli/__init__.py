@@ -15,6 +15,7 @@ from ..core.failures import Stopped, in_words, signals_stop
 from . import bundle, data, info, node
 from .compare import compare
 from .console import NORMAL, VERBOSE, set_verbosity, verbosity
+from .cross_validate import cross_validate
 from .demo import demo
 from .evaluate import evaluate
 from .export import export
@@ -51,7 +52,7 @@ def _settings(
 app.add_typer(data.app, name="data")
 app.add_typer(bundle.app, name="bundle")
 app.add_typer(node.app, name="node")
-for command in (train, compare, evaluate, segment, export, demo, info.networks, info.info):
+for command in (train, cross_validate, compare, evaluate, segment, export, demo, info.networks, info.info):
     app.command()(command)
 
 

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
-import sys
-import threading
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from multiprocessing import get_context, parent_process
-from multiprocessing.connection import Connection
+from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-from ..bundling.bundles import change_bundle, copy_bundle, part_file
+from ..bundling.bundles import part_file, try_changes
 from ..bundling.gate import admit
 from ..bundling.workflow import Announce, run_workflow
-from ..core.errors import DelineateError, known_cause
+from ..core.errors import DelineateError
 from ..datasets.datalist import Datalist
 from ..training.runs import begin_run
 from ..training.workflow import refuse_leaks, training_settings
+from .processes import work_apart
 from .table import BUDGETED, Row, best_first, bundle_hash, finished, settle_terms, write_table
 
 logger = logging.getLogger(__name__)
@@ -115,7 +110,8 @@ def compare_networks(
     values = training_settings(source, data, settings, fold, allow_leaks)
     common = Job(source, data, out, "", minutes, values, (), trust, epochs, prepare, announce)
     jobs = [replace(common, run=out / name, network=name, overlays=_overlays(name, loss)) for name in networks]
-    _try_out(jobs)
+    for job in jobs:
+        try_changes(job.source, job.values, list(job.overlays))
     if not resume:
         refuse_leaks(data, values)
     terms = {
@@ -170,67 +166,10 @@ def _refuse_terms(
         raise DelineateError(f"{option} decides on {', '.join(set_)}; leave out that --set")
 
 
-def _try_out(jobs: Sequence[Job]) -> None:
-    """Put each bundle together and away again: an unknown network, loss or setting is refused before hours of work."""
-    for job in jobs:
-        with TemporaryDirectory() as draft:
-            copy_bundle(job.source, Path(draft) / "bundle")
-            change_bundle(Path(draft) / "bundle", job.values, list(job.overlays))
-
-
 def _in_its_process(job: Job) -> str | None:
-    """Train one network; return why it failed, or ``None``. Its memory is given back when its process ends."""
+    """Train one network; return why it failed, or ``None``."""
     logger.info(f"\n--- {job.network} ---")
-    spawn = get_context("spawn")
-    reasons, reason = spawn.Pipe(duplex=False)
-    process = spawn.Process(target=_child, args=(job, reason))
-    process.start()
-    reason.close()
-    try:
-        process.join()
-    except BaseException:
-        process.terminate()
-        process.join(10)
-        process.kill()
-        process.join()
-        raise
-    if process.exitcode == 0:
-        return None
-    try:
-        return str(reasons.recv())
-    except EOFError:
-        code = process.exitcode or 0
-        return f"its process was killed by signal {-code}; memory?" if code < 0 else f"its process ended with {code}"
-
-
-def _child(job: Job, reason: Connection) -> None:
-    if job.prepare:
-        job.prepare()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    try:
-        train_network(job)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except Exception as error:
-        reason.send(_in_one_line(error))
-        sys.exit(1)
-
-
-def _in_one_line(error: BaseException) -> str:
-    """One line about what went wrong; where no user can put it right, standard error gets the traceback."""
-    if known := known_cause(error):
-        return " ".join(str(known).split())
-    traceback.print_exception(error)
-    while error.__cause__ is not None:  # MONAI wraps what its components raise
-        error = error.__cause__
-    return " ".join(f"{type(error).__name__}: {error}".split())[:500]
-
-
-def _end_with_parent() -> None:
-    """Two processes must never train in one folder: one whose parent was killed ends, too."""
-    if (parent := parent_process()) is not None:
-        parent.join()
-        os._exit(1)
+    return work_apart(partial(train_network, job), job.prepare)
 
 
 def train_network(job: Job) -> None:

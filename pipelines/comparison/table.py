@@ -34,13 +34,13 @@ _WARM_UP, _REPEATS = 3, 15
 Row = dict[str, Any]
 
 
-def settle_terms(out: Path, terms: Mapping[str, Any], resume: bool) -> None:
-    """Write down what all networks of a comparison share, or, to resume it, see that it is the same.
+def settle_terms(out: Path, terms: Mapping[str, Any], resume: bool, name: str = "compare.json") -> None:
+    """Write down what all trainings in a folder share, or, to resume them, see that it is the same.
 
     Raises:
         DelineateError: when ``out`` is occupied, or what is to be resumed was never begun or begun on other terms.
     """
-    path, text = out / "compare.json", json.dumps(terms, indent=2, default=str) + "\n"
+    path, text = out / name, json.dumps(terms, indent=2, default=str) + "\n"
     if not resume:
         refuse_occupied(out)
         out.mkdir(parents=True, exist_ok=True)
@@ -55,7 +55,7 @@ def settle_terms(out: Path, terms: Mapping[str, Any], resume: bool) -> None:
         seen = "; ".join(f"{name}: {begun.get(name)!r}, now {wanted[name]!r}" for name in changed)
         raise DelineateError(
             f"{out} was begun with other {', '.join(changed)} ({seen}); "
-            "go on with the same, or begin another comparison in a new folder"
+            "go on with the same, or begin anew in another folder"
         )
 
 

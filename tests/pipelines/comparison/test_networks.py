@@ -13,6 +13,7 @@ from monai.bundle import ConfigParser
 from delineate.pipelines.bundling.bundles import shipped_bundles
 from delineate.pipelines.comparison import networks as module
 from delineate.pipelines.comparison.networks import Comparison, Job, compare_networks
+from delineate.pipelines.comparison.processes import in_one_line
 from delineate.pipelines.core.errors import DelineateError
 
 ROW = {
@@ -95,7 +96,7 @@ def test_what_a_component_raised_is_told_not_what_monai_made_of_it(capsys: pytes
     wrong = {"_target_": "torch.nn.Conv2d", "in_channels": 3, "out_channels": 4, "kernel_size": 3, "groups": 7}
     with pytest.raises(RuntimeError, match="Failed to instantiate") as wrapped:
         ConfigParser({"c": wrong}).get_parsed_content("c")
-    assert module._in_one_line(wrapped.value) == "ValueError: in_channels must be divisible by groups"
+    assert in_one_line(wrapped.value) == "ValueError: in_channels must be divisible by groups"
     assert "Traceback" in capsys.readouterr().err
 
 

@@ -1,0 +1,200 @@
+"""A bundle cross-validated: each image judged once, by a network that was neither trained nor chosen on its group."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ..bundling.bundles import part_file, try_changes
+from ..bundling.gate import admit
+from ..bundling.workflow import Announce
+from ..core.errors import DelineateError
+from ..datasets.datalist import Datalist
+from ..datasets.splitting.folds import write_folds
+from ..evaluation.workflow import evaluate
+from ..training.workflow import refuse_leaks, train, training_settings
+from .processes import work_apart
+from .table import bundle_hash, settle_terms
+
+logger = logging.getLogger(__name__)
+TERMS = "cross_validation.json"
+
+
+@dataclass(frozen=True)
+class FoldJob:
+    """One fold's training and evaluation, as its process is given it.
+
+    Attributes:
+        folder: with ``dataset``, ``run`` and ``evaluation``.
+        fold: its number.
+        seed: of the folds and of the training.
+    """
+
+    source: Path
+    folder: Path
+    fold: int
+    seed: int
+    network: str | None
+    loss: str | None
+    settings: Mapping[str, Any]
+    allow_leaks: bool
+    trust: bool
+    announce: Announce | None = None
+
+    def __str__(self) -> str:
+        return f"fold {self.fold}, seed {self.seed}"
+
+    @property
+    def is_done(self) -> bool:
+        """Whether its images were judged; the last thing that is done."""
+        return (self.folder / "evaluation" / "metrics.json").is_file()
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """What became of a cross-validation.
+
+    Attributes:
+        folder: with a folder a fold, ``evaluation`` of all images and the bundle ``ensemble``, once all folds are done.
+        runs: those of the folds that are done.
+        errors: why the others are not, by ``fold 0, seed 0``.
+        scores: over all images, as of :func:`~.workflow.evaluate`; ``None`` where folds are missing.
+    """
+
+    folder: Path
+    runs: Sequence[Path]
+    errors: Mapping[str, str]
+    scores: Mapping[str, Any] | None = None
+
+
+def cross_validate(
+    bundle: str | Path,
+    data: str | Path,
+    out: str | Path,
+    *,
+    folds: int | None = None,
+    seeds: Sequence[int] = (0,),
+    keep_test: bool = False,
+    network: str | None = None,
+    loss: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    allow_leaks: bool = False,
+    trust: bool = False,
+    prepare: Callable[[], None] | None = None,
+    announce: Announce | None = None,
+) -> CrossValidation:
+    """Train and judge a bundle on each fold of a data set; called again on the same terms, it goes on.
+
+    Each fold is an ordinary run, in a process of its own: a script needs ``if __name__ == "__main__":``. An eighth of
+    the images beside the fold chooses the epoch, because an epoch that is chosen on the judged images flatters.
+
+    Args:
+        bundle: folder of a bundle, or the name of a shipped one.
+        data: folder with ``datalist.json``.
+        out: the cross-validation's folder: new, empty, or that of one on the same terms.
+        folds: how many; where ``None``, those of the data set, else five.
+        seeds: each divides the images into other folds, and trains with that seed.
+        keep_test: leave the test split out, to be looked at once, at the end.
+        network: another network.
+        loss: another loss.
+        settings: ids of the bundle and their values.
+        allow_leaks: train although the splits leak.
+        trust: use the bundle although verification has findings.
+        prepare: called first in each fold's process; it can be pickled.
+        announce: as of :func:`~.workflow.train`; it can be pickled.
+
+    Raises:
+        DelineateError: what is asked for is refused, before anything is trained.
+    """
+    source, data, out = admit(bundle, trust).folder, Path(data), Path(out)
+    _refuse_terms(folds, seeds, settings or {})
+    values = training_settings(source, data, settings, None, allow_leaks)
+    overlays = [part_file(kind, name) for kind, name in (("networks", network), ("losses", loss)) if name]
+    try_changes(source, values, overlays)
+    if keep_test:
+        refuse_leaks(data, values)  # from the folds to the test split; the folds themselves keep together what is alike
+    _settle(out, source, data, folds, seeds, keep_test, network, loss, settings or {})
+    jobs = [
+        FoldJob(source, folder.parent, fold, seed, network, loss, dict(settings or {}), allow_leaks, trust, announce)
+        for seed in seeds
+        for fold, folder in enumerate(write_folds(data, _folder(out, seed, seeds), folds, seed, keep_test))
+    ]
+    errors = {str(job): error for job in jobs if (error := _in_its_process(job, prepare))}
+    runs = [job.folder / "run" for job in jobs if job.is_done]
+    return CrossValidation(out, runs, errors)
+
+
+def _folder(out: Path, seed: int, seeds: Sequence[int]) -> Path:
+    return out / f"seed_{seed}" if len(seeds) > 1 else out
+
+
+def _refuse_terms(folds: int | None, seeds: Sequence[int], settings: Mapping[str, Any]) -> None:
+    if folds is not None and folds < 2:
+        raise DelineateError(f"--folds is {folds}; give two or more, e.g. --folds 5")
+    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
+        given = ",".join(map(str, seeds)) or "none"
+        raise DelineateError(f"the seeds are {given}; give each once, 0 or more: --seeds 0,1,2")
+    if decided := sorted({"seed", "fold"} & set(settings)):
+        raise DelineateError(f"a cross-validation decides on {', '.join(decided)}; leave out that --set, use --seeds")
+
+
+def _settle(
+    out: Path,
+    source: Path,
+    data: Path,
+    folds: int | None,
+    seeds: Sequence[int],
+    keep_test: bool,
+    network: str | None,
+    loss: str | None,
+    settings: Mapping[str, Any],
+) -> None:
+    terms = {
+        "bundle": source.resolve().name,
+        "bundle_hash": bundle_hash(source),
+        "network": network,
+        "loss": loss,
+        "settings": dict(settings),
+        "folds": folds,
+        "seeds": list(seeds),
+        "keep_test": keep_test,
+        "data_hash": Datalist.read(data).hash,
+    }
+    settle_terms(out, terms, (out / TERMS).is_file(), TERMS)
+
+
+def _in_its_process(job: FoldJob, prepare: Callable[[], None] | None) -> str | None:
+    """Train and judge one fold, unless that is done; return why it failed."""
+    if job.is_done:
+        return None
+    logger.info(f"\n--- {job} ---")
+    error = work_apart(partial(train_fold, job), prepare)
+    if error:
+        logger.error(f"failed: {job}: {error}")
+    return error
+
+
+def train_fold(job: FoldJob) -> None:
+    """Begin the run, or go on with it, then judge the fold's images."""
+    data, run = job.folder / "dataset", job.folder / "run"
+    begun = (run / "configs" / "train.yaml").is_file()
+    if not begun:
+        shutil.rmtree(run, ignore_errors=True)  # of a beginning that was killed
+    train(
+        job.source,
+        data,
+        run,
+        network=None if begun else job.network,
+        loss=None if begun else job.loss,
+        settings=None if begun else {**job.settings, "seed": job.seed},
+        allow_leaks=job.allow_leaks and not begun,
+        resume=begun,
+        trust=job.trust,
+        announce=job.announce,
+    )
+    evaluate(run, data, job.folder / "evaluation", split="test", trust=job.trust, announce=job.announce)
