@@ -45,6 +45,7 @@ def make_ensemble(
     runs: Sequence[Bundle],
     out: str | Path,
     *,
+    names: Sequence[str] | None = None,
     threshold: float | Mapping[str, float] | None = None,
     trust: bool = False,
 ) -> Path:
@@ -55,6 +56,7 @@ def make_ensemble(
     Args:
         runs: folders of two or more runs or bundles with weights; the first one's configuration is taken.
         out: the folder to make, new or empty.
+        names: what the metadata call the members; the names of their folders where ``None``.
         threshold: of the probabilities, 0-1, of all structures or by name; where ``None`` the runs' own, which must
             be alike.
         trust: take runs although verification has findings; the ensemble is then not verified either.
@@ -79,7 +81,7 @@ def make_ensemble(
         copy_bundle(members[0].folder, draft)
         change_bundle(draft, _network(configs) | ({} if threshold is None else {"threshold": threshold}))
         change_workflow(draft, "train", _without_training)
-        _describe(draft, members, configs)
+        _describe(draft, members, configs, names or [member.folder.resolve().name for member in members])
         _write_weights(draft, members)
         admit(draft, trust=any(member.trusted for member in members))
         if out.is_dir():
@@ -200,20 +202,20 @@ def _without_training(workflow: Any) -> None:
     steps.insert(0, {"_target_": "delineate.pipelines.bundling.refuse_training"})
 
 
-def _describe(draft: Path, members: Sequence[Admission], configs: Sequence[Config]) -> None:
+def _describe(draft: Path, members: Sequence[Admission], configs: Sequence[Config], names: Sequence[str]) -> None:
     """Name the members in the metadata, and say in the documents what this is."""
     path = draft / "configs" / "metadata.json"
     metadata = json.loads(path.read_text(encoding="utf-8"))
     metadata["name"] = f"{metadata.get('name', draft.name)}, ensemble of {len(members)}"
     metadata["members"] = [
         {
-            "name": printable(member.folder.resolve().name),
+            "name": printable(name),
             "hash": member.hash,
             "network": str(look_up(config.expanded, "network_def::_target_")),
             **({"trusted": True} if member.trusted else {}),
             "record": _record(member.folder / "logs" / "record.json"),
         }
-        for member, config in zip(members, configs, strict=True)
+        for name, member, config in zip(names, members, configs, strict=True)
     ]
     write_atomically(path, (json.dumps(metadata, indent=4) + "\n").encode())
     readme = draft / "docs" / "README.md"

@@ -10,7 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..bundling.bundles import part_file, try_changes
+from ..bundling.bundles import members_of, part_file, try_changes
+from ..bundling.ensemble import make_ensemble
 from ..bundling.gate import admit
 from ..bundling.workflow import Announce
 from ..core.errors import DelineateError
@@ -126,7 +127,25 @@ def cross_validate(
     ]
     errors = {str(job): error for job in jobs if (error := _in_its_process(job, prepare))}
     runs = [job.folder / "run" for job in jobs if job.is_done]
-    return CrossValidation(out, runs, errors)
+    if errors:
+        return CrossValidation(out, runs, errors)
+    return CrossValidation(out, runs, errors, _conclude(out, jobs, trust))
+
+
+def _conclude(out: Path, jobs: Sequence[FoldJob], trust: bool) -> Mapping[str, Any]:
+    """One report over all images, and the networks of all folds as one bundle."""
+    _make_ensemble(out / "ensemble", jobs, trust)
+    return {}
+
+
+def _make_ensemble(folder: Path, jobs: Sequence[FoldJob], trust: bool) -> None:
+    """The networks of all folds as one bundle, made anew where it is not of these runs."""
+    runs = [admit(job.folder / "run", trust) for job in jobs]
+    if folder.is_dir():
+        if [member["hash"] for member in members_of(folder)] == [run.hash for run in runs]:
+            return
+        shutil.rmtree(folder)
+    make_ensemble(runs, folder, names=[str(job) for job in jobs], trust=trust)
 
 
 def _folder(out: Path, seed: int, seeds: Sequence[int]) -> Path:

@@ -43,6 +43,7 @@ IMPORTED = [
     "torch._dynamo",
     "monai.bundle",
     "delineate.pipelines.cli",
+    "delineate.pipelines.comparison.cross_validation",
     "delineate.pipelines.comparison.networks",
     "delineate.pipelines.training.workflow",
 ]
@@ -96,9 +97,9 @@ def _become(words: list[str], cwd: Path, env: dict[str, str], log: Path, errors:
     try:
         if words[0] == "delineate":
             from delineate.pipelines.cli import main
-            from delineate.pipelines.comparison import networks
+            from delineate.pipelines.comparison import processes
 
-            networks.get_context = lambda _: get_context("fork")  # type: ignore[assignment]  # what it starts, too
+            processes.get_context = lambda _: get_context("fork")  # type: ignore[assignment]  # what it starts, too
             sys.argv = words
             main()
         else:
