@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ..core.errors import counted
 from ..core.failures import advising
 from ..training.runs import parse_settings
-from .console import print_monai_line, say, set_verbosity, verbosity, warn
+from .console import QUIET, print_monai_line, say, set_verbosity, show_table, verbosity, warn
+from .evaluate import show_scores
 from .options import AllowLeaks, Bundle, Dataset, Loss, Quiet, Settings, Trust, Verbose
 from .split import parse_numbers
 
@@ -65,4 +67,17 @@ def cross_validate(
     if found.errors:
         warn(f"{counted(len(found.errors), 'fold')} failed; correct what is named above, and give the command again")
         raise typer.Exit(1)
-    say(f"written: {out}")
+    if found.scores is not None and verbosity() > QUIET:
+        show_scores(found.scores)
+        show_table(*_of_each_fold(found.scores["cross_validation"]["of_each"]))
+    say(f"written: {out / 'evaluation'} (all images), {out / 'ensemble'} (the networks of all folds as one bundle)")
+
+
+def _of_each_fold(folds: Sequence[Mapping[str, Any]]) -> tuple[str, list[str], list[list[str]]]:
+    from ..evaluation.intervals import value_text
+
+    rows = [
+        [str(one["seed"]), str(one["fold"]), str(one["count"]), value_text({"value": one["mean_dice"]})]
+        for one in folds
+    ]
+    return "each fold", ["seed", "fold", "images", "mean Dice"], rows

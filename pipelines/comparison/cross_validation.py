@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +18,7 @@ from ..bundling.workflow import Announce
 from ..core.errors import DelineateError
 from ..datasets.datalist import Datalist
 from ..datasets.splitting.folds import write_folds
+from ..evaluation.evaluation import merge, read_evaluation, write_evaluation
 from ..evaluation.workflow import evaluate
 from ..training.workflow import refuse_leaks, train, training_settings
 from .processes import work_apart
@@ -129,13 +131,37 @@ def cross_validate(
     runs = [job.folder / "run" for job in jobs if job.is_done]
     if errors:
         return CrossValidation(out, runs, errors)
-    return CrossValidation(out, runs, errors, _conclude(out, jobs, trust))
+    return CrossValidation(out, runs, errors, _conclude(out, data, jobs, keep_test, trust))
 
 
-def _conclude(out: Path, jobs: Sequence[FoldJob], trust: bool) -> Mapping[str, Any]:
+def _conclude(out: Path, data: Path, jobs: Sequence[FoldJob], keep_test: bool, trust: bool) -> Mapping[str, Any]:
     """One report over all images, and the networks of all folds as one bundle."""
+    found = [read_evaluation(job.folder / "evaluation") for job in jobs]
+    seeds = list(dict.fromkeys(job.seed for job in jobs))
+    for job, one in zip(jobs, found, strict=True):
+        place = {"fold": job.fold} | ({"seed": job.seed} if len(seeds) > 1 else {})
+        one.rows[:] = [{"image": row["image"], **place} | row for row in one.rows]
+    together = merge(found)
+    folds = [_of_fold(job) for job in jobs]
+    together.facts |= {
+        "split": "cross-validation",
+        "data_hash": Datalist.read(data).hash,
+        "cross_validation": {
+            "folds": len(jobs) // len(seeds),
+            "seeds": seeds,
+            "test_kept_apart": keep_test,
+            "of_each": folds,
+        },
+    }
+    scores = write_evaluation(together, out / "evaluation")
     _make_ensemble(out / "ensemble", jobs, trust)
-    return {}
+    return scores
+
+
+def _of_fold(job: FoldJob) -> dict[str, Any]:
+    metrics = json.loads((job.folder / "evaluation" / "metrics.json").read_text(encoding="utf-8"))
+    dice = metrics["mean_dice"]
+    return {"fold": job.fold, "seed": job.seed, "count": metrics["count"], "mean_dice": dice["value"]}
 
 
 def _make_ensemble(folder: Path, jobs: Sequence[FoldJob], trust: bool) -> None:

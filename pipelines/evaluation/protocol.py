@@ -21,12 +21,24 @@ def protocol(metrics: Mapping[str, Any]) -> str:
     tta = f" Predictions are means over {metrics['tta']} of the image." if metrics.get("tta") else ""
     counts = f"{counted(metrics['count'], 'image')} of {counted(metrics['groups'], 'group')}"
     return (
-        f"All {counts} (patients, volumes) in the split {metrics['split']}{could_not} were scored on "
+        f"All {counts} (patients, volumes) {_split(metrics)}{could_not} were scored on "
         f"{metrics['grid'].replace('own', 'own grid')}{of_structures}: {', '.join(_titles(metrics))}.{tta} "
         "Empty masks were decided before any metric was computed, and no image was left out: where reference and "
         "prediction are both empty, overlap and surface Dice are 1 and distances 0; where one of them is, overlap is 0 "
         "and distances are the image's diagonal. Means are given with 95 % percentile bootstrap intervals over groups "
         f"(10,000 resamples, seed 0){_tolerance(metrics, settings)}. {_versions(metrics)}."
+    )
+
+
+def _split(metrics: Mapping[str, Any]) -> str:
+    known = metrics.get("cross_validation")
+    if not known:
+        return f"in the split {metrics['split']}"
+    seeds = known["seeds"]
+    repeated = f", repeated with the seeds {', '.join(map(str, seeds))}" if len(seeds) > 1 else f", seed {seeds[0]}"
+    return (
+        f"in a {known['folds']}-fold cross-validation{repeated}, each by a network whose training and choice of the "
+        "epoch saw no image of its group,"
     )
 
 

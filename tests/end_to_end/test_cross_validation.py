@@ -18,9 +18,9 @@ COMMAND = ("cross-validate", "skin_lesion", "--folds", "2", "--network", "ultra_
 @pytest.fixture(scope="module")
 def validated(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Done]:
     folder = tmp_path_factory.mktemp("cross")
-    history = folder / "out" / "fold_1" / "run" / "logs" / "history.csv"
+    state = folder / "out" / "fold_1" / "run" / "checkpoints" / "last.pt"
     command = (*COMMAND, "--data", dataset)
-    assert stop_when(history.is_file, signal.SIGKILL, *command, cwd=folder) == -signal.SIGKILL
+    assert stop_when(state.is_file, signal.SIGKILL, *command, cwd=folder) == -signal.SIGKILL
     return folder / "out", succeeded(delineate(*command, cwd=folder))
 
 
