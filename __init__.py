@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .errors import DelineateError as DelineateError
     from .networks import create_network as create_network
+    from .pipelines.comparison.cross_validation import cross_validate as cross_validate
     from .pipelines.comparison.networks import compare_networks as compare_networks
     from .pipelines.core.errors import InputError as InputError
     from .pipelines.evaluation.workflow import evaluate as evaluate
@@ -24,6 +25,7 @@ _HOMES = {
     "Segmenter": ".pipelines.inference.segmenter",
     "compare_networks": ".pipelines.comparison.networks",
     "create_network": ".networks",
+    "cross_validate": ".pipelines.comparison.cross_validation",
     "evaluate": ".pipelines.evaluation.workflow",
     "train": ".pipelines.training.workflow",
 }
@@ -35,6 +37,7 @@ __all__ = [
     "__version__",
     "compare_networks",
     "create_network",
+    "cross_validate",
     "evaluate",
     "train",
 ]
