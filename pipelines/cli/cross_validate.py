@@ -13,8 +13,8 @@ from ..core.errors import counted
 from ..core.failures import advising
 from ..training.runs import parse_settings
 from .console import QUIET, print_monai_line, say, set_verbosity, show_table, verbosity, warn
-from .evaluate import show_scores
 from .options import AllowLeaks, Bundle, Dataset, Loss, Quiet, Settings, Trust, Verbose
+from .scores import show_scores
 from .split import parse_numbers
 
 
@@ -68,9 +68,9 @@ def cross_validate(
         warn(f"{counted(len(found.errors), 'fold')} failed; correct what is named above, and give the command again")
         raise typer.Exit(1)
     if found.scores is not None and verbosity() > QUIET:
-        show_scores(found.scores)
         show_table(*_of_each_fold(found.scores["cross_validation"]["of_each"]))
-    say(f"written: {out / 'evaluation'} (all images), {out / 'ensemble'} (the networks of all folds as one bundle)")
+        show_scores(found.scores, out / "evaluation")
+    say(f"ensemble of all folds: {out / 'ensemble'}")
 
 
 def _of_each_fold(folds: Sequence[Mapping[str, Any]]) -> tuple[str, list[str], list[list[str]]]:
