@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .networks import create_network as create_network
     from .pipelines.comparison.cross_validation import cross_validate as cross_validate
     from .pipelines.comparison.networks import compare_networks as compare_networks
+    from .pipelines.comparison.paired import compare as compare
     from .pipelines.core.errors import InputError as InputError
     from .pipelines.evaluation.workflow import evaluate as evaluate
     from .pipelines.inference.outputs import Segmentation as Segmentation
@@ -23,6 +24,7 @@ _HOMES = {
     "InputError": ".pipelines.core.errors",
     "Segmentation": ".pipelines.inference.outputs",
     "Segmenter": ".pipelines.inference.segmenter",
+    "compare": ".pipelines.comparison.paired",
     "compare_networks": ".pipelines.comparison.networks",
     "create_network": ".networks",
     "cross_validate": ".pipelines.comparison.cross_validation",
@@ -35,6 +37,7 @@ __all__ = [
     "Segmentation",
     "Segmenter",
     "__version__",
+    "compare",
     "compare_networks",
     "create_network",
     "cross_validate",

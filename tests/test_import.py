@@ -11,7 +11,7 @@ import delineate
 
 OFFERED = {
     *("DelineateError", "InputError", "Segmentation", "Segmenter"),
-    *("__version__", "compare_networks", "create_network", "cross_validate", "evaluate", "train"),
+    *("__version__", "compare", "compare_networks", "create_network", "cross_validate", "evaluate", "train"),
 }
 
 

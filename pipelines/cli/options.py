@@ -10,7 +10,8 @@ import typer
 from .console import QUIET, VERBOSE, set_verbosity
 
 
-def _bundle_names(incomplete: str) -> list[str]:
+def bundle_names(incomplete: str) -> list[str]:
+    """The shipped bundles that begin so."""
     from ..bundling.bundles import shipped_bundles
 
     return [name for name in shipped_bundles() if name.startswith(incomplete)]
@@ -44,7 +45,7 @@ BundleOrRun = Annotated[
     typer.Argument(
         metavar="RUN|BUNDLE",
         help="Folder of a run or bundle, or the name of a shipped bundle.",
-        autocompletion=_bundle_names,
+        autocompletion=bundle_names,
     ),
 ]
 Dataset = Annotated[Path, typer.Option("--data", help="Folder of the data set, made by 'delineate data index'.")]
@@ -69,7 +70,7 @@ Settings = Annotated[
 ]
 Bundle = Annotated[
     str,
-    typer.Argument(help="Folder of a bundle, or the name of a shipped bundle.", autocompletion=_bundle_names),
+    typer.Argument(help="Folder of a bundle, or the name of a shipped bundle.", autocompletion=bundle_names),
 ]
 Loss = Annotated[
     str | None,

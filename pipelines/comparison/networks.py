@@ -57,12 +57,15 @@ class Comparison:
         rows: of the networks that were trained, the best Dice first.
         errors: why the others were not.
         terms: what all had in common.
+        paired: their differences on the same images, as `compare` gives them; ``None`` where fewer than two can be
+            compared.
     """
 
     folder: Path
     rows: Sequence[Row]
     errors: Mapping[str, str]
     terms: Mapping[str, Any]
+    paired: Mapping[str, Any] | None = None
 
 
 def compare_networks(
@@ -79,10 +82,13 @@ def compare_networks(
     allow_leaks: bool = False,
     resume: bool = False,
     trust: bool = False,
+    metrics: Sequence[str] = ("mean_dice",),
     prepare: Callable[[], None] | None = None,
     announce: Announce | None = None,
 ) -> Comparison:
     """Train networks for so many minutes or epochs each, all else alike; evaluate and time them, and write one table.
+
+    Then they are compared in pairs on the same test images, as by :func:`~.paired.compare`.
 
     Each has a process of its own, begun anew: a script that calls this needs ``if __name__ == "__main__":``.
 
@@ -99,6 +105,7 @@ def compare_networks(
         allow_leaks: train although the splits leak.
         resume: go on with a comparison that was broken off.
         trust: use the bundle although verification has findings.
+        metrics: in which they are compared in pairs: columns of ``per_image.csv``.
         prepare: called first in each network's process; it can be pickled.
         announce: as of :func:`~.workflow.train`; it can be pickled.
 
@@ -125,7 +132,22 @@ def compare_networks(
         "data_hash": Datalist.read(data).hash,
     }
     settle_terms(out, terms, resume)
-    return _train_each(jobs, out, terms)
+    found = _train_each(jobs, out, terms)
+    return replace(found, paired=_pair(found, data, metrics, trust))
+
+
+def _pair(found: Comparison, data: Path, metrics: Sequence[str], trust: bool) -> Mapping[str, Any] | None:
+    """Compare the networks that were trained, the best first; what cannot be compared keeps its table."""
+    if len(found.rows) < 2:
+        return None
+    from .paired import compare
+
+    evaluations = [found.folder / row["network"] / "evaluation" for row in found.rows]
+    try:
+        return compare(evaluations, data, found.folder, metrics=metrics, trust=trust)
+    except DelineateError as error:
+        logger.warning(f"no paired comparison: {error}")
+        return None
 
 
 def _train_each(jobs: Sequence[Job], out: Path, terms: Mapping[str, Any]) -> Comparison:

@@ -23,7 +23,7 @@ COLUMNS = (
 )
 """``structure`` is empty where there is one; ``value`` is that of its pixels in the mask's file, or its segment."""
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
 
 Row = dict[str, str]
 Key = tuple[str, str, str, str]
@@ -43,7 +43,7 @@ def key_of(row: Mapping[str, str]) -> Key:
 
 def safe_cell(value: object) -> object:
     """A text that no spreadsheet takes for a formula: ``'`` goes before what begins like one, or with ``'``."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
 def as_csv(rows: Iterable[Mapping[str, object]], columns: Sequence[str], header: bool = True) -> str:

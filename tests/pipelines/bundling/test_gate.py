@@ -220,6 +220,7 @@ COMMANDS = {
     "train": ["train", "BUNDLE", "--data", "DATA", "--out", "OUT"],
     "train --resume": ["train", "skin_lesion", "--data", "DATA", "--out", "BUNDLE", "--resume"],
     "compare": ["compare", "BUNDLE", "--data", "DATA", "--out", "OUT", "--networks", "unet", "--minutes", "1"],
+    "compare --on": ["compare", "BUNDLE", "skin_lesion", "--on", "DATA", "--out", "OUT"],
     "evaluate": ["evaluate", "BUNDLE", "--data", "DATA", "--out", "OUT"],
     "segment": ["segment", "BUNDLE", "image.png", "--out", "OUT"],
     "export": ["export", "BUNDLE", "--out", "OUT"],
@@ -256,7 +257,9 @@ def test_every_command_that_takes_a_bundle_is_in_this_table() -> None:
     import typer.main
 
     group = typer.main.get_command(app)
-    taking = {name for name, command in group.commands.items() if any(p.name == "bundle" for p in command.params)}  # type: ignore[attr-defined]
+    taking = {
+        name for name, command in group.commands.items() if any(p.name in ("bundle", "bundles") for p in command.params)
+    }  # type: ignore[attr-defined]
     assert taking == {command[0] for command in COMMANDS.values()}
 
 

@@ -366,6 +366,7 @@ COMMANDS = {
     "train": ["train", "BUNDLE", "--data", "data", "--out", "out"],
     "train --resume": ["train", "skin_lesion", "--data", "data", "--out", "BUNDLE", "--resume"],
     "compare": ["compare", "BUNDLE", "--data", "data", "--out", "out", "--networks", "unet", "--minutes", "1"],
+    "compare --on": ["compare", "BUNDLE", "skin_lesion", "--on", "data", "--out", "out"],
     "evaluate": ["evaluate", "BUNDLE", "--data", "data", "--out", "out"],
     "segment": ["segment", "BUNDLE", "image.png", "--out", "out"],
     "export": ["export", "BUNDLE", "--out", "out"],
