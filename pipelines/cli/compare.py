@@ -124,14 +124,14 @@ def _refuse_mixed(
 ) -> None:
     """See that options are of one of both: the comparison of runs, or of networks to be trained."""
     other = training if networks is None else comparing
-    given = [name for name, value in other.items() if value not in (None, False)]
+    given = [name for name, value in other.items() if value is not None and value is not False]
     if networks is None:
         if given == ["--data"] and len(bundles) > 1:
             raise DelineateError("--data is of --networks; name the data set that runs are compared on with --on")
         if given:
             raise DelineateError(
-                f"{', '.join(given)} belongs to the training of networks: name them with --networks A,B; to compare "
-                "runs, leave it out: delineate compare RUN RUN --on DATASET"
+                f"without --networks A,B nothing is trained: leave out {', '.join(given)}, or name networks; runs are "
+                "compared by: delineate compare RUN RUN --on DATASET"
             )
         if len(bundles) < 2:
             raise DelineateError(

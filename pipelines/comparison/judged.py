@@ -7,7 +7,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ class Judged:
         folder: of ``metrics.json`` and ``per_image.csv``.
         metrics: what the first holds.
         rows: of the second, one an image.
-        run: the bundle that was scored, where that is known.
+        run: the bundle that was scored: the one that is recorded, or in which the evaluation lies.
     """
 
     name: str
@@ -46,8 +46,9 @@ class Judged:
 
     @property
     def bundle(self) -> Mapping[str, Any]:
-        """What ``metrics.json`` records of the bundle."""
-        return self.metrics.get("bundle") or {}
+        """What ``metrics.json`` records of the bundle; nothing where there were several."""
+        found = self.metrics.get("bundle")
+        return found if isinstance(found, Mapping) else {}
 
 
 def is_evaluation(folder: str | Path) -> bool:
@@ -69,7 +70,8 @@ def read_judged(name: str, folder: Path, run: Path | None = None) -> Judged:
         raise DelineateError(f"{printable(folder)} is no evaluation ({error}); make it again") from error
     if not isinstance(metrics, dict) or not rows or "image" not in rows[0]:
         raise DelineateError(f"{printable(folder)} is no evaluation: no image is in its {FILES[1]}; make it again")
-    return Judged(name, folder, metrics, rows, run or _run_of(folder, metrics))
+    judged = Judged(name, folder, metrics, rows, run)
+    return judged if run else replace(judged, run=Path(judged.bundle.get("path") or folder.absolute().parent))
 
 
 def _plain(cell: str) -> str:
@@ -77,21 +79,19 @@ def _plain(cell: str) -> str:
     return cell[1:] if cell.startswith("'") and cell[1:].startswith(FORMULA) else cell
 
 
-def _run_of(folder: Path, metrics: Mapping[str, Any]) -> Path | None:
-    """The bundle that an evaluation records, or lies in."""
-    path = (metrics.get("bundle") or {}).get("path")
-    return Path(path) if path else folder.absolute().parent
-
-
-def aligned(judged: Sequence[Judged]) -> list[list[Row]]:
+def aligned(judged: Sequence[Judged], metrics: Sequence[str] = ()) -> list[list[Row]]:
     """The rows of each evaluation, those of one image at the same place.
+
+    Args:
+        judged: the evaluations.
+        metrics: that are compared: what they depend on has to be the same.
 
     Raises:
         DelineateError: they are of other data, splits, structures, images, groups or references; it names what differs.
     """
     first, keys = judged[0], _keys(judged)
     for other, theirs in zip(judged[1:], keys[1:], strict=True):
-        if differing := [*_facts(first, other), *_images(first, other, keys[0], theirs)]:
+        if differing := [*_facts(first, other, metrics), *_images(first, other, keys[0], theirs)]:
             raise DelineateError(
                 f"{first.name} and {other.name} cannot be compared: {'; '.join(differing)}. Evaluate both on the same "
                 "data and split, e.g. delineate compare RUN RUN --on DATASET"
@@ -102,7 +102,7 @@ def aligned(judged: Sequence[Judged]) -> list[list[Row]]:
     return tables
 
 
-def _facts(first: Judged, other: Judged) -> Iterator[str]:
+def _facts(first: Judged, other: Judged, metrics: Sequence[str]) -> Iterator[str]:
     """What is said of both and differs."""
     for name, what in {"split": "split", "data_hash": "data (data_hash)"}.items():
         if first.metrics.get(name) != other.metrics.get(name):
@@ -111,6 +111,9 @@ def _facts(first: Judged, other: Judged) -> Iterator[str]:
     if first.structures != other.structures:
         seen = (", ".join(one.structures) or "one alone" for one in (first, other))
         yield f"the structures are {' and '.join(seen)}"
+    tolerances = [(one.metrics.get("settings") or {}).get("tolerance_mm") for one in (first, other)]
+    if tolerances[0] != tolerances[1] and any(name.startswith("nsd_mm") for name in metrics):
+        yield f"the tolerance of nsd_mm is {tolerances[0]} and {tolerances[1]} mm"
 
 
 def _images(first: Judged, other: Judged, ours: Mapping[Key, Row], theirs: Mapping[Key, Row]) -> Iterator[str]:

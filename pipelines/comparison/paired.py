@@ -168,7 +168,7 @@ def compare_judged(
     Raises:
         DelineateError: they cannot be compared.
     """
-    tables = aligned(judged)
+    tables = aligned(judged, metrics)
     columns = {name: _columns(judged, name) for name in dict.fromkeys(metrics)}
     pairs = [compare_pair(judged, tables, pair, name, columns[name]) for name in columns for pair in _pairs(judged)]
     for row, p_holm in zip(pairs, holm([row["p"] for row in pairs]), strict=True):

@@ -26,7 +26,7 @@ from ..inference.segmenter import Segmenter
 from .judged import Judged
 from .verdicts import noun, number
 
-_PICTURES = 12  # in all
+_PICTURES, _EACH = 12, 6  # in all, and of a pair
 _SIDE, _GAP = 360, 8  # pixels
 
 Bytes = NDArray[np.uint8]
@@ -65,7 +65,8 @@ def draw_largest(
     """
     for old in folder.glob("figures/difference_*.png"):
         old.unlink()
-    chosen = [one for of_pair in largest for one in of_pair[: max(1, _PICTURES // len(largest))]][:_PICTURES]
+    each = min(_EACH, max(1, _PICTURES // len(largest)))
+    chosen = [one for of_pair in largest for one in of_pair[:each]][:_PICTURES]
     if not chosen:
         return []
     if on is None:
@@ -110,12 +111,12 @@ def _segment(judged: Judged, items: Mapping[int, Item], settings: Mapping[str, A
         DelineateError: it is not there any more, or not the same.
     """
     if judged.run is None or not (judged.run / "configs").is_dir():
-        raise DelineateError("its run is not known; compare runs instead")
+        raise DelineateError("its run is not there; compare runs instead")
     admission = admit(judged.run, trust)
     if admission.hash != judged.bundle.get("hash"):
         raise DelineateError(f"{printable(judged.run)} is another one by now; evaluate it again")
     config = workflow_config(admission.folder, "inference")
-    wanted = {**judged.metrics.get("settings", {}), **settings}
+    wanted = {**(judged.metrics.get("settings") or {}), **settings}
     segmenter = Segmenter(admission, **{name: value for name, value in wanted.items() if has(config, name)})
     masks = {row: _mask(segmenter, item) for row, item in items.items()}
     return _Outlined(masks, segmenter.structures, Slicing.of(segmenter.slicing))

@@ -36,7 +36,7 @@ MIRRORED = {"difference": -0.0213, "ci95": [-0.0332, -0.0101], "share_above": 0.
             "Holm-corrected p = 0.310); it would take more than 100,000 images to show one of this size.",
         ),
         (
-            {"p_holm": 1.0, "groups": 5, "images": 5, "groups_needed": 13},
+            {"p_holm": 1.0, "groups": 5, "images": 5, "ties": 0, "groups_needed": 13},
             "No difference between A and B was shown in mean Dice (B minus A: 0.021, 95 % interval 0.010 to 0.033; "
             "Holm-corrected p = 1.000); 5 images are too few to show any, it would take about 13 images to show one of "
             "this size.",
