@@ -7,7 +7,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import bootstrap
 
-from delineate.pipelines.evaluation.intervals import interval_text, mean_with_interval, value_text
+from delineate.pipelines.evaluation import intervals
+from delineate.pipelines.evaluation.intervals import (
+    interval_text,
+    mean_with_interval,
+    means_with_intervals,
+    value_text,
+)
 
 VALUES = np.random.default_rng(3).beta(8, 2, 60).tolist()
 
@@ -137,3 +143,40 @@ def test_the_mean_over_structures_lies_within_its_interval_and_the_values(table:
     if found["ci95"]:
         low, high = found["ci95"]
         assert np.nanmin(table) - 1e-12 <= low <= high <= np.nanmax(table) + 1e-12
+
+
+# --- all tables at once --------------------------------------------------------------------------------------
+
+
+def one_by_one(values: np.ndarray, groups: list[str], resamples: int) -> dict[str, object]:
+    """As it was computed when each score had draws, and a loop, of its own."""
+    scored = np.isfinite(values).any(1)
+    columns, known = values[scored].T, np.isfinite(values[scored].T)
+    value = float(np.mean([column[there].mean() for column, there in zip(columns, known, strict=True) if there.any()]))
+    _, which = np.unique(np.asarray(groups)[scored], return_inverse=True)
+    sums = np.array([np.bincount(which, weights=column) for column in np.where(known, columns, 0)])
+    counts = np.array([np.bincount(which, weights=there) for there in known])
+    rng, means = np.random.default_rng(0), np.empty(resamples)
+    for i in range(resamples):
+        drawn = rng.integers(0, sums.shape[1], sums.shape[1])
+        total, count = sums.take(drawn, 1).sum(1), counts.take(drawn, 1).sum(1)
+        means[i] = (total[count > 0] / count[count > 0]).mean()
+    low, high = np.quantile(means, (0.025, 0.975))
+    return {"value": value, "ci95": [float(low), float(high)]}
+
+
+@pytest.mark.parametrize("structures", [1, 3, 9])
+@pytest.mark.parametrize("images_a_group", [1, 3])
+def test_tables_together_have_the_values_of_each_alone_to_the_bit(structures: int, images_a_group: int) -> None:
+    rng = np.random.default_rng(structures)
+    tables = {name: rng.random((90, structures)) for name in "abc"}
+    tables["b"][rng.random((90, structures)) < 0.3] = np.nan
+    groups = [str(index // images_a_group) for index in range(90)]
+    found = means_with_intervals(tables, groups, 300)
+    assert found == {name: one_by_one(table, groups, 300) for name, table in tables.items()}
+
+
+def test_draws_in_several_pieces_are_those_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = mean_with_interval(VALUES, None, 500)
+    monkeypatch.setattr(intervals, "_AT_ONCE", 1000)
+    assert mean_with_interval(VALUES, None, 500) == whole
