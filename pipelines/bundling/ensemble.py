@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,7 +18,7 @@ from ..core.files import write_atomically
 from ..core.sums import write_sums
 from ..imaging.structures import structures_of, thresholds_of
 from .bundles import change_bundle, change_workflow, copy_bundle, members_of, refuse_occupied
-from .gate import Admission, admit
+from .gate import Admission, Bundle, admit
 from .verify.config import MISSING, SEPARATOR, Config, first_difference, look_up, read_config, walk
 from .verify.expressions import references
 from .weights import load_weights
@@ -37,8 +36,6 @@ _NOTE = """
 them under `members`, with their hashes and what they were trained on. An ensemble is not trained: train its members,
 and put them together again.
 """
-
-Bundle = str | Path | Admission
 
 
 def make_ensemble(
@@ -88,24 +85,6 @@ def make_ensemble(
             out.rmdir()
         draft.rename(out)
     return out
-
-
-@contextmanager
-def admitted(bundle: Bundle | Sequence[Bundle], trust: bool = False) -> Iterator[Admission]:
-    """Let a bundle in, or several as an ensemble that is gone when the block ends.
-
-    Args:
-        bundle: as for `admit`; a list of several are the members.
-        trust: use what verification has findings in.
-
-    Raises:
-        DelineateError: as of `admit` and `make_ensemble`.
-    """
-    if isinstance(bundle, str | Path | Admission):
-        yield admit(bundle, trust)
-        return
-    with TemporaryDirectory(prefix="delineate-") as folder:
-        yield admit(make_ensemble(bundle, Path(folder) / "ensemble", trust=trust), trust)
 
 
 def refuse_training() -> None:

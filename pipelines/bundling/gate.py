@@ -79,10 +79,12 @@ class Admission:
         return {"hash": self.hash, "trusted": self.trusted, "findings": [str(each) for each in self.findings[:_SHOWN]]}
 
 
+Bundle = str | Path | Admission
+"""A folder, the name of a shipped bundle, or what was let in."""
 _in_use: ContextVar[Admission | None] = ContextVar("admission", default=None)
 
 
-def admit(bundle: str | Path | Admission, trust: bool = False) -> Admission:
+def admit(bundle: Bundle, trust: bool = False) -> Admission:
     """Find a bundle and see that it may be used.
 
     Args:

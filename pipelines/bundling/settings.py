@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from ..core.devices import refuse_missing
-from ..core.errors import DelineateError, UnknownNameError, WrongValueError
+from ..core.errors import DelineateError, UnknownNameError, WrongValueError, printable
 from ..imaging.objects import OBJECT_FORMATS, SEG_TYPES
 from ..imaging.structures import Structure, structures_of, thresholds_of
 from ..imaging.writers import FORMATS, VOLUME_FORMATS
@@ -90,6 +90,7 @@ _KINDS = {
     "flip_left_right": _SWITCH,
     "upright": _SWITCH,
     "precision": _one_of("auto", "float32", "bfloat16"),
+    "tta": _or_null(_one_of("flips", "rotations")),
     "overlay": _SWITCH,
     "probability": _SWITCH,
     "label_map": _SWITCH,
@@ -115,6 +116,7 @@ _KINDS = {
     "cache_budget_gb": _or_null(_number(lambda value: value >= 0, "a number of 0 or more")),
 }
 _ONE_THRESHOLD = _number(lambda value: 0 <= value <= 1, "a probability, 0 to 1")
+ADDED = ("tta",)  # settings that `update_bundle` gives to bundles of before
 _ALWAYS_LITERAL = "image_size"  # stands in the metadata, too
 
 
@@ -166,13 +168,17 @@ def refuse_unknown(folder: Path, config: Mapping[str, Any], workflow: str, names
 
     Raises:
         UnknownNameError: no workflow has one of them; the closest is named.
-        WrongValueError: another workflow has it, which is named.
+        WrongValueError: another workflow has it, which is named; or the bundle was made before there was such a one.
     """
     for name in names:
         if has(config, name):
             continue
         if others := [_STAGES[other] for other in WORKFLOWS if has(workflow_config(folder, other), name)]:
             raise WrongValueError(f"{name} is a setting of {others[0]}, not of {_STAGES[workflow]}; leave it out")
+        if name in ADDED and has(config, "inferer::precision"):
+            raise WrongValueError(
+                f"{printable(folder)} was made before there was {name}; 'delineate bundle update FOLDER' adds it"
+            )
         raise unknown_setting(name, [config])
 
 

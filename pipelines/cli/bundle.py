@@ -90,7 +90,7 @@ def new(
 @app.command()
 def ensemble(
     out: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder to create.")],
-    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Two or more runs or bundles with weights.")],
+    runs: Annotated[list[str], typer.Argument(metavar="RUN", help="Two or more runs or bundles with weights.")],
     threshold: Threshold = None,
     trust: Trust = False,
     quiet: Quiet = False,
@@ -126,9 +126,9 @@ def update(
     bundle: Annotated[Path, typer.Argument(help="The folder of a bundle or run of an earlier version.")],
     quiet: Quiet = False,
 ) -> None:
-    """Bring a bundle of an earlier version up to date: only names in Delineate that have moved since are changed."""
+    """Bring a bundle of an earlier version up to date: what has moved is renamed, what is new is added."""
     from ..bundling.update import update_bundle
 
-    for old, new in update_bundle(bundle).items():
-        say(f"{old} -> {new}")
+    for change in update_bundle(bundle):
+        say(change)
     say(f"updated: {printable(bundle)}; 'delineate bundle verify' checks it")

@@ -33,6 +33,7 @@ BUNDLES = dict.fromkeys(("busi", "busbra", "stu"), "breast_lesion") | {"nerve": 
 
 
 def demo(
+    context: typer.Context,
     out: Annotated[Path, typer.Option(help="Folder to create; that of an earlier demo is replaced.")] = Path("demo"),
     data: Annotated[
         Path | None, typer.Option(help="A labelled data set of your own; without it, artificial images are drawn.")
@@ -61,10 +62,10 @@ def demo(
     )
     train(bundle, dataset, out=run, set_=settings)
     _step(commands, f"delineate evaluate {run} --data {dataset} --out {scores}")
-    evaluate(str(run), dataset, scores)
+    evaluate(context, [str(run)], dataset, scores)
     new = _new_images(out, datalist, data)
     _step(commands, f"delineate segment {run} {' '.join(shlex.quote(str(p)) for p in new)} --out {masks}")
-    segment(str(run), [str(path) for path in new], masks)
+    segment(context, str(run), [str(path) for path in new], out=masks)
     say(f"page: {_page(out, commands, datalist, new).resolve()}")
 
 

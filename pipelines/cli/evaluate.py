@@ -7,16 +7,26 @@ from typing import Annotated
 
 import typer
 
-from ..core.errors import counted
+from ..bundling.workflow import refuse_decided
+from ..core.errors import DelineateError, counted
 from ..evaluation import workflow
 from ..training.runs import parse_settings
 from .console import QUIET, print_monai_line, progress, verbosity, warn
-from .options import BundleOrRun, Dataset, Quiet, Settings, Trust, Verbose
+from .ensembles import admitted_runs
+from .options import AsEnsemble, Dataset, Quiet, Settings, Trust, Tta, Verbose, bundle_names
 from .scores import Failures, Subgroups, Table, Tolerance, parse_failures, show_scores
 
 
 def evaluate(
-    bundle: BundleOrRun,
+    context: typer.Context,
+    bundle: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN|BUNDLE",
+            help="Folder of a run or bundle, or the name of a shipped bundle; with --ensemble several.",
+            autocompletion=bundle_names,
+        ),
+    ],
     data: Dataset,
     out: Annotated[Path, typer.Option(help="Folder for the reports, metrics.json and per_image.csv.")],
     split: Annotated[
@@ -26,6 +36,8 @@ def evaluate(
         ),
     ] = None,
     fold: Annotated[int | None, typer.Option(min=0, help="Score this fold, in a data set with folds.")] = None,
+    ensemble: AsEnsemble = False,
+    tta: Tta = None,
     subgroups: Subgroups = None,
     table: Table = None,
     failure: Failures = None,
@@ -36,10 +48,16 @@ def evaluate(
     verbose: Verbose = False,
 ) -> None:
     """Score a trained bundle on labelled images, each at its own resolution."""
+    if len(bundle) > 1 and not ensemble:
+        raise DelineateError("name one run; of several, --ensemble scores the mean of their probabilities")
     settings = parse_settings(set_ or [])
+    if tta:
+        refuse_decided(settings, {"tta": tta})
+        settings["tta"] = tta
+    runs = context.with_resource(admitted_runs(bundle, trust)) if ensemble else bundle[0]
     with progress("scoring") as moved:
         metrics = workflow.evaluate(
-            bundle,
+            runs,
             data,
             out,
             split=split,
@@ -50,7 +68,7 @@ def evaluate(
             tolerance_mm=tolerance_mm,
             settings=settings,
             trust=trust,
-            announce=print_monai_line,
+            announce=None if ensemble else print_monai_line,
             on_progress=moved,
         )
     if verbosity() > QUIET:

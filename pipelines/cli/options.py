@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -48,12 +48,24 @@ BundleOrRun = Annotated[
         autocompletion=bundle_names,
     ),
 ]
+AsEnsemble = Annotated[
+    bool,
+    typer.Option("--ensemble", help="Name several runs: the mean of their probabilities is taken, as of an ensemble."),
+]
 Dataset = Annotated[Path, typer.Option("--data", help="Folder of the data set, made by 'delineate data index'.")]
 Trust = Annotated[
     bool,
     typer.Option(
         "--trust",
         help="Use the bundle even if verification has findings: it may then run any code; results are marked.",
+    ),
+]
+Tta = Annotated[
+    Literal["flips", "rotations"] | None,
+    typer.Option(
+        help="Mean of the probabilities of several views of an image, of those that training showed: mirrored (flips), "
+        "or turned by 90, 180 and 270 degrees (rotations). Up to four times as slow.",
+        show_default=False,
     ),
 ]
 Threshold = Annotated[

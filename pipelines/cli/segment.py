@@ -22,7 +22,8 @@ from ..imaging.objects import OBJECT_FORMATS, SegType
 from ..imaging.writers import FORMATS, VolumeFormat
 from ..training.runs import parse_settings
 from .console import print_monai_line, progress, say, show_refused
-from .options import BundleOrRun, Quiet, Settings, Trust, Verbose
+from .ensembles import admitted_runs, split_runs
+from .options import AsEnsemble, BundleOrRun, Quiet, Settings, Threshold, Trust, Tta, Verbose
 from .remote import Header, Inputs, Remote, Series, ServerUrl, Stow, Study, TokenFile, remote_of
 from .thresholds import parse_thresholds
 
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
     from ..bundling.gate import Admission
     from ..inference.files import OutputOptions
 
-_LATER = ("label_map", "formats", "seg_type")
-"""Settings that bundles made before there were structures do not have."""
+_LATER = ("label_map", "formats", "seg_type", "tta")
+"""Settings that bundles made by earlier versions do not have."""
 
 Sources = Annotated[
     list[str] | None,
@@ -48,14 +49,6 @@ LabelMap = Annotated[
         help="Write one file with 1, 2, 3 ... instead of a mask for each structure; refused where masks overlap.",
     ),
 ]
-Thresholds = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="[NAME=]PROBABILITY",
-        help="Probability from which a pixel is foreground, of all structures or, e.g. heart=0.3, of one; may be "
-        "repeated; without it, the bundle's.",
-    ),
-]
 Formats = Annotated[
     str | None,
     typer.Option(
@@ -69,8 +62,10 @@ Formats = Annotated[
 
 
 def segment(
+    context: typer.Context,
     bundle: BundleOrRun,
     inputs: Sources = None,
+    ensemble: AsEnsemble = False,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder for the masks and results.csv; needed, unless --stow sends the results elsewhere."),
@@ -82,7 +77,8 @@ def segment(
         bool, typer.Option("--probability", help="Also write each pixel's probability, as 16-bit PNG.")
     ] = False,
     label_map: LabelMap = False,
-    threshold: Thresholds = None,
+    threshold: Threshold = None,
+    tta: Tta = None,
     format_: Formats = None,
     seg_type: Annotated[
         SegType, typer.Option(help="Of a DICOM SEG: binary, fractional (probabilities) or labelmap (no overlap).")
@@ -107,30 +103,30 @@ def segment(
     """
     from ..inference.files import OutputOptions, parse_formats
 
-    sources = inputs or []
+    runs, sources = split_runs([bundle, *(inputs or [])]) if ensemble else ([bundle], inputs or [])
     remote = remote_of(dicomweb, study, series, stow, token_file, header or [], sources)
     if out is None and not stow:
         also = "; or add --stow, which stores the results on the server" if remote else ""
         raise DelineateError("--out: name the folder for the masks and results.csv" + also)
-    admission = admit(bundle, trust)
+    admission = context.with_resource(admitted_runs(runs, trust)) if ensemble else admit(bundle, trust)
     root = admission.folder
     chosen = list(parse_formats(format_ or ("seg" if remote else None))) or None
     options: dict[str, Any] = {"overlay": overlay, "probability": probability, "volume_format": volume_format}
     options |= {"label_map": label_map, "formats": chosen, "seg_type": seg_type}
     of_structures = parse_thresholds(threshold or [], structures_in(root))
     thresholds = {} if of_structures is None else {"threshold": of_structures}
-    arguments = _arguments(root, sources, out, options) | thresholds
+    arguments = _arguments(root, sources, out, options | {"tta": tta}) | thresholds
     settings = parse_settings(set_ or [])
     refuse_decided(settings, arguments | options)
-    settings |= thresholds
+    settings |= thresholds | ({"tta": tta} if tta else {})
     output_options = OutputOptions.of(**options)
     if stow and not output_options.objects:
         raise DelineateError(f"--stow sends DICOM objects, and {format_} is none; add seg, sc or sr to --format")
     if out is not None:
         refuse_unwritable(out)
-    if remote is None:  # stock MONAI fetches nothing
+    if remote is None and not ensemble:  # stock MONAI fetches nothing, and the ensemble goes again
         print_monai_line(str(root / "configs" / "inference.yaml"), arguments | settings)
-    else:  # before anything that takes seconds
+    elif remote is not None:  # before anything that takes seconds
         remote = remote.located()
     with nullcontext(out) if out else TemporaryDirectory(prefix="delineate-") as folder:
         gone = None if out else str(folder)
@@ -158,12 +154,12 @@ def _write_results(
 ) -> int:
     """Segment each input and write its result; how many were refused. A folder that will be ``gone`` is not shown."""
     from ..core.memory import keep_freed_memory
-    from ..inference.results import ResultFolder, facts_of, shown_path
+    from ..inference.results import ResultFolder, shown_path
     from ..inference.segmenter import Segmenter
 
     keep_freed_memory()
     segmenter = Segmenter(admission, **settings)
-    folder = ResultFolder(out, facts_of(admission), segmenter.thresholds, options)
+    folder = ResultFolder(out, segmenter.facts, segmenter.thresholds, options)
     found: list[InputError] = []
 
     def refuse(error: InputError) -> None:

@@ -18,11 +18,13 @@ def protocol(metrics: Mapping[str, Any]) -> str:
     structures = metrics.get("structures") or {}
     of_structures = f" for each of {', '.join(structures)}" if structures else ""
     settings = metrics.get("settings") or {}
-    tta = f" Predictions are means over {metrics['tta']} of the image." if metrics.get("tta") else ""
+    over = [counted(len(metrics["members"]), "network")] if metrics.get("members") else []
+    over += [f"{metrics['tta']} of the image"] if metrics.get("tta") else []
+    means = f" Probabilities are means over {' and '.join(over)}." if over else ""
     counts = f"{counted(metrics['count'], 'image')} of {counted(metrics['groups'], 'group')}"
     return (
         f"All {counts} (patients, volumes) {_split(metrics)}{could_not} were scored on "
-        f"{metrics['grid'].replace('own', 'own grid')}{of_structures}: {', '.join(_titles(metrics))}.{tta} "
+        f"{metrics['grid'].replace('own', 'own grid')}{of_structures}: {', '.join(_titles(metrics))}.{means} "
         "Empty masks were decided before any metric was computed, and no image was left out: where reference and "
         "prediction are both empty, overlap and surface Dice are 1 and distances 0; where one of them is, overlap is 0 "
         "and distances are the image's diagonal. Means are given with 95 % percentile bootstrap intervals over groups "

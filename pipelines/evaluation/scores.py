@@ -14,6 +14,7 @@ import torch
 from ignite.engine import Engine, Events
 from numpy.typing import NDArray
 
+from ..bundling.bundles import members_of
 from ..bundling.gate import fingerprint
 from ..bundling.provenance import provenance
 from ..core.errors import DelineateError, counted, printable
@@ -197,13 +198,14 @@ class ScoreWriter:
             row |= columns_of(name, [float(value) if np.isfinite(value) else None for value in values], suffixes)
 
     def _provenance(self) -> dict[str, Any]:
-        """Versions, commit, data and the bundle, which is named where its folder is known."""
+        """Versions, commit, data and the bundle, which is named, with its members, where its folder is known."""
         found = provenance(self.dataset_dir)
         if self._bundle_root is None:
             return found
         root = Path(self._bundle_root).absolute()
         bundle = {"path": str(root), "name": root.name} | (found["bundle"] or {"hash": fingerprint(root)})
-        return found | {"bundle": bundle}
+        members = members_of(root)
+        return found | {"bundle": bundle} | ({"members": members} if members else {})
 
     def _tell(self, metrics: Mapping[str, Any]) -> None:
         """Log the main scores, and what is to be known of them."""

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 import yaml
 
-from ..bundling.gate import admit
+from ..bundling.gate import Bundle
 from ..bundling.settings import refuse_unknown, refuse_wrong_values
+from ..bundling.several import admitted
 from ..bundling.workflow import Announce, refuse_decided, run_workflow
 from ..core.errors import UnknownNameError
 from ..core.files import refuse_unwritable
@@ -80,7 +81,7 @@ class Scores(_Scores, total=False):
 
 
 def evaluate(
-    run: str | Path,
+    run: Bundle | Sequence[Bundle],
     data: str | Path,
     out: str | Path | None = None,
     *,
@@ -98,7 +99,8 @@ def evaluate(
     """Score a run or bundle per image, on each image's own grid.
 
     Args:
-        run: folder of a run or bundle, or the name of a shipped bundle.
+        run: folder of a run or bundle, the name of a shipped bundle, or one that was let in; of several in a list, the
+            mean of their probabilities is scored, as `make_ensemble` does.
         data: folder with ``datalist.json``.
         out: where the reports, ``metrics.json`` and ``per_image.csv`` go; nothing is written where ``None``.
         split: ``training``, ``validation`` or ``test``; where ``None``, ``test``, or ``validation`` of a fold.
@@ -122,10 +124,9 @@ def evaluate(
         UnverifiedError: it is no part of the package, and verification has findings.
         DelineateError: nothing can be scored; the message says what to do.
     """
-    admission = admit(run, trust)
-    root = admission.folder
-    config = root / "configs" / "evaluate.yaml"
-    with TemporaryDirectory() as temporary:
+    with admitted(run, trust) as admission, TemporaryDirectory() as temporary:
+        root = admission.folder
+        config = root / "configs" / "evaluate.yaml"
         folder = Path(out) if out is not None else Path(temporary)
         arguments: dict[str, Any] = {
             "bundle_root": str(root),

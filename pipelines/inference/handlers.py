@@ -35,6 +35,7 @@ class MaskWriter:
         label_map: write one file for all structures instead of a mask each; what overlaps is refused.
         formats: what is written instead of masks alone, e.g. ``[png, seg]``; see `write_segmentation`.
         seg_type: of a DICOM SEG: ``binary``, ``fractional`` or ``labelmap``.
+        tta: of which views probabilities are the mean, which the table names: as for `PrecisionInferer`.
     """
 
     def __init__(
@@ -51,8 +52,9 @@ class MaskWriter:
         label_map: bool = False,
         formats: str | Sequence[str] | None = None,
         seg_type: SegType = "binary",
+        tta: str | None = None,
     ) -> None:
-        self.output_dir, self.dataset = output_dir, dataset
+        self.output_dir, self.dataset, self._tta = output_dir, dataset, tta
         self._options = OutputOptions.of(
             formats,
             overlay=overlay,
@@ -74,8 +76,9 @@ class MaskWriter:
 
     def started(self, _: Engine) -> None:
         """Open the folder: one that cannot be written is refused before the work."""
-        self._folder = ResultFolder(self.output_dir, facts_of(self._bundle_root), self._thresholds, self._options)
-        self._assembler = Assembler(self._structures, model_of(self._bundle_root, self._thresholds))
+        facts = facts_of(self._bundle_root, self._tta)
+        self._folder = ResultFolder(self.output_dir, facts, self._thresholds, self._options)
+        self._assembler = Assembler(self._structures, model_of(self._bundle_root, self._thresholds, self._tta))
         self._refused = 0
 
     def __call__(self, engine: Engine) -> None:

@@ -1,4 +1,4 @@
-"""The inferer that gives the network what the machine is fastest at."""
+"""The inferer that gives the network what the machine is fastest at, and the views that are asked for."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from monai.inferers import Inferer, SimpleInferer
 from monai.utils import look_up_option
 from torch import nn
 
+from ...networks.ensemble import mean_of_probabilities
 from ..core.errors import InputError
 from ..core.finite import REMEDY
+from .views import refuse_oblong, views_of
 
 logger = logging.getLogger(__name__)
 _ONE_AT_A_TIME = RLock()  # while weights are cast, no other thread may see the network
@@ -52,13 +54,28 @@ class PrecisionInferer(Inferer):
     Args:
         inferer: how the network is applied, e.g. ``SlidingWindowInferer``; ``SimpleInferer`` where ``None``.
         precision: ``"auto"`` (the faster on this device), ``"float32"`` or ``"bfloat16"``.
+        tta: ``"flips"`` or ``"rotations"``: logits are those of the mean of the probabilities of several views, see
+            `views_of`; ``None``: of the image as it is.
+        exclusive: whether probabilities are a softmax over the channels; else each is a sigmoid.
+        flip_left_right: whether training mirrored images left-right.
+        upright: whether training left images upright.
 
     Raises:
         ValueError: when ``precision`` is unknown.
+        WrongValueError: when ``tta`` is unknown, or training showed the network no such views.
     """
 
-    def __init__(self, inferer: Inferer | None = None, precision: str = "auto") -> None:
+    def __init__(
+        self,
+        inferer: Inferer | None = None,
+        precision: str = "auto",
+        tta: str | None = None,
+        exclusive: bool = False,
+        flip_left_right: bool = True,
+        upright: bool = False,
+    ) -> None:
         super().__init__()
+        self.exclusive, self.views = exclusive, views_of(tta, flip_left_right, upright)
         self.inferer = inferer or SimpleInferer()
         self.precision = look_up_option(precision, PRECISIONS)
         self._chosen: dict[torch.device, torch.dtype] = {}
@@ -73,21 +90,28 @@ class PrecisionInferer(Inferer):
 
         Raises:
             InputError: in inference, when logits are not finite: a mask of them would be empty.
+            WrongValueError: when views are turned, and the image is no square.
         """
         plain = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
         if plain.dim() == 4:
-            plain = plain.contiguous(memory_format=torch.channels_last)
             self._lay_out(network)
         if plain.device not in self._chosen:
             self._chosen[plain.device] = self._choose(plain.device, network)
         with self._autocast(plain.device), self._weights_cast_once(network, plain.device):
-            logits: Any = self.inferer(plain, network, *args, **kwargs)
-        if isinstance(logits, list | tuple):
-            return [each.float().contiguous() for each in logits]
-        logits = logits.float().contiguous()
+            found = [self.inferer(view, network, *args, **kwargs) for view in self._views(plain)]
+        if isinstance(found[0], list | tuple):
+            return [each.float().contiguous() for each in found[0]]
+        each = [view.back(logits) for view, logits in zip(self.views, found, strict=True)]
+        logits = mean_of_probabilities(each, self.exclusive).contiguous()
         if not torch.is_grad_enabled():
             _refuse_not_finite(logits, inputs)
         return logits
+
+    def _views(self, image: torch.Tensor) -> Iterator[torch.Tensor]:
+        """The image (B, C, H, W) as each view has it, one after the other."""
+        refuse_oblong(self.views, image)
+        for view in self.views:
+            yield _channels_last(view.of(image)) if image.dim() == 4 else view.of(image)
 
     def _autocast(self, device: torch.device) -> AbstractContextManager[Any]:
         if self._chosen[device] == torch.float32:
@@ -139,6 +163,10 @@ class PrecisionInferer(Inferer):
             cast = [nn.Parameter(w.detach().to(dtype), requires_grad=False) for w in weights]
             self._cast, self._cast_from = list(zip(modules, cast, strict=True)), now
         return self._cast
+
+
+def _channels_last(image: torch.Tensor) -> torch.Tensor:
+    return image.contiguous(memory_format=torch.channels_last)
 
 
 def _refuse_not_finite(logits: torch.Tensor, inputs: torch.Tensor) -> None:

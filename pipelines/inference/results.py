@@ -14,6 +14,7 @@ from itertools import count
 from pathlib import Path, PurePath
 from typing import Any
 
+from ..bundling.bundles import members_of
 from ..bundling.gate import Admission, fingerprint
 from ..core.errors import DelineateError, InputError, fate, printable
 from ..core.files import remove_leftovers, taking_turns
@@ -37,7 +38,7 @@ class ResultFolder:
 
     Args:
         folder: where to; made when the first result or refusal comes.
-        facts: cells that all rows share: ``bundle``, ``bundle_verified``, ``delineate``.
+        facts: cells that all rows share, as `facts_of` gives them.
         thresholds: of each structure, by its name; none where they are not known.
         options: what is written of each result.
 
@@ -256,26 +257,41 @@ def shown_path(paths: Sequence[Path], result: Segmentation) -> str:
     return ", ".join(map(printable, [*masks, *(path for path in paths if path.suffix == ".dcm")]))
 
 
-def facts_of(bundle: Admission | str | Path | None) -> Row:
-    """The cells that all results of a bundle share; one that did not pass the gate is verified by nobody."""
-    cells = {"delineate": versions()["delineate"]}
+def facts_of(bundle: Admission | str | Path | None, tta: str | None = None) -> Row:
+    """The cells that all results of a bundle share; one that did not pass the gate is verified by nobody.
+
+    Args:
+        bundle: let in, or its folder; ``None`` where it is not known.
+        tta: the bundle's setting.
+    """
+    cells = {"delineate": versions()["delineate"], "tta": tta or ""}
     if bundle is None:
         return cells
+    cells["members"] = "; ".join(_members(bundle))
     if not isinstance(bundle, Admission):
         return cells | {"bundle": fingerprint(Path(bundle)), "bundle_verified": "unknown"}
     verified = "no, trusted" if bundle.trusted else "shipped" if bundle.shipped else "yes"
     return cells | {"bundle": bundle.hash, "bundle_verified": verified}
 
 
-def model_of(bundle: Admission | str | Path | None, thresholds: Mapping[str, float]) -> Model:
-    """What DICOM objects say of a bundle: its name, version and hash, and the thresholds that are used."""
-    facts, used = facts_of(bundle), tuple(thresholds.items())
+def _members(bundle: Admission | str | Path) -> tuple[str, ...]:
+    """Hashes of the members of an ensemble."""
+    return tuple(one["hash"] for one in members_of(_folder(bundle)))
+
+
+def _folder(bundle: Admission | str | Path) -> Path:
+    return bundle.folder if isinstance(bundle, Admission) else Path(bundle)
+
+
+def model_of(bundle: Admission | str | Path | None, thresholds: Mapping[str, float], tta: str | None = None) -> Model:
+    """What DICOM objects say of a bundle: its name, version, hash and members, and the thresholds and views used."""
+    facts, used = facts_of(bundle, tta), tuple(thresholds.items())
     if bundle is None:
-        return Model(thresholds=used, delineate=facts["delineate"])
-    folder = bundle.folder if isinstance(bundle, Admission) else Path(bundle)
+        return Model(thresholds=used, delineate=facts["delineate"], tta=tta or "")
     try:
-        told = json.loads((folder / "configs" / "metadata.json").read_text(encoding="utf-8"))
+        told = json.loads((_folder(bundle) / "configs" / "metadata.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         told = {}
     name, version = (str(told.get(key) or "unknown") for key in ("name", "version"))
-    return Model(printable(name), printable(version), facts["bundle"], used, facts["delineate"])
+    members = _members(bundle)
+    return Model(printable(name), printable(version), facts["bundle"], used, facts["delineate"], members, facts["tta"])

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from monai.bundle import ConfigParser
 
-from ..bundling.gate import Admission, admit
+from ..bundling.gate import Admission, Bundle
 from ..bundling.settings import refuse_unknown, refuse_wrong_values
+from ..bundling.several import admitted
 from ..core.errors import DelineateError, InputError, NotedError, counted, plain_errors
 from ..imaging.structures import structures_of
 from ..loading.datasets import StreamDataset
 from . import backends
 from .assembler import Assembler
 from .outputs import Segmentation
-from .results import model_of, used_thresholds
+from .results import facts_of, model_of, used_thresholds
 from .streams import Sources, stream_items
 
 logger = logging.getLogger(__name__)
@@ -28,21 +28,24 @@ class Segmenter:
     """Loads a bundle's ``inference.yaml`` once and outlines what it is trained for in any number of images.
 
     Args:
-        bundle: folder of a bundle or run, the name of a shipped bundle, or one that was let in (`admit`).
+        bundle: folder of a bundle or run, the name of a shipped bundle, or one that was let in (`admit`); of several
+            runs in a list, the mean of their probabilities is taken, as `make_ensemble` does.
         trust: use the bundle although verification has findings; it may then run any code.
         backend: what computes the network: one of ``backends.BACKENDS``.
         settings: ids of ``inference.yaml`` and their values, e.g. ``threshold=0.3``, ``threshold={"heart": 0.3}``,
-            ``device="cpu"``.
+            ``device="cpu"``, ``tta="flips"``.
 
     Attributes:
         structures: what it outlines, in the order of the network's channels; none where that has no name.
         thresholds: those that are used, by the names of structures; none where the bundle does not tell.
         model: what DICOM objects say of the bundle.
+        facts: cells that its rows in ``results.csv`` share.
 
     Raises:
         UnknownNameError: when there is no such bundle or backend, or its ``inference.yaml`` has no such setting.
         UnverifiedError: when it is no part of the package, and verification has findings.
-        DelineateError: when it has no weights, they do not fit, or a setting cannot be what it is.
+        DelineateError: when it has no weights, they do not fit, a setting cannot be what it is, or several runs
+            prepare images differently.
 
     Example::
 
@@ -51,10 +54,13 @@ class Segmenter:
     """
 
     def __init__(
-        self, bundle: str | Path | Admission, *, trust: bool = False, backend: str = "torch", **settings: Any
+        self, bundle: Bundle | Sequence[Bundle], *, trust: bool = False, backend: str = "torch", **settings: Any
     ) -> None:
-        self.admission = admit(bundle, trust)
-        self.bundle = self.admission.folder
+        with admitted(bundle, trust) as admission:
+            self._load(admission, backend, settings)
+
+    def _load(self, admission: Admission, backend: str, settings: Mapping[str, Any]) -> None:
+        self.admission, self.bundle = admission, admission.folder
         parser = ConfigParser()
         parser.read_config(str(self.bundle / "configs" / "inference.yaml"))
         parser.read_meta(str(self.bundle / "configs" / "metadata.json"))
@@ -65,13 +71,13 @@ class Segmenter:
             self.device = torch.device(parser.get_parsed_content("device"))
             self.network = backends.load_network(backend, parser)
             self.preprocessing = parser.get_parsed_content("preprocessing")
-            structures, threshold, exclusive, self.slicing = (
+            structures, threshold, exclusive, self.slicing, tta = (
                 parser.get_parsed_content(id_) if id_ in parser else None
-                for id_ in ("structures", "threshold", "exclusive", "slicing")
+                for id_ in ("structures", "threshold", "exclusive", "slicing", "tta")
             )
             self.structures = structures_of(structures)
             self.thresholds = used_thresholds(structures, threshold, bool(exclusive))
-            self.model = model_of(self.admission, self.thresholds)
+            self.model, self.facts = model_of(admission, self.thresholds, tta), facts_of(admission, tta)
             self.inferer = parser.get_parsed_content("inferer")
             self.in_channels = int(parser.get_parsed_content("in_channels"))
             rows, columns = parser.get_parsed_content("window")

@@ -69,13 +69,12 @@ def describe_series(kind: str, name: str) -> str:
 def algorithm(result: Outlined) -> hd.AlgorithmIdentificationSequence:
     """The model, by name, version, hash and thresholds."""
     model = result.model
-    parameters = {f"threshold {name}".strip(): f"{value:.10g}" for name, value in model.thresholds}
     return hd.AlgorithmIdentificationSequence(
         name=model.name[:_LONG],
         family=codes.CID7162.ArtificialIntelligence,
         version=model.version[:_LONG],
         source=MANUFACTURER,
-        parameters=parameters | ({"bundle SHA-256": model.hash} if model.hash else {}),
+        parameters=model.parameters() | ({"bundle SHA-256": model.hash} if model.hash else {}),
     )
 
 

@@ -29,6 +29,8 @@ class Model:
         hash: SHA-256 over its configuration and weights; empty where it is not known.
         thresholds: of the probabilities, by the names of structures.
         delineate: version of this package.
+        members: of an ensemble: the hashes of what it is made of.
+        tta: of which views of an image probabilities are the mean; empty where of none.
     """
 
     name: str = "unknown"
@@ -36,6 +38,14 @@ class Model:
     hash: str = ""
     thresholds: tuple[tuple[str, float], ...] = ()
     delineate: str = ""
+    members: tuple[str, ...] = ()
+    tta: str = ""
+
+    def parameters(self) -> dict[str, str]:
+        """What it was used with, and what it is made of, in words."""
+        found = {f"threshold {name}".strip(): f"{value:.10g}" for name, value in self.thresholds}
+        found |= {"test-time augmentation": self.tta} if self.tta else {}
+        return found | {f"member {place} SHA-256": member for place, member in enumerate(self.members, start=1)}
 
 
 UNKNOWN = Model()

@@ -63,7 +63,7 @@ def _group(result: Outlined, sources: Sources, segmentation: Dataset, index: int
         "algorithm_id": hd.sr.AlgorithmIdentification(
             result.model.name,
             result.model.version,
-            parameters=[RESEARCH, *(f"threshold {label}: {value:.10g}" for label, value in result.model.thresholds)],
+            parameters=[RESEARCH, *(f"{name}: {value}" for name, value in result.model.parameters().items())],
         ),
         "measurements": _measurements(result, index),
     }

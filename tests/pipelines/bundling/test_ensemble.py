@@ -15,9 +15,10 @@ from ensembles import random_bundle, write_weights
 
 from delineate.networks import create_network
 from delineate.pipelines.bundling.bundles import change_bundle, part_file
-from delineate.pipelines.bundling.ensemble import admitted, make_ensemble, refuse_training
+from delineate.pipelines.bundling.ensemble import make_ensemble, refuse_training
 from delineate.pipelines.bundling.gate import UnverifiedError, admit
 from delineate.pipelines.bundling.settings import workflow_config
+from delineate.pipelines.bundling.several import admitted
 from delineate.pipelines.bundling.verify import verify_bundle
 from delineate.pipelines.core.errors import DelineateError
 from delineate.pipelines.inference.segmenter import Segmenter
