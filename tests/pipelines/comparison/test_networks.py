@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from judged_folders import dice, write_judged
 from monai.bundle import ConfigParser
 
 from delineate.pipelines.bundling.bundles import shipped_bundles
@@ -115,3 +116,25 @@ def test_one_network_that_fails_is_named_and_the_rest_goes_on(empty: Path, monke
     page = (empty / "out/compare.md").read_text()
     assert "| se_unet |" in page
     assert "- unet: out of memory" in page
+
+
+@pytest.mark.parametrize("images", [None, ["x.png"] * 30], ids=["the same images", "others"])
+def test_networks_that_were_trained_are_compared_in_pairs_where_they_can_be(
+    images: list[str] | None, empty: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def in_its_process(job: Job) -> None:
+        of = images if job.network == "unet" else None
+        write_judged(job.run / "evaluation", {"mean_dice": dice(len(job.network))}, images=of)
+        (job.run / "evaluation/compare.json").write_text(json.dumps(ROW | {"network": job.network}))
+
+    monkeypatch.setattr(module, "_in_its_process", in_its_process)
+    found = compare(empty / "out")
+    assert [row["network"] for row in found.rows] == ["unet", "se_unet"]
+    assert (empty / "out/compare.md").is_file()
+    assert (empty / "out/comparison.html").is_file() == (images is None)
+    if images is None:
+        assert found.paired is not None
+        assert [(row["a"], row["b"]) for row in found.paired["comparisons"]] == [("unet", "se_unet")]
+    else:
+        assert found.paired is None
+        assert "no paired comparison: unet and se_unet cannot be compared" in caplog.text
