@@ -51,7 +51,7 @@ def write_outputs(found: Found, pairs: Sequence[Paired], rows: Sequence[Row], fo
         where=_where(found),
         titles=TITLES,
         tables=[(cells(row), bool(row["structure"])) for row in tested],
-        charts=[difference_chart(pair) for pair in pairs],
+        charts=[difference_chart(pair) for pair in pairs if pair["images"]],
         largest=largest_of(found),
         sources=SOURCES,
         folder=folder,

@@ -92,6 +92,13 @@ def test_a_value_that_one_lacks_is_left_out_of_both(tmp_path: Path) -> None:
     assert row["a_mean"] == pytest.approx(10 / 3)
 
 
+def test_without_a_common_value_nothing_is_said_but_that(tmp_path: Path) -> None:
+    values = [[3.0, None], [None, 1.0]]
+    folders = [write_judged(tmp_path / str(i), {"hausdorff": one}) for i, one in enumerate(values)]
+    (row,) = compare(folders, metrics=["hausdorff"])["comparisons"]
+    assert row["verdict"] == "0 and 1 share no value of hausdorff."
+
+
 def test_rows_are_paired_by_image_and_slice_not_by_place(tmp_path: Path) -> None:
     images = [f"/data/ct{index // 10}.nii.gz" for index in range(30)]
     slices = [str(index % 10) for index in range(30)]
