@@ -47,11 +47,11 @@ class Columns:
         self.subgroups = None if asked is None else [str(name).strip() for name in asked if str(name).strip()]
         self.table = None if table is None else Path(table)
         self.missing: list[str] = []
-        items = [item for _, item in Datalist.read(dataset_dir).labelled()] if self.subgroups else []
-        rows = _joined(self.table, items) if self.table else {}
         if self.table and not self.subgroups:
             names = ", ".join(read_table(self.table)[0])
             raise DelineateError(f"of {self.table} no column is named; name some with --subgroups, it has {names}")
+        items = [item for _, item in Datalist.read(dataset_dir).labelled()] if self.subgroups else []
+        rows = _joined(self.table, items) if self.table else {}
         self._known = {_key(item): {**_fields(item), **rows.get(item.file, {})} for item in items}
         self._rows = rows
         for name in self._named():

@@ -29,7 +29,7 @@ class PixelAccuracy(CumulativeIterationMetric):
 
 def _accuracy(case: Case) -> float:
     both, _, _, neither = case.counts
-    return (both + neither) / case.reference.size
+    return (both + neither) / sum(case.counts)
 
 
 PIXEL_ACCURACY = Metric(
