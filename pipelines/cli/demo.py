@@ -21,7 +21,7 @@ from .train import train
 
 if TYPE_CHECKING:
     from ..datasets.datalist import Datalist
-    from ..evaluation.report import Picture
+    from ..evaluation.pictures import Picture
     from ..inference.outputs import Segmentation
 
 _MARK = ".delineate-demo"
@@ -96,7 +96,8 @@ def _new_images(out: Path, datalist: Datalist, data: Path | None) -> list[Path]:
 def _page(out: Path, commands: list[str], datalist: Datalist, new: list[Path]) -> Path:
     import numpy as np
 
-    from ..evaluation.report import Picture, pick_examples, write_report
+    from ..evaluation.pictures import Picture
+    from ..evaluation.report import pick_examples, write_report
     from ..imaging.pictures import read_image
     from ..imaging.reading import read_masks
 

@@ -16,6 +16,7 @@ from ..core.errors import DelineateError, InputError
 from ..core.files import write_atomically
 from ..imaging.structures import Structure
 from ..inference.result_table import as_csv
+from .page import write_page
 from .scored import MOST, TEXT, Evaluation, Row, Worst
 from .summary import summarise
 from .text import report_text
@@ -27,8 +28,13 @@ _COMPUTED = ("failures", "images", "pixels", "lesions", "subgroups", "curve", "s
 _COUNTED = ("count", "groups", "grid", "empty_masks", "interval", "protocol")
 
 
-def write_evaluation(evaluation: Evaluation, folder: str | Path) -> dict[str, Any]:
+def write_evaluation(evaluation: Evaluation, folder: str | Path, page: bool = True) -> dict[str, Any]:
     """Write ``metrics.json``, ``per_image.csv``, ``report.txt`` and, of slices of volumes, ``per_volume.csv``.
+
+    Args:
+        evaluation: what was scored.
+        folder: made if missing.
+        page: whether to write ``report.html`` and ``figures``, too.
 
     Returns:
         what ``metrics.json`` holds.
@@ -41,6 +47,8 @@ def write_evaluation(evaluation: Evaluation, folder: str | Path) -> dict[str, An
     texts |= {SCORES: _table(evaluation.rows), **({VOLUMES: _table(volumes.rows)} if volumes else {})}
     for name, text in texts.items():
         write_atomically(folder / name, text.encode())
+    if page:
+        write_page(folder, evaluation, metrics)
     return metrics
 
 

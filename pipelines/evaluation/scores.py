@@ -56,6 +56,7 @@ class ScoreWriter:
         tolerance_mm: of the normalised surface Dice where the size of pixels is known.
         threshold: of the probabilities; it is written down.
         tta: over which views of an image probabilities are means; it is written down.
+        page: whether to write ``report.html`` and ``figures``, too.
 
     Raises:
         DelineateError: there is no such column or metric, or the table cannot be used.
@@ -75,10 +76,11 @@ class ScoreWriter:
         tolerance_mm: float = 2.0,
         threshold: Any = None,
         tta: str | None = None,
+        page: bool = True,
     ) -> None:
         self.output_dir, self.dataset_dir, self.split, self.dataset = Path(output_dir), dataset_dir, split, dataset
         self.structures, self.tolerance_mm = structures_of(structures), float(tolerance_mm)
-        self._bundle_root, self._tta = bundle_root, tta
+        self._bundle_root, self._tta, self._page = bundle_root, tta, page
         self._columns = Columns(dataset_dir, subgroups, table)
         self._settings = {
             "threshold": threshold,
@@ -187,7 +189,7 @@ class ScoreWriter:
             worst=self._worst,
             volumes=self._volumes.rows if self._volumes else [],
         )
-        self._tell(write_evaluation(evaluation, self.output_dir))
+        self._tell(write_evaluation(evaluation, self.output_dir, self._page))
 
     def _note(self, name: str, found: Any, suffixes: Sequence[str]) -> None:
         """Put the values of a metric of the evaluator into the rows: they go before ours of the same name."""

@@ -143,7 +143,7 @@ def evaluate(
         settled = yaml.safe_load(config.read_text(encoding="utf-8"))
         arguments |= settings or {}
         refuse_unknown(root, settled, "evaluate", arguments)
-        arguments |= asked
+        arguments |= asked | ({"page": False} if out is None and "page" in settled else {})
         refuse_wrong_values(settled | arguments)
         _refuse_unknown_scores(settled, arguments.get("failures"))
         arguments = _of_writer(settled, arguments)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
+from ...core.pages import is_harmless_page
 from ...core.sums import check_sums
 from .findings import Finding
 from .listing import HEAD, Entry, is_passed_over, too_large
@@ -58,6 +59,8 @@ def _problem(entry: Entry, shipping: bool) -> str | None:
         return None
     if problem := too_large(entry):
         return problem
+    if entry.is_like("*.html") and not entry.name.startswith("configs/") and is_harmless_page(_start(entry.path)):
+        return None  # a report of ours, which forbids the browser every other script and all loading
     state = entry.top == "checkpoints" and entry.is_like("*.pt")
     if state and not shipping and check_sums(entry.path.parent, [entry.base]):
         return None  # damaged: it is refused by its hash, and the state before it is taken
@@ -83,8 +86,12 @@ def _name_problem(relative: str) -> str | None:
 def _content_problem(path: Path, relative: str) -> str | None:
     if relative.endswith(".pt"):
         return weights_problem(path)
-    with path.open("rb") as stream:
-        head = stream.read(HEAD)
+    head = _start(path)
     if any(fnmatchcase(path.name, pattern) for pattern in _TEXT) and (b"\0" in head or head.startswith(b"#!")):
         return "not plain text; remove it"
     return None
+
+
+def _start(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        return stream.read(HEAD)

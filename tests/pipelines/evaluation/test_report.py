@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from delineate.pipelines.evaluation.report import Picture, pick_examples, write_report
+from delineate.pipelines.evaluation.pictures import Picture
+from delineate.pipelines.evaluation.report import pick_examples, write_report
 from delineate.pipelines.imaging.structures import Structure
 
 METRICS: dict[str, Any] = {
@@ -89,7 +90,7 @@ PARTS = {
 def test_each_structure_has_its_scores_below_their_mean(tmp_path: Path) -> None:
     text = report(tmp_path, metrics=METRICS | {"structures": PARTS})
     assert re.search(r"Mean Dice, mean over structures.*0\.931.*heart.*0\.921.*0\.900 to 0\.940.*Mean IoU", text, re.S)
-    assert "&lt;lung&gt;</th><td><strong>-</strong>" in text
+    assert "&lt;lung&gt;</th><td><strong>–</strong>" in text  # noqa: RUF001
 
 
 def test_a_metric_of_no_registry_stands_under_its_name(tmp_path: Path) -> None:

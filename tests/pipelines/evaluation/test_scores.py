@@ -17,6 +17,12 @@ from delineate.pipelines.evaluation.scores import ScoreWriter
 from delineate.pipelines.loading.datasets import StreamDataset
 
 
+@pytest.fixture(autouse=True)
+def without_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page has tests of its own, and takes seconds."""
+    monkeypatch.setattr("delineate.pipelines.evaluation.evaluation.write_page", lambda *_: None)
+
+
 @pytest.fixture
 def dataset_dir(tmp_path: Path) -> Path:
     (tmp_path / "datalist.json").write_text(json.dumps({"training": [], "validation": [], "test": []}))

@@ -12,6 +12,10 @@ from bundle_parts import LOGGING
 from delineate.pipelines.bundling.verify.files import check_files, check_logging
 from delineate.pipelines.bundling.verify.findings import Finding
 from delineate.pipelines.bundling.verify.listing import list_entries
+from delineate.pipelines.core.pages import render_page
+
+LISTS = ("scores", "legend", "curves", "judged", "segmented", "commands", "notes")
+PAGE: dict[str, Any] = {"title": "A run", "date": "today", "count": 1, **{name: [] for name in LISTS}}
 
 
 @pytest.fixture
@@ -45,6 +49,22 @@ def only(folder: Path) -> Finding:
     findings = found(folder)
     assert len(findings) == 1, [str(finding) for finding in findings]
     return findings[0]
+
+
+def test_a_page_that_forbids_other_scripts_passes_where_nothing_is_loaded_from(bundle: Path) -> None:
+    page = render_page("report.html.jinja", PAGE)
+    write(bundle, "evaluation/report.html", page)
+    assert found(bundle) == []
+    write(bundle, "configs/report.html", page)
+    assert "a .html file can carry code" in str(only(bundle))
+
+
+@pytest.mark.parametrize(
+    "change", [("default-src 'none'", "default-src *"), ("<!doctype", "<script></script><!doctype")]
+)
+def test_a_page_that_allows_more_is_refused(bundle: Path, change: tuple[str, str]) -> None:
+    write(bundle, "report.html", render_page("report.html.jinja", PAGE).replace(*change))
+    assert "a .html file can carry code" in str(only(bundle))
 
 
 def test_good_files_pass(bundle: Path) -> None:

@@ -1,0 +1,173 @@
+"""``report.html``: an evaluation on one page, failures first, and its figures as PNG files beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ..core.files import replacing, write_atomically
+from ..core.pages import render_page
+from .charts import dice_by_size, distributions, precision_recall
+from .confusion import confusions
+from .figures import Chart, as_svg, save_png
+from .judged import Judged, judged_structures
+from .learning import learning_curves
+from .metrics import title_of
+from .pictures import Bytes, as_jpeg, draw_errors
+from .report import legend_of
+from .scored import Evaluation, Worst
+from .tables import (
+    glossary,
+    image_table,
+    main_metrics,
+    outcome,
+    parts_of,
+    row_id,
+    score_table,
+    subgroup_tables,
+    undefined_notes,
+)
+from .values import per_cent, shown
+
+PAGE, FIGURES = "report.html", "figures"
+_OURS = ("worst_??", "distributions", "confusion_*", "dice_by_size*", "precision_recall", "learning_*")
+
+Charts = Mapping[str, Sequence[Chart]]
+
+
+def write_page(folder: Path, evaluation: Evaluation, metrics: Mapping[str, Any]) -> Path:
+    """Write the page of an evaluation and its figures.
+
+    Args:
+        folder: gets ``report.html`` and the folder ``figures``.
+        evaluation: rows, structures and worst images.
+        metrics: what ``metrics.json`` holds.
+
+    Returns:
+        the page.
+    """
+    judged = judged_structures(metrics, evaluation.rows, evaluation.structures)
+    charts = _charts(evaluation, metrics, judged)
+    worst = [_picture(one) for one in evaluation.worst]
+    _write_figures(folder / FIGURES, charts, worst)
+    main = main_metrics(metrics)
+    several = len(judged) > 1
+    values = {
+        "title": _title(metrics),
+        "date": datetime.now().astimezone().strftime("%d %B %Y, %H:%M %Z").rstrip(" ,"),
+        "metrics": metrics,
+        "legend": legend_of(evaluation.structures) if several else [],
+        "headline": score_table(metrics, main),
+        "failures": [_failure(one) for one in metrics.get("failures") or ()],
+        "outcomes": [(one.name, images) for one in judged if (images := one.scores.get("images"))],
+        "worst": [_worst(one.row, picture, evaluation) for one, picture in zip(evaluation.worst, worst, strict=True)],
+        "charts": {kind: [_figure(chart) for chart in some] for kind, some in charts.items()},
+        "several": several,
+        "scores": score_table(metrics, evaluation.metrics),
+        "undefined": undefined_notes(metrics, evaluation.metrics),
+        "subgroups": subgroup_tables(metrics, main),
+        "volumes": score_table(metrics.get("volumes") or {}, evaluation.metrics),
+        "images": image_table(evaluation, metrics),
+        "glossary": glossary(evaluation.metrics),
+        "notes": _notes(metrics),
+    }
+    write_atomically(folder / PAGE, render_page("evaluation.html.jinja", values).encode())
+    return folder / PAGE
+
+
+def _charts(evaluation: Evaluation, metrics: Mapping[str, Any], judged: Sequence[Judged]) -> Charts:
+    """The charts by the part of the page that they are in."""
+    bundle = metrics.get("bundle") or {}
+    history = Path(bundle.get("path") or "", "logs", "history.csv") if bundle.get("path") else None
+    return {
+        "distributions": distributions(evaluation.metrics, judged),
+        "confusions": [chart for one in judged for chart in confusions(one)],
+        "sizes": [chart for one in judged if (chart := dice_by_size(one))],
+        "curves": [chart for chart in [precision_recall(judged)] if chart],
+        "learning": learning_curves(history) if history and history.is_file() else [],
+    }
+
+
+def _write_figures(folder: Path, charts: Charts, worst: Sequence[Bytes]) -> None:
+    """Write the charts and the worst images; those of an earlier evaluation that this one has not are removed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    together = charts["distributions"]
+    single = [chart for kind, some in charts.items() if kind != "distributions" for chart in some]
+    written = {save_png(folder / f"{chart.name}.png", [chart]) for chart in single}
+    written |= {save_png(folder / "distributions.png", together, 3)} if together else set()
+    for rank, picture in enumerate(worst, 1):
+        path = folder / f"worst_{rank:02d}.png"
+        written.add(path)
+        with replacing(path) as temporary:
+            Image.fromarray(picture).save(temporary, "PNG")
+    for path in {each for pattern in _OURS for each in folder.glob(f"{pattern}.png")} - written:
+        path.unlink()
+
+
+def _picture(one: Worst) -> Bytes:
+    """What was missed and made up in one of the worst images, drawn now or by an earlier evaluation."""
+    if one.picture is None:
+        return draw_errors(one.image(), one.prediction, one.reference, one.structures)
+    with Image.open(one.picture) as drawn:
+        return np.asarray(drawn.convert("RGB"))
+
+
+def _worst(row: int, picture: Bytes, evaluation: Evaluation) -> dict[str, Any]:
+    """A card: the picture, what it is called, how it scored, where its row is."""
+    found = evaluation.rows[row]
+    name = Path(str(found["image"])).name + (f", slice {found['slice']}" if found.get("slice") is not None else "")
+    height, width = picture.shape[:2]
+    return {
+        "name": name,
+        "dice": shown(found.get("mean_dice")),
+        "outcome": outcome(found, parts_of(evaluation)),
+        "link": row_id(row),
+        "uri": as_jpeg(picture),
+        "width": width,
+        "height": height,
+        "alt": f"{name}: outlines of reference and prediction; missed area red, false area blue",
+    }
+
+
+def _figure(chart: Chart) -> dict[str, Any]:
+    return {"title": chart.title, "note": chart.note, "svg": as_svg(chart)}
+
+
+def _title(metrics: Mapping[str, Any]) -> str:
+    name = (metrics.get("bundle") or {}).get("name")
+    return f"Evaluation of {name}" if name else "Evaluation"
+
+
+def _failure(one: Mapping[str, Any]) -> str:
+    """One sentence on how many images failed."""
+    side = "below" if "below" in one else "above"
+    found = f"{one['count']} images ({per_cent(one.get('share'))}"
+    interval = one.get("ci95")
+    found += f", 95 % interval {per_cent(interval[0])} to {per_cent(interval[1])})" if interval else ")"
+    return f"{title_of(one['metric'])} is {side} {one[side]:g} in {found}."
+
+
+def _notes(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What the figures rest on."""
+    bundle = metrics.get("bundle") or {}
+    versions = ", ".join(f"{name} {version}" for name, version in (metrics.get("versions") or {}).items())
+    settings = ", ".join(f"{name} = {value}" for name, value in (metrics.get("settings") or {}).items())
+    notes = {
+        "Bundle": " ".join(str(bundle[key]) for key in ("name", "path") if bundle.get(key)),
+        "Hash of the bundle": bundle.get("hash"),
+        "Members of the ensemble": ", ".join(map(str, metrics.get("members") or ())),
+        "Test-time augmentation": metrics.get("tta"),
+        "Settings": settings,
+        "Hash of the data": metrics.get("data_hash"),
+        "Grid": metrics.get("grid"),
+        "Intervals": metrics.get("interval"),
+        "Empty masks": metrics.get("empty_masks"),
+        "Versions": versions,
+        "Commit": metrics.get("commit"),
+    }
+    return [(name, str(value)) for name, value in notes.items() if value]
