@@ -30,8 +30,8 @@ def difference_chart(pair: Mapping[str, Any]) -> dict[str, Any]:
     colours = (_A, _B) if metric is None or metric.higher_is_better else (_B, _A)
     title = f"{pair['a']} and {pair['b']}: {noun(pair['metric'])}"
     summary = f"{title}: {pair['a_better']} images better in A, {pair['b_better']} in B, {pair['ties']} equal"
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": title, "font.size": 9}):
-        figure = Figure(figsize=(4, 2.4), layout="constrained")
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": title, "font.size": 8}):
+        figure = Figure(figsize=(4, 2.8), layout="constrained")
         axes = figure.add_subplot()
         at = np.arange(len(values) + 1)
         steps = np.append(values, values[-1:])
