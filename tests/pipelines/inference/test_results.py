@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 from collections.abc import Callable
 from multiprocessing import get_context
@@ -18,7 +19,7 @@ from delineate.pipelines.inference.files import OutputOptions
 from delineate.pipelines.inference.inputs import find_images
 from delineate.pipelines.inference.outputs import Segmentation
 from delineate.pipelines.inference.result_table import COLUMNS
-from delineate.pipelines.inference.results import ResultFolder, sound_name
+from delineate.pipelines.inference.results import ResultFolder, facts_of, model_of, sound_name
 
 FULL, EMPTY = np.ones((4, 6), np.uint8), np.zeros((4, 6), np.uint8)
 
@@ -440,3 +441,22 @@ def test_on_a_full_disk_what_was_done_stays_true(tmp_path: Path, monkeypatch: py
     with pytest.raises(DelineateError, match="No space left on device"):
         folder.write(result("b.png"))
     assert [row["mask"] for row in table(tmp_path)] == ["a_mask.png"]
+
+
+def test_objects_and_tables_name_the_members_of_an_ensemble_and_the_views(tmp_path: Path) -> None:
+    (tmp_path / "configs").mkdir()
+    members = [{"name": name, "hash": name * 64} for name in "ab"]
+    (tmp_path / "configs" / "metadata.json").write_text(json.dumps({"name": "Two", "members": members}))
+    facts = facts_of(tmp_path, "flips")
+    assert (facts["members"], facts["tta"]) == ("a" * 64 + "; " + "b" * 64, "flips")
+    assert model_of(tmp_path, {"nerve": 0.5}, "flips").parameters() == {
+        "threshold nerve": "0.5",
+        "test-time augmentation": "flips",
+        "member 1 SHA-256": "a" * 64,
+        "member 2 SHA-256": "b" * 64,
+    }
+
+
+def test_a_network_alone_has_no_members_and_no_views(tmp_path: Path) -> None:
+    assert (facts_of(tmp_path)["members"], facts_of(tmp_path)["tta"]) == ("", "")
+    assert model_of(tmp_path, {"": 0.5}).parameters() == {"threshold": "0.5"}
