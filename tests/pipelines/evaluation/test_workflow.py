@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import csv
 import json
+import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
-from delineate.pipelines.core.errors import DelineateError
+from delineate.pipelines.core.errors import DelineateError, UnknownNameError
 from delineate.pipelines.evaluation.workflow import evaluate
 
 pytestmark = pytest.mark.filterwarnings("ignore:parsing config_file")  # MONAI says so of every bundle that is run
@@ -48,3 +51,49 @@ def test_a_wrong_setting_of_an_evaluation_is_refused(
 ) -> None:
     with pytest.raises(DelineateError, match=reason):
         evaluate(phantom_run, phantom_data, settings=settings)
+
+
+def test_subgroups_limits_and_a_table_are_arguments(phantom_run: Path, phantom_data: Path, tmp_path: Path) -> None:
+    items = json.loads((phantom_data / "datalist.json").read_text())["test"]
+    table = tmp_path / "sites.csv"
+    table.write_text("image,site\n" + "".join(f"{Path(one['image']).stem},Oslo\n" for one in items))
+    out = tmp_path / "scores"
+    scores = evaluate(
+        phantom_run, phantom_data, out, subgroups="site,size", table=table, failures={"mean_dice": 1.01}, tolerance_mm=3
+    )
+    assert scores["subgroups"]["site"] == {"Oslo": {"count": len(items), "groups": len(items)}}
+    assert scores["failures"][0]["count"] == len(items)
+    with (out / "per_image.csv").open(newline="") as file:
+        assert {row["site"] for row in csv.DictReader(file)} == {"Oslo"}
+
+
+def test_a_limit_of_an_unknown_score_is_refused_before_anything_is_scored(
+    phantom_run: Path, phantom_data: Path
+) -> None:
+    with pytest.raises(UnknownNameError, match="'mean_dice'"):
+        evaluate(phantom_run, phantom_data, failures={"mean_dise": 0.7})
+
+
+def test_a_bundle_of_before_these_settings_has_all_scores_files_and_arguments(
+    phantom_run: Path, phantom_data: Path, tmp_path: Path
+) -> None:
+    old = Path(shutil.copytree(phantom_run, tmp_path / "old"))
+    path = old / "configs/evaluate.yaml"
+    config = yaml.safe_load(path.read_text())
+    for name in ("subgroups", "table", "failures", "tolerance_mm"):
+        del config[name]
+    (writer,) = (one for one in config["handlers"] if one["_target_"].endswith("ScoreWriter"))
+    first = ("_target_", "output_dir", "dataset_dir", "split", "dataset", "structures")
+    config["handlers"] = [{name: writer[name] for name in first}]
+    metric = {"_target_": "delineate.pipelines.evaluation.PixelAccuracy"}
+    handler = json.loads(json.dumps(config["key_metric"]["mean_dice"]))
+    handler["metric_fn"]["metric"] = metric
+    config["additional_metrics"] = {"pixel_accuracy": handler}
+    path.write_text(yaml.safe_dump(config, sort_keys=False))
+    scores = evaluate(old, phantom_data, tmp_path / "scores", failures={"mean_iou": 0.9})
+    now = evaluate(phantom_run, phantom_data, failures={"mean_iou": 0.9})
+    for name in ("mean_dice", "hd95_pixels", "pixel_accuracy"):
+        assert scores[name]["value"] == pytest.approx(now[name]["value"])  # type: ignore[literal-required]
+    assert [one["metric"] for one in scores["failures"]] == ["mean_iou"]
+    assert {"metrics.json", "per_image.csv", "report.txt"} <= {file.name for file in (tmp_path / "scores").iterdir()}
+    assert json.loads((tmp_path / "scores/metrics.json").read_text())["bundle"]["name"] == "old"
