@@ -22,8 +22,6 @@ VolumeKey = tuple[str, str]
 
 _OF_COUNTS = ("mean_dice", "mean_iou", "precision", "recall", "specificity", "pixel_accuracy", "area_error")
 _SHARED = ("image", "series", "group", "class", "slices")
-ERROR = "volume_error"
-"""What the relative error of the area is called where it is that of a volume."""
 
 
 class _Sums(NamedTuple):
@@ -53,8 +51,7 @@ def volumes_of(evaluation: Evaluation) -> Evaluation | None:
         return None
     whole = {key_of(row): row for row in evaluation.volumes}
     rows = [_row(of_volume, evaluation.suffixes) | whole.get(key, {}) for key, of_volume in slices.items()]
-    names = (ERROR if name == "area_error" else name for name in METRICS)
-    there = [name for name in names if any(name in row for row in rows)]
+    there = [name for name in METRICS if any(name in row for row in rows)]
     return Evaluation(rows, there, evaluation.structures)
 
 
@@ -85,7 +82,7 @@ def _row(slices: Sequence[Row], suffixes: Sequence[str]) -> Row:
 def _columns(scores: dict[str, list[float | None]], suffixes: Sequence[str]) -> Row:
     found: Row = {}
     for name, values in scores.items():
-        found |= columns_of(ERROR if name == "area_error" else name, values, suffixes)
+        found |= columns_of(name, values, suffixes)
     return found
 
 

@@ -59,7 +59,7 @@ def test_a_volume_of_which_all_slices_were_scored_is_measured_in_3d(volume: Path
     assert row["hd95_mm"] == expected["hd95_mm"] == pytest.approx(math.hypot(3.0, 0.8))
     assert row["mean_dice"] == pytest.approx(expected["mean_dice"])
     assert row["hd95_percent"] == pytest.approx(100 * math.hypot(3.0, 0.8) / math.hypot(6 * 3.0, 10 * 0.5, 12 * 0.8))
-    assert (row["slices"], row["scored_slices"], row["volume_error"]) == (6, 6, 0)
+    assert (row["slices"], row["scored_slices"], row["area_error"]) == (6, 6, 0)
 
 
 @pytest.mark.parametrize(("slices", "unannotated"), [(range(1, 5), None), (range(6), 5)], ids=["dropped", "not drawn"])
