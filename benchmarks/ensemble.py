@@ -5,8 +5,8 @@
 
 Of each network, untrained, 3 channels in and 1 out, one image of 256x256 in default precision (``PrecisionInferer``):
 ``network_ms`` alone, then an ensemble of five, and the two kinds of views. All take turns in one process, round after
-round, so that what else the machine does meanwhile is the same for all; each ratio is that of the medians. Where others want
-the same cores, take one thread (``--threads 1``): several wait for each other.
+round, so that what else the machine does meanwhile is the same for all; each ratio is that of the medians. Where
+others want the same cores, take one thread (``--threads 1``): several wait for each other.
 """
 
 from __future__ import annotations
