@@ -251,3 +251,27 @@ def test_the_structures_that_were_nowhere_found_are_named(dataset_dir: Path, cap
 def test_other_structures_than_the_bundle_names_are_refused(dataset_dir: Path) -> None:
     with pytest.raises(DelineateError, match="the bundle names 3 structures, its masks are of 2"):
         score(PARTLY, dataset_dir, structures=["heart", "lung", "clavicle"])
+
+
+# --- what is kept of masks and probabilities -----------------------------------------------------------------
+
+
+def test_the_twelve_worst_images_are_kept_the_worst_first(dataset_dir: Path) -> None:
+    label = [[1] * 20]
+    data = [item(f"{hits}.png", [[1] * hits + [0] * (20 - hits)], label) for hits in (*range(19, 0, -1), 20)]
+    report, rows = score(data, dataset_dir)
+    assert [one["image"] for one in report["worst"]] == [f"{hits}.png" for hits in range(1, 13)]
+    assert [rows[one["row"]]["image"] for one in report["worst"]] == [one["image"] for one in report["worst"]]
+
+
+def test_probabilities_of_annotated_structures_are_counted(dataset_dir: Path) -> None:
+    report, _ = score(PARTLY, dataset_dir, structures=NAMES)
+    for name in NAMES:  # each is annotated in two images of three pixels
+        assert np.sum(report["structures"][name]["curve"]["counts"]) == 6
+    assert report["structures"]["heart"]["curve"]["counts"][0][255] == 1  # of two, one was predicted
+
+
+def test_a_metric_of_the_evaluator_goes_before_ours_of_its_name(dataset_dir: Path) -> None:
+    report, rows = score(ALL, dataset_dir, metrics={"recall": DiceMetric(ignore_empty=False)})
+    assert report["recall"]["value"] == report["mean_dice"]["value"]
+    assert [row["recall"] for row in rows] == [row["mean_dice"] for row in rows]
