@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..core.errors import counted
-from .metrics import title_of
+from .metrics import METRICS, title_of
 from .subgroups import LEAST
 
 WIDTH = 110
@@ -31,12 +31,13 @@ def report_text(metrics: Mapping[str, Any]) -> str:
 
 
 def headline(metrics: Mapping[str, Any]) -> list[str]:
-    """The few scores that are shown first: of a distance in the best unit that all images have."""
+    """The few scores that are shown first: of a distance in the best unit that all images have; and a bundle's own."""
     there = [name for name in _HEADLINE if _is_scored(metrics.get(name))]
     most = max((metrics[name]["count"] for name in there), default=0)
     there = [name for name in there if metrics[name]["count"] == most]
     families = {name.split("_")[0]: name for name in reversed(there) if name.startswith(("hd95", "nsd"))}
-    return [name for name in there if name.startswith("mean") or name in families.values()]
+    own = [name for name, score in metrics.items() if name not in METRICS and _is_score(score)]
+    return [*(name for name in there if name.startswith("mean") or name in families.values()), *own]
 
 
 def outcome_line(images: Mapping[str, int]) -> str:
@@ -157,7 +158,11 @@ def _refused(refused: Sequence[str]) -> Iterable[str]:
 
 
 def _is_scored(score: Any) -> bool:
-    return isinstance(score, Mapping) and "ci95" in score and score["value"] is not None
+    return _is_score(score) and score["value"] is not None
+
+
+def _is_score(score: Any) -> bool:
+    return isinstance(score, Mapping) and "ci95" in score
 
 
 def _number(value: float | None) -> str:

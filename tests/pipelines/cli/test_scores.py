@@ -39,9 +39,23 @@ def test_the_terminal_shows_few_scores_failures_and_empties(tmp_path: Path, caps
     ]
 
 
-def test_of_several_structures_each_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    show_scores(METRICS | {"structures": {"heart": METRICS}}, tmp_path)
-    assert "heart\t5\tmean_iou\t0.8650" in capsys.readouterr().out
+def test_several_structures_stand_below_their_mean(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    alone = {name: METRICS[name] for name in ("split", "count", "failures", "images", "mean_dice")}
+    lung = {"mean_dice": {"value": 0.5, "ci95": None, "count": 1}}
+    show_scores(alone | {"structures": {"heart": {"mean_dice": SCORE}, "lung": lung}}, tmp_path)
+    assert [line.split("\t") for line in capsys.readouterr().out.splitlines()[:4]] == [
+        ["structure", "images", "score", "mean", "95 % interval"],
+        ["mean over structures", "5", "mean_dice", "0.8650", "0.8450 - 0.8940"],
+        ["heart", "5", "mean_dice", "0.8650", "0.8450 - 0.8940"],
+        ["lung", "1", "mean_dice", "0.5000", "unknown: one group"],
+    ]
+
+
+def test_a_metric_of_the_bundles_own_is_shown_and_where_it_is_undefined(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show_scores(METRICS | {"hausdorff": NONE | {"undefined": 5}}, tmp_path)
+    assert "hausdorff\tundefined\tundefined" in capsys.readouterr().out.splitlines()
 
 
 def test_limits_are_read_as_numbers() -> None:
