@@ -206,6 +206,7 @@ def train_network(job: Job) -> None:
     where: dict[str, object] = {"bundle_root": str(job.run), "dataset_dir": str(job.data)}
     run_workflow(admission, job.run / "configs" / "train.yaml", {**where, "resume": True}, job.announce)
     scores = {"split": "test", "output_dir": str(job.run / "evaluation")}
+    admission = admit(job.run, job.trust)  # with the weights that are scored
     run_workflow(admission, job.run / "configs" / "evaluate.yaml", {**where, **scores}, job.announce)
     measure(job.run, job.network, job.data, job.trust)
 

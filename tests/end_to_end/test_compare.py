@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import shutil
 import signal
 from pathlib import Path
@@ -52,6 +53,13 @@ def test_the_table_has_all_networks(stopped: tuple[Path, Done]) -> None:
     printed = [line.split("\t")[0] for line in done.stdout.splitlines() if line.count("\t") == 9]
     assert printed[0] == "network"
     assert printed[1:] == sorted(table, key=lambda name: -float(table[name]["dice"]))
+
+
+def test_they_are_compared_in_pairs_with_pictures(stopped: tuple[Path, Done]) -> None:
+    found = json.loads((stopped[0] / "out" / "comparison.json").read_text())
+    assert [{row["a"], row["b"]} for row in found["comparisons"]] == [{"unet", "ultra_light_unet"}]
+    assert found["notes"] == []
+    assert found["comparisons"][0]["verdict"] in stopped[1].stdout
 
 
 def test_a_stopped_training_ends_as_one_that_was_not(stopped: tuple[Path, Done], dataset: Path, tmp_path: Path) -> None:
