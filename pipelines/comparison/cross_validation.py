@@ -142,15 +142,16 @@ def _conclude(out: Path, data: Path, jobs: Sequence[FoldJob], keep_test: bool, t
         place = {"fold": job.fold} | ({"seed": job.seed} if len(seeds) > 1 else {})
         one.rows[:] = [{"image": row["image"], **place} | row for row in one.rows]
     together = merge(found)
-    folds = [_of_fold(job) for job in jobs]
+    folds = len(jobs) // len(seeds)
+    repeats = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
     together.facts |= {
-        "split": "cross-validation",
+        "split": f"{folds}-fold cross-validation, {repeats}",  # those of other folds are another split
         "data_hash": Datalist.read(data).hash,
         "cross_validation": {
-            "folds": len(jobs) // len(seeds),
+            "folds": folds,
             "seeds": seeds,
             "test_kept_apart": keep_test,
-            "of_each": folds,
+            "of_each": [_of_fold(job) for job in jobs],
         },
     }
     scores = write_evaluation(together, out / "evaluation")
