@@ -16,7 +16,7 @@ from delineate import Segmenter
 pytestmark = pytest.mark.slow
 
 README = (ROOT / "README.md").read_text(encoding="utf-8").split("\n## Figures")[0]  # those are of real images
-NOT_HERE = ("make", "pip", "delineate compare", "delineate cross-validate", "delineate export")  # these have tests of their own
+NOT_HERE = ("make", "pip", "delineate compare", "delineate cross-validate", "delineate export")  # tested elsewhere
 SMALLER = {
     r"max_epochs=\d+": "max_epochs=1",
     r"image_size=\[\d+,\d+\]": "image_size=[64,64]",
