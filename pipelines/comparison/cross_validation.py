@@ -142,6 +142,7 @@ def _conclude(out: Path, data: Path, jobs: Sequence[FoldJob], keep_test: bool, t
         place = {"fold": job.fold} | ({"seed": job.seed} if len(seeds) > 1 else {})
         one.rows[:] = [{"image": row["image"], **place} | row for row in one.rows]
     together = merge(found)
+    together.facts.pop("bundle", None)  # it is another in each fold
     folds = len(jobs) // len(seeds)
     repeats = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
     together.facts |= {
@@ -161,8 +162,8 @@ def _conclude(out: Path, data: Path, jobs: Sequence[FoldJob], keep_test: bool, t
 
 def _of_fold(job: FoldJob) -> dict[str, Any]:
     metrics = json.loads((job.folder / "evaluation" / "metrics.json").read_text(encoding="utf-8"))
-    dice = metrics["mean_dice"]
-    return {"fold": job.fold, "seed": job.seed, "count": metrics["count"], "mean_dice": dice["value"]}
+    known = {name: metrics[name] for name in ("count", "bundle") if name in metrics}
+    return {"fold": job.fold, "seed": job.seed, **known, "mean_dice": metrics["mean_dice"]["value"]}
 
 
 def _make_ensemble(folder: Path, jobs: Sequence[FoldJob], trust: bool) -> None:
