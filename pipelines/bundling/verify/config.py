@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -80,13 +81,7 @@ def read_config(path: Path) -> Config:
         text = path.read_text(encoding="utf-8")
         if path.suffix != ".json" and b"\x85" in text.encode():  # a line break, where Python reads files as Latin-1
             raise ConfigError(1, "a character whose UTF-8 holds the byte 0x85 (NEL, as in 'Å'); write plain ASCII")
-        content, lines = _read_json(text) if path.suffix == ".json" else _read_yaml(text)
-        if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
-            raise ConfigError(1, "not a mapping of names to values; write 'id: value' lines")
-        _check_items(content)
-        nested = _nested(content)
-        expanded = _expanded(nested)
-        return Config(nested, expanded, lines)
+        return _parsed(text, path.suffix == ".json")
     except UnicodeDecodeError:
         raise ConfigError(1, "not UTF-8 text; save it as UTF-8") from None
     except yaml.MarkedYAMLError as error:
@@ -96,6 +91,17 @@ def read_config(path: Path) -> Config:
         raise ConfigError(error.lineno, f"not valid JSON ({error.msg}); correct the syntax") from None
     except (yaml.YAMLError, ValueError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise ConfigError(1, f"cannot be read ({type(error).__name__}); correct the syntax") from None
+
+
+@lru_cache(maxsize=16)  # to parse is most of what it takes to verify a bundle, which is done more than once
+def _parsed(text: str, is_json: bool) -> Config:
+    """What a text holds; nobody changes it."""
+    content, lines = _read_json(text) if is_json else _read_yaml(text)
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise ConfigError(1, "not a mapping of names to values; write 'id: value' lines")
+    _check_items(content)
+    nested = _nested(content)
+    return Config(nested, _expanded(nested), lines)
 
 
 def walk(value: Any, id_: str = "") -> Iterator[tuple[str, Any]]:
