@@ -102,6 +102,7 @@ _KINDS = {
     "failures": _or_null(_LIMITS),
     "tolerance_mm": _number(lambda value: value > 0, "a length in mm above 0, e.g. 2"),
     "page": _SWITCH,
+    "mlflow": _SWITCH,
     "allow_leaks": _SWITCH,
     "allow_other_data": _SWITCH,
     "resume": _SWITCH,

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
 from .figures import PALETTE, Chart
@@ -130,7 +130,9 @@ def _draw_sizes(share: Floats, dice: Floats, name: str, axes: Axes) -> None:
     if axes.get_legend_handles_labels()[1]:
         axes.legend(loc="lower right")
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=9))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set(ylim=(-0.02, 1.02), ylabel="Dice", xlabel=f"{name or 'reference'}, % of the image (logarithmic)")
     axes.grid()
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from .figures import PALETTE, Chart
 from .judged import Judged
+from .values import DASH
 
 Floats = NDArray[np.float64]
 
@@ -47,7 +48,7 @@ def _draw(counts: Floats, words: Sequence[str], kind: str, axes: Axes) -> None:
             (column - 0.48, row - 0.47), 0.96, 0.94, facecolor=colour, alpha=0.08 + 0.45 * share, linewidth=0
         )
         axes.add_patch(tile)
-        part = f"{100 * share:.1f} % of the row" if totals[row] else "the row is empty"
+        part = f"{100 * share:.1f} %" if totals[row] else DASH
         axes.text(column, row, f"{words[index]}\n{_short(count)}\n{part}", ha="center", va="center")
     axes.set(xlim=(-0.5, 1.5), ylim=(1.5, -0.5), xlabel=f"prediction ({kind})", ylabel="reference")
     axes.set_xticks([0, 1], _SIDES[kind])

@@ -19,7 +19,7 @@ Bytes = NDArray[np.uint8]
 MISSED, FALSE = (230, 40, 40), (50, 100, 255)
 """The colours of area that only the reference, and that only the prediction has."""
 
-_THUMBNAIL, _LONGEST, _SHORTEST = 320, 640, 320  # pixels, the longer side
+THUMBNAIL, LONGEST, _ENLARGED = 320, 640, 320  # pixels, the longer side
 _TINT = 0.55
 
 
@@ -44,7 +44,9 @@ class Picture:
     structures: Sequence[Structure] = ()
 
 
-def draw_errors(image: Bytes, prediction: Bytes, reference: Bytes, structures: Sequence[Structure] = ()) -> Bytes:
+def draw_errors(
+    image: Bytes, prediction: Bytes, reference: Bytes, structures: Sequence[Structure] = (), longest: int = LONGEST
+) -> Bytes:
     """What a prediction missed (red area) and made up (blue area), on a copy of the image.
 
     The line of the reference is solid, that of the prediction dashed: of one structure cyan and yellow, of several both
@@ -55,13 +57,14 @@ def draw_errors(image: Bytes, prediction: Bytes, reference: Bytes, structures: S
         prediction: (H, W) or (S, H, W), 0/1.
         reference: the same; 255 where a structure is not annotated.
         structures: those of the masks, where there are several.
+        longest: of the picture's sides, at most, pixels; small images are enlarged.
 
     Returns:
-        (h, w, 3), 0..255, the longer side at most 640 pixels; small images are enlarged.
+        (h, w, 3), 0..255.
     """
-    drawn = resized(image, _LONGEST, _SHORTEST).astype(np.float32)
+    drawn = resized(image, longest, _ENLARGED).astype(np.float32)
     pairs = [
-        (_resized_mask(there == 1), _resized_mask(drew == 1), colours)
+        (_resized_mask(there == 1, longest, _ENLARGED), _resized_mask(drew == 1, longest, _ENLARGED), colours)
         for there, drew, colours in zip(_planes(reference), _planes(prediction), _line_colours(structures), strict=True)
         if not (there == UNANNOTATED).all()
     ]
@@ -79,14 +82,14 @@ def draw_errors(image: Bytes, prediction: Bytes, reference: Bytes, structures: S
 
 def outlined_views(picture: Picture) -> dict[str, Bytes]:
     """The image, then its outlines in the reference and in the prediction, as thumbnails (h, w, 3)."""
-    image = resized(picture.image, _THUMBNAIL)
+    image = resized(picture.image, THUMBNAIL)
     views = {"image": image}
     for kind, masks, colour in (("reference", picture.reference, CYAN), ("prediction", picture.prediction, YELLOW)):
         if masks is not None:
             colours = colours_of(picture.structures) if len(picture.structures) > 1 else [colour]
             outlined = image
             for plane, each in zip(_planes(masks), colours, strict=True):
-                outlined = draw_outline(outlined, _resized_mask(plane == 1, _THUMBNAIL, 0), each, 2)
+                outlined = draw_outline(outlined, _resized_mask(plane == 1, THUMBNAIL), each, 2)
             views[kind] = outlined
     return views
 
@@ -111,7 +114,7 @@ def resized(image: Bytes, longest: int, shortest: int = 0) -> Bytes:
     return np.asarray(picture)
 
 
-def _resized_mask(mask: NDArray[np.bool_], longest: int = _LONGEST, shortest: int = _SHORTEST) -> Bytes:
+def _resized_mask(mask: NDArray[np.bool_], longest: int, shortest: int = 0) -> Bytes:
     return (resized(mask * np.uint8(255), longest, shortest)[..., 0] > 127).astype(np.uint8)
 
 

@@ -13,7 +13,7 @@ from ..imaging.structures import Structure, colours_of
 from .figures import as_svg
 from .learning import learning_curves
 from .metrics import METRICS
-from .pictures import Picture, as_jpeg, outlined_views
+from .pictures import Bytes, Picture, as_jpeg, outlined_views
 from .tables import score_table
 from .values import shown
 
@@ -52,7 +52,10 @@ def write_report(
     history_csv: Path | None = None,
     pictures: Sequence[Picture] = (),
     segmented: Sequence[Picture] = (),
+    cases: Sequence[Bytes] = (),
+    facts: Sequence[str] = (),
     commands: Sequence[str] = (),
+    structures: Sequence[Structure] = (),
     date: datetime | None = None,
 ) -> Path:
     """Write one HTML page that needs nothing beside it: styles, curves and pictures are inside, no script.
@@ -64,7 +67,10 @@ def write_report(
         history_csv: the training's curves, one row an epoch; scores of validation may be empty.
         pictures: judged images; two worst, two median and two best of them by Dice are shown.
         segmented: images without reference, all shown.
+        cases: of validation, as `draw_errors` gives them.
+        facts: sentences that stand first.
         commands: command lines that led here.
+        structures: whose outlines the pictures have, where no picture says so.
         date: of the run, now by default.
 
     Returns:
@@ -78,10 +84,12 @@ def write_report(
         "date": (date or datetime.now().astimezone()).strftime("%d %B %Y, %H:%M %Z").rstrip(" ,"),
         "count": metrics.get("count", len(pictures)),
         "scores": score_table(metrics, names),
-        "legend": _legend([*pictures, *segmented]),
+        "legend": _legend([*pictures, *segmented]) or (legend_of(structures) if len(structures) > 1 else []),
         "curves": [{"title": one.title, "svg": as_svg(one)} for one in curves],
         "judged": [_figure(pictures[index], rank) for index, rank in ranked],
         "segmented": [_figure(picture) for picture in segmented],
+        "cases": [{"uri": as_jpeg(one), "width": one.shape[1], "height": one.shape[0]} for one in cases],
+        "facts": list(facts),
         "commands": list(commands),
         "notes": _notes(metrics),
     }

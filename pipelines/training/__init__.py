@@ -9,6 +9,8 @@ __getattr__, __dir__, __all__ = attach(
         "finite": ["StopWhenNotFinite"],
         "history": ["EpochSeed", "HistoryLogger"],
         "losses": ["StructureLoss"],
+        "mlflow": ["MlflowLogger"],
         "record": ["RunRecord"],
+        "report": ["RunReport"],
     },
 )

@@ -13,7 +13,9 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from delineate.pipelines.bundling.verify.bundle import verify_bundle
 from delineate.pipelines.core.errors import DelineateError
 from delineate.pipelines.datasets.index import index_dataset
 from delineate.pipelines.evaluation.workflow import evaluate
@@ -56,6 +58,24 @@ def last_session(run: Path) -> dict[str, Any]:
 def invert_masks(dataset: Path) -> None:
     for path in (dataset / "masks").iterdir():
         Image.fromarray(255 - np.array(Image.open(path))).save(path)
+
+
+def test_a_run_has_a_page_of_its_curves_and_of_validation_images(begun: Path) -> None:
+    page = (begun / "run" / "report.html").read_text(encoding="utf-8")
+    assert "Training loss by epoch, at the end: loss" in page
+    assert f"The best validation Dice was {last_session(begun / 'run')['best']['value']:.4f}" in page
+    images = len(json.loads((begun / "dataset" / "datalist.json").read_text())["validation"])
+    assert page.count("data:image/jpeg") == min(images, 4)
+    assert "<script" not in page
+
+
+def test_tensorboard_has_the_images_of_each_best_validation(begun: Path) -> None:
+    events = EventAccumulator(str(begun / "run" / "logs"), {"images": 0}).Reload()
+    assert last_session(begun / "run")["best"]["epoch"] == events.Images("validation/case_1")[-1].step
+
+
+def test_a_run_with_its_page_is_a_bundle_that_passes(begun: Path) -> None:
+    assert verify_bundle(begun / "run") == []
 
 
 def test_a_training_with_a_wild_learning_rate_stops_and_leaves_no_run(place: Path) -> None:

@@ -14,7 +14,7 @@ from delineate.pipelines.bundling.verify.findings import Finding
 from delineate.pipelines.bundling.verify.listing import list_entries
 from delineate.pipelines.core.pages import render_page
 
-LISTS = ("scores", "legend", "curves", "judged", "segmented", "commands", "notes")
+LISTS = ("scores", "legend", "curves", "judged", "segmented", "cases", "facts", "commands", "notes")
 PAGE: dict[str, Any] = {"title": "A run", "date": "today", "count": 1, **{name: [] for name in LISTS}}
 
 

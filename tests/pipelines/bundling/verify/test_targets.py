@@ -94,8 +94,8 @@ PUBLIC = {
     "delineate.pipelines.inference": "MaskWriter PrecisionInferer end_with_refused find_images",
     "delineate.pipelines.loading": """AugmentedDataset EpochSampler ReadImaged ReadMaskd ResizeToGridd StreamDataset
         StructureMasksd cached_dataset load_datalist""",
-    "delineate.pipelines.training": """CheckpointSaver EarlyStop EpochSeed HistoryLogger RunRecord StopWhenNotFinite
-        StructureLoss""",
+    "delineate.pipelines.training": """CheckpointSaver EarlyStop EpochSeed HistoryLogger MlflowLogger RunRecord
+        RunReport StopWhenNotFinite StructureLoss""",
 }
 """Bundles in the field name these: one that goes, or moves, breaks them."""
 
