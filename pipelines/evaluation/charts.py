@@ -43,7 +43,7 @@ def _distribution(name: str, tables: Mapping[str, Floats], judged: Sequence[Judg
     summary, label = f"{title_of(name)}, {n}: median {medians}", ", ".join(filter(None, (_unit(name), better(name))))
     if len(judged) == 1:
         bars = partial(_draw_histogram, label, tables[judged[0].name])
-        return Chart(f"distribution_{name}", title, summary, bars, (2.6, 1.75), (0.45, 0.12, 0.42, 0.08), n)
+        return Chart(f"distribution_{name}", title, summary, bars, (2.6, 1.75), (0.52, 0.12, 0.42, 0.08), n)
     boxes = partial(_draw_boxes, label, tables, [one.colour for one in judged])
     size, names = (2.6, 0.7 + 0.24 * len(tables)), 0.2 + 0.065 * max(map(len, tables))
     return Chart(f"distribution_{name}", title, summary, boxes, size, (names, 0.12, 0.42, 0.08), n)

@@ -25,6 +25,7 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7
 _INK = "#123456"  # is replaced by the colour of the page's text
 _DPI = 300
 _TITLE = 0.3  # inches
+_SPACE = "\N{NO-BREAK SPACE}"
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def _drawn(charts: Sequence[Chart], across: int, title: float) -> Figure:
         axes = figure.add_axes((x / whole[0], y / whole[1], wide / whole[0], high / whole[1]))
         chart.draw(axes)
         if title:
-            words = f"{chart.title} ({chart.note})" if chart.note else chart.title
+            words = f"{chart.title} ({chart.note.replace(' ', _SPACE)})" if chart.note else chart.title
             axes.set_title(fill(words, int(15 * (width - left))))
     return figure
 

@@ -64,7 +64,7 @@ def _points(rows: Sequence[Mapping[str, str | None]], column: str) -> Points:
 def _chart(title: str, lines: Mapping[str, Points]) -> Chart:
     ends = ", ".join(f"{label} {points[-1][1]:.3g}" for label, points in lines.items())
     name = "learning_" + title.lower().replace(":", "").replace(" ", "_")
-    return Chart(name, title, f"{title} by epoch, at the end: {ends}", partial(_draw, lines))
+    return Chart(name, title, f"{title} by epoch, at the end: {ends}", partial(_draw, lines), (2.6, 1.9))
 
 
 def _draw(lines: Mapping[str, Points], axes: Axes) -> None:

@@ -108,7 +108,7 @@ class RunReport:
             history_csv=self.output_dir / "history.csv",
             cases=[np.asarray(Image.open(path).convert("RGB")) for path in pictures],
             facts=_facts(session),
-            commands=[shlex.join(session["command"])],
+            commands=[shlex.join([Path(session["command"][0]).name, *session["command"][1:]])],
             structures=self.structures,
         )
 
