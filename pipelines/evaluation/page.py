@@ -160,7 +160,7 @@ def _notes(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
     notes = {
         "Bundle": " ".join(str(bundle[key]) for key in ("name", "path") if bundle.get(key)),
         "Hash of the bundle": bundle.get("hash"),
-        "Members of the ensemble": ", ".join(map(str, metrics.get("members") or ())),
+        "Members of the ensemble": ", ".join(_member(one) for one in metrics.get("members") or ()),
         "Test-time augmentation": metrics.get("tta"),
         "Settings": settings,
         "Hash of the data": metrics.get("data_hash"),
@@ -171,3 +171,7 @@ def _notes(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
         "Commit": metrics.get("commit"),
     }
     return [(name, str(value)) for name, value in notes.items() if value]
+
+
+def _member(one: Any) -> str:
+    return f"{one['name']} ({one['hash'][:12]})" if isinstance(one, Mapping) else str(one)
