@@ -16,7 +16,7 @@ from ..core.errors import DelineateError, InputError
 from ..core.files import write_atomically
 from ..imaging.structures import Structure
 from ..inference.result_table import as_csv
-from .page import write_page
+from .page import remove_page, write_page
 from .scored import MOST, TEXT, Evaluation, Row, Worst
 from .summary import summarise
 from .text import report_text
@@ -31,6 +31,8 @@ _COUNTED = ("count", "groups", "grid", "empty_masks", "interval", "protocol")
 def write_evaluation(evaluation: Evaluation, folder: str | Path, page: bool = True) -> dict[str, Any]:
     """Write ``metrics.json``, ``per_image.csv``, ``report.txt`` and, of slices of volumes, ``per_volume.csv``.
 
+    ``metrics.json`` is written last: where it is, all others are, too. What an earlier evaluation left goes.
+
     Args:
         evaluation: what was scored.
         folder: made if missing.
@@ -42,13 +44,18 @@ def write_evaluation(evaluation: Evaluation, folder: str | Path, page: bool = Tr
     folder, metrics = Path(folder), summarise(evaluation)
     folder.mkdir(parents=True, exist_ok=True)
     volumes = volumes_of(evaluation)
-    (folder / VOLUMES).unlink(missing_ok=True)  # of an evaluation that was here before
-    texts = {SUMMARY: json.dumps(metrics, indent=2, allow_nan=False) + "\n", REPORT: report_text(metrics)}
-    texts |= {SCORES: _table(evaluation.rows), **({VOLUMES: _table(volumes.rows)} if volumes else {})}
+    summary = json.dumps(metrics, indent=2, allow_nan=False) + "\n"
+    for name in (SUMMARY, VOLUMES):
+        (folder / name).unlink(missing_ok=True)  # of an evaluation that was here before
+    texts = {SCORES: _table(evaluation.rows), **({VOLUMES: _table(volumes.rows)} if volumes else {})}
+    texts |= {REPORT: report_text(metrics)}
     for name, text in texts.items():
         write_atomically(folder / name, text.encode())
     if page:
         write_page(folder, evaluation, metrics)
+    else:
+        remove_page(folder)
+    write_atomically(folder / SUMMARY, summary.encode())
     return metrics
 
 
@@ -71,7 +78,11 @@ def read_evaluation(folder: str | Path) -> Evaluation:
             structures=structures,
             histograms=_histograms(metrics),
             facts={k: v for k, v in metrics.items() if k not in {*names, *_COMPUTED, *_COUNTED}},
-            worst=[Worst(one["row"], picture=folder / one["picture"]) for one in metrics.get("worst") or ()],
+            worst=[
+                Worst(one["row"], picture=folder / one["picture"])
+                for one in metrics.get("worst") or ()
+                if (folder / one["picture"]).is_file()  # an evaluation without a page has none
+            ],
             volumes=_read(volumes, text) if volumes.is_file() else [],
         )
     except FileNotFoundError as error:

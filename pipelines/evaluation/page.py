@@ -19,6 +19,7 @@ from .judged import Judged, judged_structures
 from .learning import learning_curves
 from .metrics import title_of
 from .pictures import Bytes, as_jpeg, draw_errors
+from .protocol import versions_of
 from .report import legend_of
 from .scored import Evaluation, Worst
 from .tables import (
@@ -80,9 +81,20 @@ def write_page(folder: Path, evaluation: Evaluation, metrics: Mapping[str, Any])
     return folder / PAGE
 
 
+def remove_page(folder: Path) -> None:
+    """Remove the page and the figures of an earlier evaluation."""
+    (folder / PAGE).unlink(missing_ok=True)
+    for path in _figures_in(folder / FIGURES):
+        path.unlink()
+
+
+def _figures_in(folder: Path) -> set[Path]:
+    return {path for pattern in _OURS for path in folder.glob(f"{pattern}.png")}
+
+
 def _charts(evaluation: Evaluation, metrics: Mapping[str, Any], judged: Sequence[Judged]) -> Charts:
     """The charts by the part of the page that they are in."""
-    bundle = metrics.get("bundle") or {}
+    bundle = _bundle(metrics)
     history = Path(bundle.get("path") or "", "logs", "history.csv") if bundle.get("path") else None
     return {
         "distributions": distributions(evaluation.metrics, judged),
@@ -105,7 +117,7 @@ def _write_figures(folder: Path, charts: Charts, worst: Sequence[Bytes]) -> None
         written.add(path)
         with replacing(path) as temporary:
             Image.fromarray(picture).save(temporary, "PNG")
-    for path in {each for pattern in _OURS for each in folder.glob(f"{pattern}.png")} - written:
+    for path in _figures_in(folder) - written:
         path.unlink()
 
 
@@ -139,7 +151,7 @@ def _figure(chart: Chart) -> dict[str, Any]:
 
 
 def _title(metrics: Mapping[str, Any]) -> str:
-    name = (metrics.get("bundle") or {}).get("name")
+    name = _bundle(metrics).get("name")
     return f"Evaluation of {name}" if name else "Evaluation"
 
 
@@ -152,10 +164,16 @@ def _failure(one: Mapping[str, Any]) -> str:
     return f"{title_of(one['metric'])} is {side} {one[side]:g} in {found}."
 
 
+def _bundle(metrics: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What is recorded of the bundle; nothing where evaluations of several were merged."""
+    found = metrics.get("bundle")
+    return found if isinstance(found, Mapping) else {}
+
+
 def _notes(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What the figures rest on."""
-    bundle = metrics.get("bundle") or {}
-    versions = ", ".join(f"{name} {version}" for name, version in (metrics.get("versions") or {}).items())
+    bundle = _bundle(metrics)
+    versions = ", ".join(f"{name} {' and '.join(seen)}" for name, seen in versions_of(metrics).items())
     settings = ", ".join(f"{name} = {value}" for name, value in (metrics.get("settings") or {}).items())
     notes = {
         "Bundle": " ".join(str(bundle[key]) for key in ("name", "path") if bundle.get(key)),

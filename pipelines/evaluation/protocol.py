@@ -58,5 +58,17 @@ def _tolerance(metrics: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
 
 
 def _versions(metrics: Mapping[str, Any]) -> str:
-    versions = metrics.get("versions") or {}
-    return ", ".join(f"{title} {versions[name]}" for name, title in _PACKAGES.items() if name in versions)
+    versions = versions_of(metrics)
+    known = ((title, versions[name]) for name, title in _PACKAGES.items() if name in versions)
+    return ", ".join(f"{title} {' and '.join(seen)}" for title, seen in known)
+
+
+def versions_of(metrics: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Of each package its version; several where evaluations that were merged had others."""
+    recorded = metrics.get("versions") or {}
+    found: dict[str, list[str]] = {}
+    for one in [recorded] if isinstance(recorded, Mapping) else recorded:
+        for name, version in one.items():
+            seen = found.setdefault(name, [])
+            seen += [str(version)] if str(version) not in seen else []
+    return found

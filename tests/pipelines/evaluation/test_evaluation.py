@@ -11,7 +11,7 @@ from delineate.pipelines.core.errors import DelineateError, InputError
 from delineate.pipelines.evaluation.evaluation import merge, read_evaluation, write_evaluation
 from delineate.pipelines.evaluation.metrics import METRICS
 from delineate.pipelines.evaluation.rows import score_masks
-from delineate.pipelines.evaluation.scored import Evaluation, suffixes_of
+from delineate.pipelines.evaluation.scored import Evaluation, Worst, suffixes_of
 from delineate.pipelines.imaging.structures import Structure
 
 NAMES = (Structure("heart"), Structure("left lung"))
@@ -85,3 +85,44 @@ def test_a_damaged_evaluation_is_refused(tmp_path: Path) -> None:
     (tmp_path / "per_image.csv").write_text("image,mean_dice\na.png,high\n")
     with pytest.raises(InputError, match="holds no evaluation that can be read"):
         read_evaluation(tmp_path)
+
+
+def test_the_summary_comes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cross-validation takes a fold for done by it: one that was killed before has to be judged again."""
+    write_evaluation(evaluation(), tmp_path, page=False)
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("delineate.pipelines.evaluation.evaluation.write_page", killed)
+    with pytest.raises(KeyboardInterrupt):
+        write_evaluation(evaluation(), tmp_path)
+    assert (tmp_path / "per_image.csv").is_file()
+    assert not (tmp_path / "metrics.json").exists()
+
+
+def test_an_evaluation_without_a_page_leaves_none_of_before(tmp_path: Path) -> None:
+    figures = tmp_path / "figures"
+    figures.mkdir()
+    for name in ("report.html", "figures/worst_01.png", "figures/mine.png"):
+        (tmp_path / name).touch()
+    write_evaluation(evaluation(), tmp_path, page=False)
+    assert not (tmp_path / "report.html").exists()
+    assert [path.name for path in figures.iterdir()] == ["mine.png"]
+
+
+def test_worst_images_without_a_picture_are_read_without_them(tmp_path: Path) -> None:
+    given = evaluation()
+    given.worst.append(Worst(0))
+    write_evaluation(given, tmp_path, page=False)
+    assert read_evaluation(tmp_path).worst == []
+
+
+def test_evaluations_of_other_bundles_and_versions_make_one_page(tmp_path: Path) -> None:
+    """As of a cross-validation that goes on after an update."""
+    one, other = evaluation(), evaluation(seed=1)
+    one.facts |= {"bundle": {"name": "a", "path": "/a"}, "versions": {"monai": "1.5.1", "torch": "2.13.0"}}
+    other.facts |= {"bundle": {"name": "b", "path": "/b"}, "versions": {"monai": "1.5.2", "torch": "2.13.0"}}
+    metrics = write_evaluation(merge([one, other]), tmp_path)
+    assert metrics["protocol"].endswith("MONAI 1.5.1 and 1.5.2, PyTorch 2.13.0.")
+    assert "monai 1.5.1 and 1.5.2" in (tmp_path / "report.html").read_text(encoding="utf-8")
