@@ -75,7 +75,8 @@ _NAMES = _Kind(
 )
 _LIMITS = _Kind(
     lambda value: (
-        isinstance(value, Mapping) and all(isinstance(v, Real) and not isinstance(v, bool) for v in value.values())
+        isinstance(value, Mapping)
+        and all(isinstance(v, Real) and not isinstance(v, bool) and math.isfinite(v) for v in value.values())
     ),
     "a number for each score, e.g. {mean_dice: 0.7}",
 )

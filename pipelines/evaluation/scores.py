@@ -125,10 +125,11 @@ class ScoreWriter:
         suffixes = suffixes_of(self._names)
         item, slicing, spacing = _read_item(fields["image"].meta)
         row: Row = {"image": printable(item.file)}
-        row |= {name: fields[name] for name in ("slice", "series", "group", "class") if name in fields}
+        row |= {name: fields[name] for name in ("slice", "series") if name in fields}
+        known = {name: fields[name] for name in ("group", "class") if name in fields} | self._columns.of(item, fields)
         if slices := slice_count(item, slicing):
             row["slices"] = slices
-        row |= self._columns.of(item, fields)
+        row |= {name: printable(value) if isinstance(value, str) else value for name, value in known.items()}
         row |= score_masks(prediction, reference, suffixes, spacing, self.tolerance_mm)
         self._rows.append(row)
         self._add_worst(row, item, slicing, prediction, reference)

@@ -107,9 +107,9 @@ class VolumeMasks:
         """
         if key_of(row) != self._key:
             self._key, self._planes = key_of(row), {}
-        self._planes[row["slice"]] = (np.packbits(prediction == 1), np.packbits(reference == 1))
+        self._planes[int(row["slice"])] = (np.packbits(prediction == 1), np.packbits(reference == 1))
         if (reference == UNANNOTATED).any():
-            self._planes.pop(row["slice"])  # nobody drew it, so the volume has no surface
+            self._planes.pop(int(row["slice"]))  # nobody drew it, so the volume has no surface
         if len(self._planes) == row["slices"]:
             self.rows.append(self._score(row, item, slicing, prediction.shape))
             self._planes = {}

@@ -34,6 +34,7 @@ def test_what_a_shipped_bundle_says_fits(name: str, workflow: str) -> None:
         ("max_epochs", True, "a whole number of 1 or more"),
         ("max_epochs", 2.5, "a whole number of 1 or more"),
         ("batch_size", 0, "a whole number of 1 or more"),
+        ("failures", {"mean_dice": float("nan")}, "a number for each score"),
         ("seed", "x", "a whole number of 0 or more"),
         ("epoch_length", 0, "a whole number of 1 or more, or null"),
         ("learning_rate", "fast", "a number above 0"),

@@ -275,3 +275,10 @@ def test_a_metric_of_the_evaluator_goes_before_ours_of_its_name(dataset_dir: Pat
     report, rows = score(ALL, dataset_dir, metrics={"recall": DiceMetric(ignore_empty=False)})
     assert report["recall"]["value"] == report["mean_dice"]["value"]
     assert [row["recall"] for row in rows] == [row["mean_dice"] for row in rows]
+
+
+def test_names_of_groups_that_no_table_can_hold_are_written_as_escapes(dataset_dir: Path) -> None:
+    odd = item("odd.png", [[1]], [[1]], group="a\rb", **{"class": "\udcff"})
+    report, rows = score([HALF, odd], dataset_dir)
+    assert (rows[1]["group"], rows[1]["class"]) == (r"a\rb", r"\xff")
+    assert report["groups"] == 2

@@ -91,3 +91,15 @@ def test_images_that_are_no_slices_make_no_volumes(tmp_path: Path) -> None:
 
 def test_frames_of_a_file_are_no_slices_of_a_volume(tmp_path: Path) -> None:
     assert slice_count(Item(image=(tmp_path / "clip.dcm",), slice=3), AXIAL) is None
+
+
+def test_slices_are_in_their_order_where_they_are_a_subgroup(tmp_path: Path) -> None:
+    """``--subgroups slice`` makes text of their numbers."""
+    path = tmp_path / "scan.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(np.zeros((12, 10, 12), np.int16), np.diag([0.8, 0.5, 3.0, 1])), path)
+    prediction, reference = (np.concatenate([one, np.zeros_like(one)]) for one in masks())
+    whole = VolumeMasks([""], 2.0)
+    for index in range(12):
+        row = {"image": str(path), "slice": str(index), "slices": 12}
+        whole.add(row, Item(image=(path,), slice=index), AXIAL, prediction[index][None], reference[index][None])
+    assert whole.rows[0]["hd95_mm"] == measure(Case(prediction == 1, reference == 1, SPACING))["hd95_mm"]
