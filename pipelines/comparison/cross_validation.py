@@ -119,8 +119,10 @@ def cross_validate(
     values = training_settings(source, data, settings, None, allow_leaks)
     overlays = [part_file(kind, name) for kind, name in (("networks", network), ("losses", loss)) if name]
     try_changes(source, values, overlays)
-    if keep_test:
-        refuse_leaks(data, values)  # from the folds to the test split; the folds themselves keep together what is alike
+    own_folds = folds is None and any(place.fold is not None for place, _ in Datalist.read(data).labelled())
+    test_apart = keep_test or own_folds
+    if test_apart:
+        refuse_leaks(data, values)  # new folds keep together what is alike, but the test split and own folds are given
     _settle(out, source, data, folds, seeds, keep_test, network, loss, settings or {})
     jobs = [
         FoldJob(source, folder.parent, fold, seed, network, loss, dict(settings or {}), allow_leaks, trust, announce)
@@ -131,10 +133,10 @@ def cross_validate(
     runs = [job.folder / "run" for job in jobs if job.is_done]
     if errors:
         return CrossValidation(out, runs, errors)
-    return CrossValidation(out, runs, errors, _conclude(out, data, jobs, keep_test, trust))
+    return CrossValidation(out, runs, errors, _conclude(out, data, jobs, test_apart, trust))
 
 
-def _conclude(out: Path, data: Path, jobs: Sequence[FoldJob], keep_test: bool, trust: bool) -> Mapping[str, Any]:
+def _conclude(out: Path, data: Path, jobs: Sequence[FoldJob], test_apart: bool, trust: bool) -> Mapping[str, Any]:
     """One report over all images, and the networks of all folds as one bundle."""
     found = [read_evaluation(job.folder / "evaluation") for job in jobs]
     seeds = list(dict.fromkeys(job.seed for job in jobs))
@@ -151,7 +153,7 @@ def _conclude(out: Path, data: Path, jobs: Sequence[FoldJob], keep_test: bool, t
         "cross_validation": {
             "folds": folds,
             "seeds": seeds,
-            "test_kept_apart": keep_test,
+            "test_kept_apart": test_apart,
             "of_each": [_of_fold(job) for job in jobs],
         },
     }

@@ -94,3 +94,19 @@ def test_each_seed_has_folds_of_its_own(dataset: Path, tmp_path: Path, judged: l
     tests = [{entry["image"] for entry in json.loads(path.read_text())["test"]} for path in lists]
     assert tests[0] != tests[1]
     assert judged[:3] == ["fold 0, seed 0", "fold 1, seed 0", "fold 0, seed 7"]
+
+
+def test_folds_of_the_data_set_that_leak_are_refused(
+    tmp_path: Path, judged: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the audit found is told beside the data set alone, not beside those of the folds."""
+    index_dataset(write_phantoms(tmp_path / "phantoms", 12), out=tmp_path / "dataset", folds=3)
+
+    def leaks(data: Path, _: Any) -> None:
+        raise DelineateError(f"{data.name} leaks")
+
+    monkeypatch.setattr(module, "refuse_leaks", leaks)
+    with pytest.raises(DelineateError, match="dataset leaks"):
+        validate(tmp_path / "dataset", tmp_path / "out", folds=None)
+    assert judged == []
+    assert validate(tmp_path / "dataset", tmp_path / "new_folds", folds=2).runs
