@@ -116,7 +116,8 @@ def _segment(judged: Judged, items: Mapping[int, Item], settings: Mapping[str, A
     if admission.hash != judged.bundle.get("hash"):
         raise DelineateError(f"{printable(judged.run)} is another one by now; evaluate it again")
     config = workflow_config(admission.folder, "inference")
-    wanted = {**(judged.metrics.get("settings") or {}), **settings}
+    made = {**(judged.metrics.get("settings") or {}), "tta": judged.metrics.get("tta")}
+    wanted = {**{name: value for name, value in made.items() if value is not None}, **settings}  # else the bundle's own
     segmenter = Segmenter(admission, **{name: value for name, value in wanted.items() if has(config, name)})
     masks = {row: _mask(segmenter, item) for row, item in items.items()}
     return _Outlined(masks, segmenter.structures, Slicing.of(segmenter.slicing))
