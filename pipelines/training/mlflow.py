@@ -89,6 +89,6 @@ def _client() -> Any:
         from mlflow import MlflowClient
     except ModuleNotFoundError as error:
         raise DelineateError(
-            "mlflow is not installed; pip install 'delineate[mlflow]', or set mlflow: false"
+            "mlflow is not installed; pip install mlflow-skinny, or set mlflow: false"
         ) from error
     return MlflowClient(os.environ.get("MLFLOW_TRACKING_URI") or Path("mlruns").absolute().as_uri())
