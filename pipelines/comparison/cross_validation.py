@@ -54,8 +54,12 @@ class FoldJob:
 
     @property
     def is_done(self) -> bool:
-        """Whether its images were judged; the last thing that is done."""
-        return (self.folder / "evaluation" / "metrics.json").is_file()
+        """Whether the images of the fold, as they are divided now, were judged; the last thing that is done."""
+        path = self.folder / "evaluation" / "metrics.json"
+        if not path.is_file():
+            return False
+        judged = json.loads(path.read_text(encoding="utf-8")).get("data_hash")
+        return bool(judged == Datalist.read(self.folder / "dataset").hash)
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,5 @@ def _client() -> Any:
     try:
         from mlflow import MlflowClient
     except ModuleNotFoundError as error:
-        raise DelineateError(
-            "mlflow is not installed; pip install mlflow-skinny, or set mlflow: false"
-        ) from error
+        raise DelineateError("mlflow is not installed; pip install mlflow-skinny, or set mlflow: false") from error
     return MlflowClient(os.environ.get("MLFLOW_TRACKING_URI") or Path("mlruns").absolute().as_uri())

@@ -9,6 +9,7 @@ import pytest
 from delineate.pipelines.comparison import cross_validation as module
 from delineate.pipelines.comparison.cross_validation import CrossValidation, FoldJob, cross_validate
 from delineate.pipelines.core.errors import DelineateError
+from delineate.pipelines.datasets.datalist import Datalist
 from delineate.pipelines.datasets.index import index_dataset
 from delineate.pipelines.phantoms.images import write_phantoms
 
@@ -31,8 +32,9 @@ def judged(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         begun.append(str(job))
         if job.fold == 1 and len(begun) == 2:
             return "out of memory"
-        (job.folder / "evaluation").mkdir(parents=True)
-        (job.folder / "evaluation" / "metrics.json").write_text("{}")
+        (job.folder / "evaluation").mkdir(parents=True, exist_ok=True)
+        facts = {"data_hash": Datalist.read(job.folder / "dataset").hash}
+        (job.folder / "evaluation" / "metrics.json").write_text(json.dumps(facts))
         return None
 
     monkeypatch.setattr(module, "_in_its_process", in_its_process)
@@ -80,6 +82,16 @@ def test_the_same_command_again_does_what_is_not_done(dataset: Path, tmp_path: P
     found = validate(dataset, tmp_path / "out")
     assert judged == ["fold 1, seed 0"]
     assert (found.errors, found.scores) == ({}, {"count": 1})
+
+
+def test_a_fold_that_is_divided_otherwise_by_now_is_not_done(dataset: Path, tmp_path: Path, judged: list[str]) -> None:
+    """As where an audit has found duplicates meanwhile."""
+    validate(dataset, tmp_path / "out")
+    evaluated = tmp_path / "out/fold_0/evaluation/metrics.json"
+    evaluated.write_text(json.dumps({"data_hash": "of before"}))
+    judged.clear()
+    validate(dataset, tmp_path / "out")
+    assert "fold 0, seed 0" in judged
 
 
 def test_other_terms_are_refused(dataset: Path, tmp_path: Path, judged: list[str]) -> None:
