@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 _TEMPLATES = Path(__file__).parents[1] / "templates"
-_KNOWN_SCRIPTS = ("sha256-Ve/FTLdvOVI4vkR6RsH6ObXnkIPPCnkdodOF4o00ans=",)
+_KNOWN_SCRIPTS = ("sha256-rT4G1zRSbP98/dPvhgRCGCr25kp6UyYCGQ3zIJG1Jpw=",)
 """Of every script that a page has had, the newest first: pages of earlier versions lie in runs."""
 
 

@@ -1,5 +1,6 @@
 "use strict";
 // Sorts a table by the column whose heading is pressed, what has no value last; without a script it stays in its order.
+const collator = new Intl.Collator(undefined, { numeric: true });
 function keyOf(cell, numeric) {
   const text = cell.textContent.trim();
   if (!numeric) return text;
@@ -8,7 +9,7 @@ function keyOf(cell, numeric) {
 }
 function compare(one, other, numeric, sign) {
   if (one === null || other === null) return (one === null) - (other === null);
-  return sign * (numeric ? one - other : one.localeCompare(other, undefined, { numeric: true }));
+  return sign * (numeric ? one - other : collator.compare(one, other));
 }
 for (const table of document.querySelectorAll("table.sortable")) {
   const headings = [...table.tHead.rows[0].cells];
@@ -22,9 +23,12 @@ for (const table of document.querySelectorAll("table.sortable")) {
       const numeric = heading.classList.contains("number");
       headings.forEach((each) => each.removeAttribute("aria-sort"));
       heading.setAttribute("aria-sort", sign > 0 ? "ascending" : "descending");
-      const keyed = [...table.tBodies[0].rows].map((row) => [keyOf(row.cells[column], numeric), row]);
+      const body = table.tBodies[0];
+      const keyed = [...body.rows].map((row) => [keyOf(row.cells[column], numeric), row]);
       keyed.sort(([one], [other]) => compare(one, other, numeric, sign));
-      table.tBodies[0].append(...keyed.map(([, row]) => row));
+      body.remove(); // rows that move within the page are laid out one by one
+      body.append(...keyed.map(([, row]) => row));
+      table.append(body);
     });
   });
 }
