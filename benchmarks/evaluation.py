@@ -28,6 +28,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 
@@ -65,13 +66,15 @@ print(json.dumps({
 
 
 def write_images(folder: Path, count: int) -> None:
-    """A data set whose test images are phantoms of 512x512, two a patient."""
+    """A data set whose test images are phantoms of 512x512, two a patient; after the first 200 the same ones turned."""
+    drawn = [phantom(5_000_000 + number, (SIDE, SIDE)) for number in range(min(TURNS))]
     items = []
     for number in range(count):
-        image, mask = phantom(5_000_000 + number, (SIDE, SIDE))
+        turns, which = divmod(number, len(drawn))
+        image, mask = (np.roll(np.rot90(pixels, turns), 7 * turns, 0) for pixels in drawn[which])
         files = folder / f"{number:04d}.jpg", folder / f"{number:04d}_mask.png"
         for path, pixels in zip(files, (image, mask * 255), strict=True):
-            Image.fromarray(pixels).save(path)
+            Image.fromarray(np.ascontiguousarray(pixels)).save(path)
         items.append(Item.of(files[0], files[1], group=f"patient {number // 2}", class_name="ab"[number % 2]))
     for size in TURNS:
         Datalist(folder=folder / f"first_{size}", lists={"test": items[:size]}).write()

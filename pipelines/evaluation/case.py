@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -118,7 +120,8 @@ class Case:
     def surfaces(self) -> tuple[Surface, Surface]:
         """The surfaces of prediction and reference, which run between the pixels. Neither mask may be empty."""
         masks = map(torch.from_numpy, self._cropped)
-        found = [part.numpy() for part in get_mask_edges(*masks, crop=False, spacing=self.steps)]
+        with _plain_convolutions():
+            found = [part.numpy() for part in get_mask_edges(*masks, crop=False, spacing=self.steps)]
         predicted, reference, of_predicted, of_reference = found
         return (
             Surface(self._distance(predicted, reference), of_predicted[predicted]),
@@ -145,3 +148,14 @@ class Case:
         first, second = np.divmod(codes, n_reference + 1)
         union = np.bincount(predicted.ravel())[first] + np.bincount(reference.ravel())[second] - overlap
         return Lesions(n_reference, n_predicted, int(np.count_nonzero(2 * overlap > union)))
+
+
+@contextmanager
+def _plain_convolutions() -> Iterator[None]:
+    """Keep oneDNN from MONAI's convolution: it compiles one for each size of mask and holds on to it, 0.2 MB each."""
+    set_flags: Any = torch.backends.mkldnn.set_flags
+    enabled, *_ = set_flags(False, _fp32_precision=None)
+    try:
+        yield
+    finally:
+        set_flags(enabled, _fp32_precision=None)
