@@ -16,6 +16,7 @@ from ...networks import Ensemble
 from ..core.errors import DelineateError, plain_errors, printable
 from ..core.files import write_atomically
 from ..core.sums import write_sums
+from ..datasets.seen import SEEN, read_seen, write_seen
 from ..imaging.structures import structures_of, thresholds_of
 from .bundles import change_bundle, change_workflow, copy_bundle, members_of, refuse_occupied
 from .gate import Admission, Bundle, admit
@@ -80,6 +81,7 @@ def make_ensemble(
         change_workflow(draft, "train", _without_training)
         _describe(draft, members, configs, names or [member.folder.resolve().name for member in members])
         _write_weights(draft, members)
+        write_seen(draft / SEEN, (one for member in members for one in read_seen(member.folder / SEEN)))
         admit(draft, trust=any(member.trusted for member in members))
         if out.is_dir():
             out.rmdir()

@@ -45,10 +45,10 @@ def cross_validate(
 
     The same command again goes on where it was interrupted. Exit code 1 when a fold failed.
     """
-    from ..comparison.cross_validation import TERMS
     from ..comparison.cross_validation import cross_validate as run
+    from ..comparison.judged import CROSS_VALIDATION
 
-    with advising("go on with the same command", out / TERMS):
+    with advising("go on with the same command", out / CROSS_VALIDATION):
         found = run(
             bundle,
             data,
@@ -70,7 +70,7 @@ def cross_validate(
     if found.scores is not None and verbosity() > QUIET:
         show_table(*_of_each_fold(found.scores["cross_validation"]["of_each"]))
         show_scores(found.scores, out / "evaluation")
-    say(f"ensemble of all folds: {out / 'ensemble'}")
+    say(f"ensemble of all folds: {out / 'ensemble'}; its members have seen these images, so score it on others")
 
 
 def _of_each_fold(folds: Sequence[Mapping[str, Any]]) -> tuple[str, list[str], list[list[str]]]:

@@ -21,11 +21,11 @@ from ..datasets.splitting.folds import write_folds
 from ..evaluation.evaluation import merge, read_evaluation, write_evaluation
 from ..evaluation.workflow import evaluate
 from ..training.workflow import refuse_leaks, train, training_settings
+from .judged import CROSS_VALIDATION
 from .processes import work_apart
 from .table import bundle_hash, settle_terms
 
 logger = logging.getLogger(__name__)
-TERMS = "cross_validation.json"
 
 
 @dataclass(frozen=True)
@@ -155,6 +155,7 @@ def _conclude(out: Path, data: Path, jobs: Sequence[FoldJob], test_apart: bool, 
         "split": f"{folds}-fold cross-validation, {repeats}",  # those of other folds are another split
         "data_hash": Datalist.read(data).hash,
         "cross_validation": {
+            "of": jobs[0].source.resolve().name + (f", {jobs[0].network}" if jobs[0].network else ""),
             "folds": folds,
             "seeds": seeds,
             "test_kept_apart": test_apart,
@@ -218,7 +219,7 @@ def _settle(
         "keep_test": keep_test,
         "data_hash": Datalist.read(data).hash,
     }
-    settle_terms(out, terms, (out / TERMS).is_file(), TERMS)
+    settle_terms(out, terms, (out / CROSS_VALIDATION).is_file(), CROSS_VALIDATION)
 
 
 def _in_its_process(job: FoldJob, prepare: Callable[[], None] | None) -> str | None:

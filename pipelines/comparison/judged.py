@@ -18,6 +18,8 @@ from ..inference.result_table import FORMULA
 Row = Mapping[str, str]
 Key = tuple[str, str, str, int]
 FILES = ("metrics.json", "per_image.csv")
+CROSS_VALIDATION = "cross_validation.json"
+"""In the folder of a cross-validation."""
 _SHOWN = 3
 
 
@@ -54,6 +56,12 @@ class Judged:
 def is_evaluation(folder: str | Path) -> bool:
     """Whether a folder has the files of an evaluation."""
     return all((Path(folder) / name).is_file() for name in FILES)
+
+
+def evaluation_in(folder: str | Path) -> str | Path:
+    """The evaluation of a cross-validation's folder; anything else is itself."""
+    inside = Path(folder) / "evaluation"
+    return inside if (Path(folder) / CROSS_VALIDATION).is_file() and is_evaluation(inside) else folder
 
 
 def read_judged(name: str, folder: Path, run: Path | None = None) -> Judged:

@@ -22,7 +22,7 @@ from ..core.versions import commit, versions
 from ..evaluation.intervals import mean_with_interval
 from ..evaluation.workflow import Progress, evaluate
 from ..imaging.structures import Structure
-from .judged import Judged, Row, aligned, is_evaluation, read_judged, values
+from .judged import Judged, Row, aligned, evaluation_in, is_evaluation, read_judged, values
 from .largest import largest_differences
 from .outputs import write_outputs
 from .pictures import draw_largest
@@ -80,7 +80,7 @@ def compare(
         UnverifiedError: a run is no part of the package, and verification has findings.
         DelineateError: they cannot be compared: other images, split, data or structures; no such metric.
     """
-    folders = dict(zip(names_of(compared), compared, strict=True))
+    folders = dict(zip(names_of(compared), map(evaluation_in, compared), strict=True))
     admitted = {name: None if is_evaluation(one) else admit(one, trust) for name, one in folders.items()}
     if on is None and (runs := [name for name, one in admitted.items() if one]):
         raise DelineateError(

@@ -151,6 +151,8 @@ def _figure(chart: Chart) -> dict[str, Any]:
 
 
 def _title(metrics: Mapping[str, Any]) -> str:
+    if known := metrics.get("cross_validation"):
+        return f"Cross-validation of {known['of']}"
     name = _bundle(metrics).get("name")
     return f"Evaluation of {name}" if name else "Evaluation"
 

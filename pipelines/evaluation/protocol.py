@@ -23,13 +23,29 @@ def protocol(metrics: Mapping[str, Any]) -> str:
     means = f" Probabilities are means over {' and '.join(over)}." if over else ""
     counts = f"{counted(metrics['count'], 'image')} of {counted(metrics['groups'], 'group')}"
     return (
-        f"All {counts} (patients, volumes) {_split(metrics)}{could_not} were scored on "
-        f"{metrics['grid'].replace('own', 'own grid')}{of_structures}: {', '.join(_titles(metrics))}.{means} "
-        "Empty masks were decided before any metric was computed, and no image was left out: where reference and "
+        f"All {counts} (patients, lesions or volumes, as far as the data name them) "
+        f"{_split(metrics)}{could_not} were scored on "
+        f"{metrics['grid'].replace('own', 'own grid')}{of_structures}: {', '.join(_titles(metrics))}."
+        f"{means}{_seen(metrics)} "
+        f"Empty masks were decided before any metric was computed, and {_left_out(metrics)}: where reference and "
         "prediction are both empty, overlap and surface Dice are 1 and distances 0; where one of them is, overlap is 0 "
         "and distances are the image's diagonal. Means are given with 95 % percentile bootstrap intervals over groups "
         f"(10,000 resamples, seed 0){_tolerance(metrics, settings)}. {_versions(metrics)}."
     )
+
+
+def _seen(metrics: Mapping[str, Any]) -> str:
+    if not (again := metrics.get("seen_in_training")):
+        return ""
+    return f" {again} of them had trained the network or chosen its epoch, so the scores flatter."
+
+
+def _left_out(metrics: Mapping[str, Any]) -> str:
+    """Where nobody annotated a structure, an image does not count for it."""
+    parts = (metrics.get("structures") or {}).values()
+    if all(part["count"] == metrics["count"] for part in parts):
+        return "no image was left out"
+    return "an image counts for the structures that are annotated in it, and for these none was left out"
 
 
 def _split(metrics: Mapping[str, Any]) -> str:

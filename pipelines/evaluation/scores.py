@@ -18,6 +18,7 @@ from ..bundling.bundles import members_of
 from ..bundling.gate import fingerprint
 from ..bundling.provenance import provenance
 from ..core.errors import DelineateError, counted, printable
+from ..datasets.seen import SEEN, mark, read_seen
 from ..imaging.item import Item
 from ..imaging.structures import UNANNOTATED, Structure, structures_of
 from ..imaging.volumes.slicing import Slicing
@@ -207,8 +208,10 @@ class ScoreWriter:
             return found
         root = Path(self._bundle_root).absolute()
         bundle = {"path": str(root), "name": root.name} | (found["bundle"] or {"hash": fingerprint(root)})
-        members = members_of(root)
-        return found | {"bundle": bundle} | ({"members": members} if members else {})
+        members, seen = members_of(root), read_seen(root / SEEN)
+        again = sum(mark(Item.from_fields(fields)) in seen for fields in self.dataset.data) if seen else 0
+        more = ({"members": members} if members else {}) | ({"seen_in_training": again} if again else {})
+        return found | {"bundle": bundle} | more
 
     def _tell(self, metrics: Mapping[str, Any]) -> None:
         """Log the main scores, and what is to be known of them."""
@@ -222,6 +225,11 @@ class ScoreWriter:
             logger.warning(
                 f"{counted(len(missing), 'image')} without a row in {self._columns.table}, e.g. {missing[0]}; its "
                 "columns are not known of them"
+            )
+        if again := metrics.get("seen_in_training"):
+            logger.warning(
+                f"{again} of these images trained the network or chose its epoch, so the "
+                "scores flatter; score it on images that it has not seen"
             )
         self._warn_of_nothing()
 

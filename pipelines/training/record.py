@@ -15,11 +15,12 @@ from ignite.engine import Engine, Events
 
 from ..bundling.provenance import provenance
 from ..core.files import remove_leftovers, write_atomically
+from ..datasets.seen import SEEN, marks_of, write_seen
 from .runs import count_items, refuse_other_data, sessions_of
 
 
 class RunRecord:
-    """Writes ``record.json`` (what was trained, on what, with what) and a log file.
+    """Writes ``record.json`` (what was trained, on what, with what), which images were seen, and a log file.
 
     Args:
         output_dir: folder of ``record.json`` and ``train.log``.
@@ -70,6 +71,7 @@ class RunRecord:
             "threads": torch.get_num_threads(),
             **provenance(self.dataset_dir),
         }
+        write_seen(self.output_dir / SEEN.name, marks_of(self.dataset_dir))
         self.write(engine)
 
     def write(self, engine: Engine) -> None:

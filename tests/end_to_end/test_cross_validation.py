@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import signal
 from pathlib import Path
 
@@ -32,6 +33,9 @@ def test_each_image_is_judged_once(validated: tuple[Path, Done], dataset: Path) 
     every = [Path(entry["image"]).name for split in ("training", "validation", "test") for entry in lists[split]]
     assert sorted(Path(row["image"]).name for row in rows) == sorted(every)
     assert {row["fold"] for row in rows} == {"0", "1"}
+    metrics = json.loads((out / "evaluation" / "metrics.json").read_text())
+    assert "seen_in_training" not in metrics
+    assert "Cross-validation of skin_lesion, ultra_light_unet" in (out / "evaluation" / "report.html").read_text()
 
 
 def test_what_was_killed_went_on(validated: tuple[Path, Done]) -> None:
@@ -40,6 +44,26 @@ def test_what_was_killed_went_on(validated: tuple[Path, Done]) -> None:
     assert "resumed from" in done.stdout
     with (out / "fold_1" / "run" / "logs" / "history.csv").open(newline="") as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2", "3"]
+
+
+def test_an_ensemble_that_is_scored_on_what_its_members_have_seen_says_so(
+    validated: tuple[Path, Done], dataset: Path, tmp_path: Path
+) -> None:
+    out, _ = validated
+    done = succeeded(inside("evaluate", out / "ensemble", "--data", dataset, "--out", tmp_path, "--set", "page=false"))
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["seen_in_training"] == metrics["count"]
+    assert f"{metrics['count']} of these images trained the network" in done.stderr + done.stdout
+    assert "so the scores flatter" in metrics["protocol"]
+
+
+def test_its_folder_is_compared_as_its_evaluation(validated: tuple[Path, Done], tmp_path: Path) -> None:
+    out, _ = validated
+    copy = tmp_path / "copy"
+    shutil.copytree(out / "evaluation", copy)
+    succeeded(inside("compare", out, copy, "--out", tmp_path / "compared"))
+    (found,) = json.loads((tmp_path / "compared" / "comparison.json").read_text())["comparisons"]
+    assert found["difference"] == 0
 
 
 def test_the_ensemble_of_the_folds_segments(validated: tuple[Path, Done], dataset: Path, tmp_path: Path) -> None:
