@@ -173,6 +173,8 @@ def _tell(found: Mapping[str, Any], folder: Path) -> None:
         show_table("paired differences", TITLES, [*map(cells, rows)])
     for row in found["comparisons"]:
         say(row["verdict"])
+    for warning in found["warnings"]:
+        warn(warning)
     for note in found["notes"]:
         say(note)
     say(f"written: {', '.join(str(folder / f'comparison.{ending}') for ending in ('html', 'md', 'csv', 'json'))}")

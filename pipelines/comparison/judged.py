@@ -52,6 +52,15 @@ class Judged:
         found = self.metrics.get("bundle")
         return found if isinstance(found, Mapping) else {}
 
+    def network_of(self, row: Row) -> tuple[Path | None, str | None]:
+        """The bundle that outlined an image, and its hash: in a cross-validation that of the image's fold."""
+        for one in (self.metrics.get("cross_validation") or {}).get("of_each") or ():
+            place = {name: str(one[name]) for name in ("fold", "seed")}
+            if all(row.get(name, value) == value for name, value in place.items()):
+                bundle = one.get("bundle") or {}
+                return (Path(bundle["path"]) if bundle.get("path") else None), bundle.get("hash")
+        return self.run, self.bundle.get("hash")
+
 
 def is_evaluation(folder: str | Path) -> bool:
     """Whether a folder has the files of an evaluation."""

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 
 from ..core.files import write_atomically
+from ..core.pages import render_page
+from ..evaluation.figures import as_svg
+from ..evaluation.pictures import as_data
 from ..inference.result_table import as_csv
 from .charts import difference_chart
 from .judged import Row
-from .page import render_page
 from .significance import SOURCES
-from .verdicts import interval, metric_of, needed_text, noun, number, p_text, units
+from .verdicts import interval, is_shown, metric_of, needed_text, noun, number, p_text, units
 
 Found = Mapping[str, Any]
 Paired = Mapping[str, Any]
@@ -45,18 +47,18 @@ def write_outputs(found: Found, pairs: Sequence[Paired], rows: Sequence[Row], fo
     of_images = list(_image_rows(pairs, rows))
     write_atomically(folder / "comparison_per_image.csv", as_csv(of_images, list(of_images[0])).encode())
     write_atomically(folder / "comparison.md", _markdown(found).encode())
-    page = render_page(
-        title=title_of(found),
-        found=found,
-        where=_where(found),
-        titles=TITLES,
-        tables=[(cells(row), bool(row["structure"])) for row in tested],
-        charts=[difference_chart(pair) for pair in pairs if pair["images"]],
-        largest=largest_of(found),
-        sources=SOURCES,
-        folder=folder,
-    )
-    write_atomically(folder / "comparison.html", page.encode())
+    charts = [difference_chart(pair) for pair in pairs if pair["images"]]
+    values = {
+        "title": title_of(found),
+        "found": found,
+        "where": _where(found),
+        "titles": TITLES,
+        "tables": [(cells(row), bool(row["structure"])) for row in tested],
+        "charts": [{"title": chart.title, "svg": as_svg(chart)} for chart in charts],
+        "largest": [one | {"uri": one["picture"] and as_data(folder / one["picture"])} for one in largest_of(found)],
+        "sources": SOURCES,
+    }
+    write_atomically(folder / "comparison.html", render_page("comparison.html.jinja", values).encode())
 
 
 def _table_row(row: Paired) -> dict[str, Any]:
@@ -97,7 +99,7 @@ def cells(row: Paired) -> list[str]:
         "-" if row["p_holm"] is None else p_text(row["p_holm"]).removeprefix("p ").removeprefix("= "),
         f"{row['a_better']} : {row['b_better']}",
         str(row["ties"]),
-        needed_text(row) + (f" {units(row)}" if row["groups_needed"] else ""),
+        "-" if is_shown(row) else needed_text(row) + (f" {units(row)}" if row["groups_needed"] else ""),
     ]
 
 
@@ -121,7 +123,7 @@ def largest_of(found: Found) -> list[dict[str, str]]:
 
 def _markdown(found: Found) -> str:
     lines = [f"# {title_of(found)}", "", f"On {_where(found)}.", ""]
-    lines += [f"- {_escaped(row['verdict'])}" for row in found["comparisons"]]
+    lines += [f"- {_escaped(text)}" for text in (*(row["verdict"] for row in found["comparisons"]), *found["warnings"])]
     lines += ["", *_table(TITLES, map(cells, found["comparisons"])), "", found["methods"]]
     if found["exploratory"]:
         lines += ["", "Each structure, exploratory: these p values are of no family and are not corrected.", ""]

@@ -55,7 +55,7 @@ def compare(
 
     Each pair is tested with each metric by Wilcoxon's signed-rank test on the means of groups, because images of one
     patient are not independent; all these tests are one family, corrected by Holm's method. Where there are several
-    structures, a metric is the mean over them, and each structure is told beside it, untested for the family.
+    structures, a metric is the mean over them, and each structure is reported beside it, untested for the family.
 
     Args:
         compared: runs or bundles, which are evaluated, and folders of evaluations (``metrics.json``,
@@ -184,11 +184,25 @@ def compare_judged(
         row["groups_needed"] = _needed(row, len(pairs))
         row["verdict"] = verdict(row)
     largest = largest_differences(judged, tables, pairs)
-    notes = draw_largest(judged, largest, folder, on, settings or {}, trust)
+    notes = draw_largest(judged, tables, largest, folder, on, settings or {}, trust)
     found = _summary(judged, tables, pairs, exploratory)
-    found |= {"largest": [one for of_pair in largest for one in of_pair], "notes": notes}
+    found |= {
+        "largest": [one for of_pair in largest for one in of_pair],
+        "notes": notes,
+        "warnings": _flattered(judged),
+    }
     write_outputs(found, pairs, tables[0], folder)
     return found
+
+
+def _flattered(judged: Sequence[Judged]) -> list[str]:
+    """Of which networks the scores flatter, because they have seen some of the images."""
+    return [
+        f"{again} of the images trained {one.name} or chose its epoch, so its scores flatter: compare on images that "
+        "it has not seen."
+        for one in judged
+        if (again := one.metrics.get("seen_in_training"))
+    ]
 
 
 def _pairs(judged: Sequence[Judged]) -> list[tuple[int, int]]:

@@ -23,7 +23,7 @@ from ..imaging.reading import read_masks, read_picture
 from ..imaging.structures import Structure
 from ..imaging.volumes.slicing import Slicing
 from ..inference.segmenter import Segmenter
-from .judged import Judged
+from .judged import Judged, Row
 from .verdicts import noun, number
 
 _PICTURES, _EACH = 12, 6  # in all, and of a pair
@@ -44,6 +44,7 @@ class _Outlined:
 
 def draw_largest(
     judged: Sequence[Judged],
+    tables: Sequence[Sequence[Row]],
     largest: Sequence[Sequence[dict[str, Any]]],
     folder: Path,
     on: str | Path | None,
@@ -54,6 +55,7 @@ def draw_largest(
 
     Args:
         judged: the evaluations.
+        tables: their rows, those of one image at the same place.
         largest: of each pair, as `largest_differences` finds them.
         folder: pictures are written below it: ``figures/difference_01.png``.
         on: the data set.
@@ -72,11 +74,11 @@ def draw_largest(
     if on is None:
         return ["There are no pictures, as no data set was named: give it with --on."]
     items, notes, outlined = _items(on), [], {}
-    for one in judged:
+    for one, rows in zip(judged, tables, strict=True):
         wanted = {entry["row"]: entry for entry in chosen if one.name in (entry["a"], entry["b"])}
         try:
             found = {row: _item(items, entry, on) for row, entry in wanted.items()}
-            outlined[one.name] = _segment(one, found, settings, trust)
+            outlined[one.name] = _outline(one, rows, found, settings, trust)
         except DelineateError as error:
             notes.append(f"There are no pictures with {one.name}: {str(error).splitlines()[0]}.")
     drawn = [entry for entry in chosen if entry["a"] in outlined and entry["b"] in outlined]
@@ -104,23 +106,37 @@ def _item(items: Mapping[Place, Item], entry: Mapping[str, Any], on: str | Path)
     return found
 
 
-def _segment(judged: Judged, items: Mapping[int, Item], settings: Mapping[str, Any], trust: bool) -> _Outlined:
-    """Outline images with the network that an evaluation is of.
+def _outline(
+    judged: Judged, rows: Sequence[Row], items: Mapping[int, Item], settings: Mapping[str, Any], trust: bool
+) -> _Outlined:
+    """Outline images with the network that scored them: in a cross-validation, that of the image's fold.
 
     Raises:
         DelineateError: it is not there any more, or not the same.
     """
-    if judged.run is None or not (judged.run / "configs").is_dir():
+    by_network: dict[tuple[Path | None, str | None], dict[int, Item]] = {}
+    for row, item in items.items():
+        by_network.setdefault(judged.network_of(rows[row]), {})[row] = item
+    masks: dict[int, Bytes] = {}
+    for (run, known_hash), of_one in by_network.items():
+        segmenter = _segmenter(judged, run, known_hash, settings, trust)
+        masks |= {row: _mask(segmenter, item) for row, item in of_one.items()}
+    return _Outlined(masks, segmenter.structures, Slicing.of(segmenter.slicing))
+
+
+def _segmenter(
+    judged: Judged, run: Path | None, known_hash: str | None, settings: Mapping[str, Any], trust: bool
+) -> Segmenter:
+    """The network of an evaluation, as it was set there."""
+    if run is None or not (run / "configs").is_dir():
         raise DelineateError("its run is not there; compare runs instead")
-    admission = admit(judged.run, trust)
-    if admission.hash != judged.bundle.get("hash"):
-        raise DelineateError(f"{printable(judged.run)} is another one by now; evaluate it again")
+    admission = admit(run, trust)
+    if admission.hash != known_hash:
+        raise DelineateError(f"{printable(run)} is another one by now; evaluate it again")
     config = workflow_config(admission.folder, "inference")
     made = {**(judged.metrics.get("settings") or {}), "tta": judged.metrics.get("tta")}
     wanted = {**{name: value for name, value in made.items() if value is not None}, **settings}  # else the bundle's own
-    segmenter = Segmenter(admission, **{name: value for name, value in wanted.items() if has(config, name)})
-    masks = {row: _mask(segmenter, item) for row, item in items.items()}
-    return _Outlined(masks, segmenter.structures, Slicing.of(segmenter.slicing))
+    return Segmenter(admission, **{name: value for name, value in wanted.items() if has(config, name)})
 
 
 def _mask(segmenter: Segmenter, item: Item) -> Bytes:

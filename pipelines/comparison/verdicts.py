@@ -67,7 +67,7 @@ def verdict(row: Paired) -> str:
     """One or two sentences about a pair in a metric, in plain English.
 
     A difference is shown where the test rejects (Holm-corrected, 5 %) and the interval of the mean lies on the same
-    side of 0. A structure that is told beside the family gets no verdict of the test.
+    side of 0. A structure that is reported beside the family gets no verdict of the test.
     """
     a, b, what = row["a"], row["b"], noun(row["metric"], row["structure"])
     if not row["images"]:
@@ -79,14 +79,20 @@ def verdict(row: Paired) -> str:
         return f"{what}, exploratory: {difference}; uncorrected {p_text(row['p'])}."
     if row["p_holm"] >= ALPHA:
         return f"No difference between {a} and {b} was shown in {what} ({difference}; {_p(row)}); {_outlook(row)}."
-    side = _side(row["difference"]) if _one_sided(row["ci95"]) else 0
-    if side and side == _side(row["share_above"] - 0.5):
-        return _shown(row, side, what)
+    if is_shown(row):
+        return _shown(row, _side(row["difference"]), what)
     return (
         f"{a} and {b} differ in {what} ({_p(row)}), but not in its mean ({difference}): {b} is {_words(row)[0]} in "
         f"{row['b_better']} of {counted(row['images'], 'image')} and {_words(row)[1]} in {row['a_better']}. Look at "
         "the images in which they differ most before one is preferred."
     )
+
+
+def is_shown(row: Paired) -> bool:
+    """Whether the test rejects, and the interval of the mean and the ranks lie on the same side of 0."""
+    if row["p_holm"] is None or row["p_holm"] >= ALPHA or not _one_sided(row["ci95"]):
+        return False
+    return _side(row["difference"]) == _side(row["share_above"] - 0.5)
 
 
 def _shown(row: Paired, side: int, what: str) -> str:

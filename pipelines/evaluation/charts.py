@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
+from .charted import Charted
 from .figures import PALETTE, Chart
-from .judged import Judged
 from .metrics import METRICS, title_of
 from .tables import better
 from .values import column_of, known, number
@@ -26,25 +26,25 @@ _BINS = 20
 _QUINTILES = 5
 
 
-def distributions(names: Iterable[str], judged: Sequence[Judged]) -> list[Chart]:
+def distributions(names: Iterable[str], charted: Sequence[Charted]) -> list[Chart]:
     """For each metric how its values are spread over images: a histogram, or of several structures a box each."""
     charts = []
     for name in names:
-        tables = {one.name: known(one.values(name)) for one in judged}
+        tables = {one.name: known(one.values(name)) for one in charted}
         if any(map(len, tables.values())):
-            charts.append(_distribution(name, tables, judged))
+            charts.append(_distribution(name, tables, charted))
     return charts
 
 
-def _distribution(name: str, tables: Mapping[str, Floats], judged: Sequence[Judged]) -> Chart:
+def _distribution(name: str, tables: Mapping[str, Floats], charted: Sequence[Charted]) -> Chart:
     title, counts = METRICS[name].title if name in METRICS else name, sorted(len(values) for values in tables.values())
     medians = ", ".join(f"{part} {np.median(values):.3g}".strip() for part, values in tables.items() if len(values))
     n = f"n = {counts[0]}" if counts[0] == counts[-1] else f"n = {counts[0]} to {counts[-1]}"
     summary, label = f"{title_of(name)}, {n}: median {medians}", ", ".join(filter(None, (_unit(name), better(name))))
-    if len(judged) == 1:
-        bars = partial(_draw_histogram, label, tables[judged[0].name])
+    if len(charted) == 1:
+        bars = partial(_draw_histogram, label, tables[charted[0].name])
         return Chart(f"distribution_{name}", title, summary, bars, (2.6, 1.75), (0.52, 0.12, 0.42, 0.08), n)
-    boxes = partial(_draw_boxes, label, tables, [one.colour for one in judged])
+    boxes = partial(_draw_boxes, label, tables, [one.colour for one in charted])
     size, names = (2.6, 0.7 + 0.24 * len(tables)), 0.2 + 0.065 * max(map(len, tables))
     return Chart(f"distribution_{name}", title, summary, boxes, size, (names, 0.12, 0.42, 0.08), n)
 
@@ -98,7 +98,7 @@ def _limits(values: Floats) -> tuple[float, float]:
     return 0.0, 1.0 if greatest <= 1 else greatest * 1.02
 
 
-def dice_by_size(one: Judged) -> Chart | None:
+def dice_by_size(one: Charted) -> Chart | None:
     """Dice of each image against the share of it that the reference covers."""
     sizes, dices, pixels = (
         column_of(values)
@@ -137,9 +137,9 @@ def _draw_sizes(share: Floats, dice: Floats, name: str, axes: Axes) -> None:
     axes.grid()
 
 
-def precision_recall(judged: Sequence[Judged]) -> Chart | None:
+def precision_recall(charted: Sequence[Charted]) -> Chart | None:
     """Precision against recall of all pixels for each threshold, with a dot where the masks were cut."""
-    lines = {one.name: (one, *_curve(one.scores)) for one in judged}
+    lines = {one.name: (one, *_curve(one.scores)) for one in charted}
     lines = {name: line for name, line in lines.items() if len(line[1])}
     if not lines:
         return None
@@ -172,7 +172,7 @@ def _used(scores: Mapping[str, Any]) -> tuple[float, float] | None:
 
 
 def _draw_curves(
-    lines: Mapping[str, tuple[Judged, Floats, Floats]], used: Mapping[str, tuple[float, float]], axes: Axes
+    lines: Mapping[str, tuple[Charted, Floats, Floats]], used: Mapping[str, tuple[float, float]], axes: Axes
 ) -> None:
     for name, (one, recall, precision) in lines.items():
         axes.plot(recall, precision, color=one.colour, label=name or None)

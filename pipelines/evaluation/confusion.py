@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
+from .charted import Charted
 from .figures import PALETTE, Chart
-from .judged import Judged
 from .values import DASH
 
 Floats = NDArray[np.float64]
@@ -24,12 +24,12 @@ _CELLS = {
 }
 
 
-def confusions(one: Judged) -> list[Chart]:
+def confusions(one: Charted) -> list[Chart]:
     """The confusion matrices that ``metrics.json`` has the counts of: a row is of the reference."""
     return [_confusion(one, kind) for kind in _CELLS if one.scores.get(kind)]
 
 
-def _confusion(one: Judged, kind: str) -> Chart:
+def _confusion(one: Charted, kind: str) -> Chart:
     counts = {cell: int(one.scores[kind][cell]) for line in _CELLS[kind] for cell in line}
     title = one.titled(f"Confusion of {kind}")
     words = ", ".join(f"{cell.replace('_', ' ')} {count:,}" for cell, count in counts.items())

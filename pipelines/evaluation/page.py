@@ -12,10 +12,10 @@ from PIL import Image
 
 from ..core.files import replacing, write_atomically
 from ..core.pages import render_page
+from .charted import Charted, charted_structures
 from .charts import dice_by_size, distributions, precision_recall
 from .confusion import confusions
 from .figures import Chart, as_svg, save_png
-from .judged import Judged, judged_structures
 from .learning import learning_curves
 from .metrics import title_of
 from .pictures import Bytes, as_jpeg, draw_errors
@@ -52,12 +52,12 @@ def write_page(folder: Path, evaluation: Evaluation, metrics: Mapping[str, Any])
     Returns:
         the page.
     """
-    judged = judged_structures(metrics, evaluation.rows, evaluation.structures)
-    charts = _charts(evaluation, metrics, judged)
+    charted = charted_structures(metrics, evaluation.rows, evaluation.structures)
+    charts = _charts(evaluation, metrics, charted)
     worst = [_picture(one) for one in evaluation.worst]
     _write_figures(folder / FIGURES, charts, worst)
     main = main_metrics(metrics)
-    several = len(judged) > 1
+    several = len(charted) > 1
     values = {
         "title": _title(metrics),
         "date": datetime.now().astimezone().strftime("%d %B %Y, %H:%M %Z").rstrip(" ,"),
@@ -65,7 +65,7 @@ def write_page(folder: Path, evaluation: Evaluation, metrics: Mapping[str, Any])
         "legend": legend_of(evaluation.structures) if several else [],
         "headline": score_table(metrics, main),
         "failures": [_failure(one) for one in metrics.get("failures") or ()],
-        "outcomes": [(one.name, images) for one in judged if (images := one.scores.get("images"))],
+        "outcomes": [(one.name, images) for one in charted if (images := one.scores.get("images"))],
         "worst": [_worst(one.row, picture, evaluation) for one, picture in zip(evaluation.worst, worst, strict=True)],
         "charts": {kind: [_figure(chart) for chart in some] for kind, some in charts.items()},
         "several": several,
@@ -92,15 +92,15 @@ def _figures_in(folder: Path) -> set[Path]:
     return {path for pattern in _OURS for path in folder.glob(f"{pattern}.png")}
 
 
-def _charts(evaluation: Evaluation, metrics: Mapping[str, Any], judged: Sequence[Judged]) -> Charts:
+def _charts(evaluation: Evaluation, metrics: Mapping[str, Any], charted: Sequence[Charted]) -> Charts:
     """The charts by the part of the page that they are in."""
     bundle = _bundle(metrics)
     history = Path(bundle.get("path") or "", "logs", "history.csv") if bundle.get("path") else None
     return {
-        "distributions": distributions(evaluation.metrics, judged),
-        "confusions": [chart for one in judged for chart in confusions(one)],
-        "sizes": [chart for one in judged if (chart := dice_by_size(one))],
-        "curves": [chart for chart in [precision_recall(judged)] if chart],
+        "distributions": distributions(evaluation.metrics, charted),
+        "confusions": [chart for one in charted for chart in confusions(one)],
+        "sizes": [chart for one in charted if (chart := dice_by_size(one))],
+        "curves": [chart for chart in [precision_recall(charted)] if chart],
         "learning": learning_curves(history) if history and history.is_file() else [],
     }
 

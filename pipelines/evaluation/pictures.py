@@ -6,6 +6,7 @@ import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,6 +100,11 @@ def as_jpeg(image: Bytes, quality: int = 85) -> str:
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "JPEG", quality=quality)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def as_data(png: Path) -> str:
+    """A PNG file as a ``data:`` address."""
+    return "data:image/png;base64," + base64.b64encode(png.read_bytes()).decode()
 
 
 def resized(image: Bytes, longest: int, shortest: int = 0) -> Bytes:

@@ -26,5 +26,6 @@ def test_images_are_outlined_again_with_the_settings_that_were_scored(
     monkeypatch.setattr(pictures, "Segmenter", segmenter)
     settings = {"threshold": None, "subgroups": ["size"], "tolerance_mm": 2.0}  # of before, without a threshold
     metrics = {"bundle": {"hash": "abc"}, "tta": "flips", "settings": settings}
-    pictures._segment(Judged("a", tmp_path, metrics, [], tmp_path), {}, {"device": "cpu"}, trust=False)
+    judged = Judged("a", tmp_path, metrics, [], tmp_path)
+    pictures._segmenter(judged, *judged.network_of({}), {"device": "cpu"}, trust=False)
     assert used == {"tta": "flips", "device": "cpu"}

@@ -1,4 +1,4 @@
-"""What is judged by itself: a structure, or all there is."""
+"""What is charted by itself: a structure, or all there is."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
-class Judged:
+class Charted:
     """A structure, or all there is, with its rows and what ``metrics.json`` holds of it.
 
     Attributes:
@@ -40,13 +40,13 @@ class Judged:
         return f"{title}: {self.name}" if self.name else title
 
 
-def judged_structures(metrics: Mapping[str, Any], rows: Rows, structures: Sequence[Structure]) -> list[Judged]:
-    """What is judged by itself: each of several structures, or the only one."""
+def charted_structures(metrics: Mapping[str, Any], rows: Rows, structures: Sequence[Structure]) -> list[Charted]:
+    """What is charted by itself: each of several structures, or the only one."""
     parts: Mapping[str, Any] = metrics.get("structures") or {}
     if not parts:
-        return [Judged("", "", metrics, rows, PALETTE[0])]
+        return [Charted("", "", metrics, rows, PALETTE[0])]
     suffixes = {one.name: f"_{one.file_name}" for one in structures}
     return [
-        Judged(name, suffixes.get(name, f"_{Structure(name).file_name}"), part, rows, PALETTE[index % len(PALETTE)])
+        Charted(name, suffixes.get(name, f"_{Structure(name).file_name}"), part, rows, PALETTE[index % len(PALETTE)])
         for index, (name, part) in enumerate(parts.items())
     ]
