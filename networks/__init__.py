@@ -2,6 +2,7 @@
 
 from .cmunext import CMUNeXt
 from .deeplabv3plus import DeepLabV3Plus
+from .efficient_lite_unet import EfficientLiteUNet
 from .ensemble import Ensemble
 from .facts import NetworkFacts, network_facts
 from .interchange import load_in_order
@@ -15,6 +16,7 @@ __all__ = [
     "ClassicUNet",
     "DeepLabV3Plus",
     "DepthwiseUNet",
+    "EfficientLiteUNet",
     "Ensemble",
     "NetworkFacts",
     "SEDepthwiseUNet",

@@ -11,6 +11,7 @@ from torch import nn
 from ..errors import UnknownNameError
 from .cmunext import CMUNeXt
 from .deeplabv3plus import DeepLabV3Plus
+from .efficient_lite_unet import EfficientLiteUNet
 from .monai import UNETR, AttentionUnet, BasicUNet, DynUNet, FlexibleUNet, MedNeXt, SegResNet, SwinUNETR
 from .tiny_unet import TinyUNet
 from .unet import UNet
@@ -27,6 +28,7 @@ NETWORKS.add("classic_unet", "U-Net as published in 2015: no padding, no norm", 
 NETWORKS.add("deeplabv3plus", "DeepLabV3+: atrous encoder, pooling at several rates, small decoder", DeepLabV3Plus)
 NETWORKS.add("tiny_unet", "U-Net of cascades of depthwise convolutions, each of a larger receptive field", TinyUNet)
 NETWORKS.add("cmunext", "U-Net of large depthwise kernels, with fused skip connections", CMUNeXt)
+NETWORKS.add("efficient_lite_unet", "U-Net on EfficientNet-Lite, an encoder that ImageNet trains", EfficientLiteUNet)
 
 MONAI_NETWORKS = ComponentStore("monai", "MONAI's own networks, called as ours; listed as monai.NAME")
 MONAI_NETWORKS.add("BasicUNet", "MONAI's U-Net with instance norm", BasicUNet)

@@ -38,6 +38,7 @@ PARAMETERS = {  # of the default arguments, 3 channels in, 1 out
     "deeplabv3plus": 12_333_233,
     "tiny_unet": 481_105,
     "cmunext": 3_149_185,
+    "efficient_lite_unet": 2_495_537,
     "monai.BasicUNet": 1_979_009,
     "monai.AttentionUnet": 1_987_705,
     "monai.SegResNet": 395_121,
@@ -62,6 +63,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "monai.FlexibleUNet": {"backbone": "resnet10", "decoder_channels": (32, 32, 16, 16, 8)},
     "monai.SwinUNETR": {"feature_size": 12, "num_heads": (1, 1, 2, 2), "depths": (1, 1, 1, 1), "window_size": 4},
     "monai.UNETR": {"img_size": 64, "feature_size": 8, "hidden_size": 48, "mlp_dim": 64, "num_heads": 2},
+    "efficient_lite_unet": {"decoder_channels": (32, 16, 16, 8)},
     # with fewer filters oneDNN writes past its memory: https://github.com/uxlfoundation/oneDNN/issues/6035
     "monai.MedNeXt": {"init_filters": 16, "blocks_down": (1, 1), "blocks_up": (1, 1), "blocks_bottleneck": 1},
 }
