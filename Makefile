@@ -36,7 +36,7 @@ types: $(VENV)/installed-dev  ## mypy sees the tree under its import name, throu
 check: lint types test
 
 bundles: $(VENV)/installed  ## the shipped bundles, built anew from configs/
-	for task in skin_lesion breast_lesion nerve chest_xray ct_slice; do \
+	for task in $$(ls configs/tasks); do \
 		rm -rf bundles/$$task && $(BIN)/delineate bundle new bundles/$$task --task $$task || exit 1; \
 	done
 

@@ -28,7 +28,8 @@ _MARK = ".delineate-demo"
 _ITERATIONS = 1500  # about: what the training on a real data set gets
 _BATCH = 8
 _EPOCHS = range(8, 31)
-BUNDLES = dict.fromkeys(("busi", "busbra", "stu"), "breast_lesion") | {"nerve": "nerve", "jsrt": "chest_xray"}
+BUNDLES = dict.fromkeys(("busi", "busbra", "stu"), "breast_lesion")
+BUNDLES |= {"nerve": "nerve", "jsrt": "chest_xray", "kvasir": "polyp"}
 """What is trained on a layout; skin_lesion on any other."""
 
 
