@@ -42,7 +42,12 @@ SHARES = "0.7,0.15,0.15"
 
 @app.command()
 def index(
-    source: Source,
+    sources: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="SOURCE...", help="Folder with the images and masks, as downloaded; several become one data set."
+        ),
+    ],
     out: Out,
     layout: Annotated[
         str,
@@ -87,7 +92,7 @@ def index(
         "resize_masks": resize_masks,
         "near_duplicates": near_duplicates,
     }
-    if not index_and_show(source, layout, out, shares, seed=seed, folds=folds, **options):
+    if not index_and_show(sources, layout, out, shares, seed=seed, folds=folds, **options):
         raise typer.Exit(1)
 
 
@@ -128,7 +133,7 @@ def slices(
 
     slicing = Slicing(axis, window if window and len(window) > 1 else (window or ["auto"])[0], neighbours)
     complete = index_and_show(
-        source,
+        [source],
         layout,
         out,
         shares,
@@ -182,8 +187,8 @@ def _structures(words: list[str] | None) -> dict[str, list[int]] | None:
     return found or None
 
 
-def _segment(source: Path) -> str:
-    return f"delineate segment RUN {shlex.quote(str(source))} --out MASKS"
+def _segment(sources: list[Path]) -> str:
+    return f"delineate segment RUN {shlex.join(map(str, sources))} --out MASKS"
 
 
 def _duplicates(equal: int, alike: int) -> str:
@@ -192,13 +197,13 @@ def _duplicates(equal: int, alike: int) -> str:
     return f"{exact}, {near}; each stays in one split with its original (see 'delineate data audit')"
 
 
-def index_and_show(source: Path, layout: str, out: Path, shares: str = SHARES, **options: Any) -> bool:
+def index_and_show(sources: list[Path], layout: str, out: Path, shares: str = SHARES, **options: Any) -> bool:
     """Index and print what was found; whether nothing was refused."""
     from ..datasets.index import index_dataset
 
     fractions = parse_numbers("--split", shares, float, "three shares, e.g. 0.7,0.15,0.15")
     with progress("reading") as moved:
-        report = index_dataset(source, layout, out=out, fractions=fractions, progress=moved, **options)
+        report = index_dataset(sources, layout, out=out, fractions=fractions, progress=moved, **options)
     show_refused(report.refused)
     say(f"layout: {report.layout} ({report.reason})")
     if verbosity() > QUIET:
@@ -213,7 +218,7 @@ def index_and_show(source: Path, layout: str, out: Path, shares: str = SHARES, *
     if report.unlabelled:
         say(f"{counted(report.unlabelled, 'image')} without label, in no split")
         if not any(report.splits.values()):
-            say(f"nothing can be trained on: add masks beside the images, or outline them: {_segment(source)}")
+            say(f"nothing can be trained on: add masks beside the images, or outline them: {_segment(sources)}")
     say(_duplicates(report.duplicates, report.near_duplicates))
     if report.few:
         few = ", ".join(f"{split} {counted(number, 'group')}" for split, number in report.few.items())

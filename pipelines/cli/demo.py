@@ -52,7 +52,7 @@ def demo(
         data_commands.phantoms(out=source, count=150, seed=0)
     dataset, run, scores, masks = (out / name for name in ("dataset", "run", "evaluation", "masks"))
     _step(commands, f"delineate data index {shlex.quote(str(source))} --out {dataset}")
-    data_commands.index_and_show(source, "auto", dataset)
+    data_commands.index_and_show([source], "auto", dataset)
     datalist = Datalist.read(dataset)
     bundle = BUNDLES.get(datalist.layout, "skin_lesion")
     epochs = min(max(_ITERATIONS * _BATCH // len(datalist.part("training")), _EPOCHS[0]), _EPOCHS[-1])

@@ -17,7 +17,7 @@ Subgroups = Annotated[
         metavar="NAMES",
         help="Columns by which images are divided, separated by commas: class, size, fields of the data list, or "
         "columns of --table.",
-        show_default="class and size, where there are such",
+        show_default="class, source and size, where there are such",
     ),
 ]
 Table = Annotated[

@@ -73,7 +73,7 @@ def _table_row(row: Paired) -> dict[str, Any]:
 def _image_rows(pairs: Sequence[Paired], rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
     """An image each, with a column of differences for each pair and metric."""
     for index, row in enumerate(rows):
-        named = {name: row[name] for name in ("image", "series", "slice", "group", "class") if name in row}
+        named = {name: row[name] for name in ("image", "series", "slice", "group", "class", "source") if name in row}
         found = {f"{one['metric']}: {one['b']} - {one['a']}": float(one["per_image"][index]) for one in pairs}
         yield named | {name: None if np.isnan(value) else value for name, value in found.items()}
 

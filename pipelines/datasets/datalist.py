@@ -46,7 +46,7 @@ class Datalist:
         lists: the items of each split, all but the test set under ``training`` where there are folds; those without a
             label under ``unlabelled``.
         name: of the data set, for people.
-        source: the folder whose images it names.
+        sources: the folders whose images it names, most often one.
         layout: of the source, and ``recognised``, by what that was seen.
         plan: how it was split; ``None`` where somebody else did it.
         slicing: how volumes became images; ``None`` of pictures.
@@ -61,7 +61,7 @@ class Datalist:
     folder: Path
     lists: Mapping[Part, Sequence[Item]] = field(default_factory=dict)
     name: str = ""
-    source: Path | None = None
+    sources: tuple[Path, ...] = ()
     layout: str = ""
     recognised: str = ""
     plan: Plan | None = None
@@ -105,7 +105,7 @@ class Datalist:
         return cls(
             folder=folder,
             lists={part: [item(fields) for fields in content.pop(part, None) or []] for part in PARTS},
-            source=None if source is None else Path(absolute(source)),
+            sources=tuple(Path(absolute(one)) for one in ([source] if isinstance(source, str) else source or ())),
             plan=_plan(content),
             slicing=None if slicing is None else Slicing.of(slicing),
             structures=structures_of(content.pop("structures", None)),
@@ -196,7 +196,8 @@ class Datalist:
     def as_json(self) -> dict[str, Any]:
         """What the file holds."""
         head: dict[str, Any] = {"name": self.name, "layout": self.layout, "recognised": self.recognised}
-        head |= {"source": str(self.source) if self.source else None}
+        sources = [str(one) for one in self.sources]
+        head |= {"source": sources if len(sources) > 1 else next(iter(sources), None)}
         head |= self.plan.as_dict() if self.plan else {}
         head |= {"slicing": self.slicing.as_dict() if self.slicing else None}
         head |= {"structures": [one.as_dict() for one in self.structures]} if self.structures else {}
@@ -305,21 +306,22 @@ def older_datalist(out: Path, plan: Plan) -> Datalist | None:
     return old if old and old.plan == plan else None
 
 
-def refuse_other_source(out: Path, source: Path | None) -> None:
+def refuse_other_source(out: Path, sources: Sequence[Path]) -> None:
     """See that no data set of another source would be lost by writing into ``out``.
 
     Args:
         out: the folder that a data list is to be written into.
-        source: the folder whose images the new data list names; ``None`` where it is not known.
+        sources: the folders whose images the new data list names; none where they are not known.
 
     Raises:
         InputError: ``out`` holds the data list of another source, which is still there, or what is no data list.
     """
     path = out / "datalist.json"
-    old = _read(path).source if path.exists() else None
-    if old and source and os.path.realpath(old) != os.path.realpath(source) and old.exists():
-        known = os.path.realpath(old)
-        raise InputError(out, f"already holds the data set of {known}", f"choose another --out, or remove {path}")
+    old = _read(path).sources if path.exists() else ()
+    known, new = ({os.path.realpath(one) for one in found} for found in (old, sources))
+    if old and sources and known != new and all(one.exists() for one in old):
+        known_text = " and ".join(sorted(known))
+        raise InputError(out, f"already holds the data set of {known_text}", f"choose another --out, or remove {path}")
 
 
 def _read(path: Path) -> Datalist:

@@ -76,7 +76,7 @@ class IndexReport:
 
 
 def index_dataset(
-    source: str | Path,
+    source: str | Path | Sequence[str | Path],
     layout: str = "auto",
     *,
     out: str | Path,
@@ -93,15 +93,16 @@ def index_dataset(
     resize_masks: bool = False,
     progress: Progress | None = None,
 ) -> IndexReport:
-    """Read a folder of images and masks and write ``out/datalist.json``.
+    """Read a folder of images and masks, or several as one, and write ``out/datalist.json``.
 
     Groups that share an image, or one that looks alike, get one name, so that no split ever cuts them apart. An
     official split is kept; of a group that is in several of its splits only the test (else the validation) items stay.
     Groups that an older data list in ``out`` has, split with the same fractions, seed and folds, keep their places.
 
     Args:
-        source: the folder, as downloaded.
-        layout: a name of `LAYOUTS`, or ``auto``.
+        source: the folder, as downloaded; of several, each item keeps the name of its folder as its ``source``, which
+            its group begins with.
+        layout: a name of `LAYOUTS`, or ``auto``: that of each folder.
         out: the data set's folder, made if missing; paths below it are written relative, others absolute.
         fractions: the shares of training, validation and test.
         seed: of the split.
@@ -126,30 +127,75 @@ def index_dataset(
         UnknownNameError: no such layout or class.
     """
     plan = Plan(tuple(fractions), seed, folds)
-    source, out = Path(os.path.abspath(source)), Path(os.path.abspath(out))
-    refuse_other_source(out, source)
+    sources, out = _sources([source] if isinstance(source, str | Path) else source), Path(os.path.abspath(out))
+    refuse_other_source(out, list(sources.values()))
     old = older_datalist(out, plan)
-    layout, reason = _choose_layout(source, layout)
-    slicing = slicing or (Slicing("axial") if layout == "nifti" else None)
-    items, unpaired = _find_items(source, layout, slicing)
+    layouts = {name: _choose_layout(one, layout) for name, one in sources.items()}
+    slicing = slicing or (Slicing("axial") if "nifti" in (one for one, _ in layouts.values()) else None)
+    items, unpaired = _find_all(sources, layouts, slicing)
     items = with_structures(_of_classes(items, classes), labels, structures, missing)
     items, uncut = cut_volumes(items, slicing, drop_empty)
     if slicing:
         slicing = replace(slicing, modalities=max((len(item.files) for item in items), default=1))
     checked, unreadable = check_all(items, slicing or Slicing(), resize_masks, progress or (lambda done, total: None))
     refused = [*unpaired, *uncut, *unreadable]
-    if not checked:
-        raise _nothing_left(source, refused)
     found = [one.item for one in checked]
-    refuse_values_of_nothing(source, found, labels, structures)
+    _refuse_nothing(sources, found, refused)
+    refuse_values_of_nothing(next(iter(sources.values())), found, labels, structures)
     pairs = _find_pairs(checked, near_duplicates and not (slicing and slicing.axis), out)
     splits, leaks, moved = _split(checked, pairs, plan, old)
     named = structures_of([{"name": name} for name in names_of(found)])
-    head = Datalist(folder=out, name=source.name, source=source, layout=layout, recognised=reason, plan=plan)
+    head = replace(_head(sources, layouts), folder=out, plan=plan)
     refused += leaks
     datalist = replace(head, slicing=slicing, structures=named, refused=refused, notes=_notes(found), **splits)
     datalist.write()
     return _report(datalist, pairs, moved)
+
+
+def _sources(given: Sequence[str | Path]) -> dict[str, Path]:
+    """The folders by name: the last parts of their paths, as many as tell them apart."""
+    paths = [Path(os.path.abspath(one)) for one in given]
+    if not paths or len({os.path.realpath(one) for one in paths}) < len(paths):
+        raise DelineateError(f"the sources are {', '.join(map(str, paths)) or 'none'}; name each folder once")
+    most = max(len(one.parts) for one in paths)
+    named = ({Path(*one.parts[-count:]).as_posix(): one for one in paths} for count in range(1, most + 1))
+    return next(names for names in named if len(names) == len(paths))
+
+
+def _head(sources: Mapping[str, Path], layouts: Mapping[str, tuple[str, str]]) -> Datalist:
+    """A data list that says where its items are from."""
+    reasons = [reason if len(sources) == 1 else f"{name} {reason}" for name, (_, reason) in layouts.items()]
+    return Datalist(
+        folder=Path(),
+        name=" + ".join(sources) if len(sources) > 1 else next(iter(sources.values())).name,
+        sources=tuple(sources.values()),
+        layout=" + ".join(dict.fromkeys(layout for layout, _ in layouts.values())),
+        recognised="; ".join(reasons),
+    )
+
+
+def _find_all(sources: Mapping[str, Path], layouts: Mapping[str, tuple[str, str]], slicing: Slicing | None) -> Found:
+    """What is found in each folder; of several, items and groups have its name."""
+    items: list[Item] = []
+    refused: list[InputError] = []
+    for name, source in sources.items():
+        found, errors = _find_items(source, layouts[name][0], slicing)
+        several = len(sources) > 1
+        items += [replace(one, source=name, group=f"{name} {one.group}") for one in found] if several else found
+        refused += errors
+    return items, refused
+
+
+def _refuse_nothing(sources: Mapping[str, Path], items: Sequence[Item], refused: Sequence[InputError]) -> None:
+    """See that a usable image is left in each folder.
+
+    Raises:
+        DelineateError: in one there is none.
+    """
+    there = {item.source for item in items}
+    for name, source in sources.items():
+        if (name if len(sources) > 1 else "") not in there:
+            raise _nothing_left(source, [one for one in refused if Path(one.source).is_relative_to(source)] or refused)
 
 
 def _find_items(source: Path, layout: str, slicing: Slicing | None) -> Found:

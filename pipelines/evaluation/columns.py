@@ -27,7 +27,7 @@ class Columns:
 
     Args:
         dataset_dir: the data set's folder, whose data list says what is known of its images.
-        subgroups: names of columns, a list or a text with commas; ``class`` and ``size`` by default.
+        subgroups: names of columns, a list or a text with commas; ``class``, ``source`` and ``size`` by default.
         table: a CSV file, one of whose columns holds the images' file names, with or without suffix; its columns go
             before those of the data list.
 

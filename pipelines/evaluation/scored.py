@@ -22,7 +22,7 @@ Bytes = NDArray[np.uint8]
 
 MOST = 12
 """Of the worst images."""
-TEXT = ("image", "series", "group", "class")
+TEXT = ("image", "series", "group", "class", "source")
 """The columns of a row that are text; so are ``outcome`` and those that a user names."""
 
 OUTCOMES = ("found", "missed", "false alarm", "rightly empty")

@@ -51,7 +51,7 @@ class ScoreWriter:
         structures: those of the channels, as the bundle names them; one without a name where ``None``.
         bundle_root: the bundle's folder, which is named.
         subgroups: columns by which images are divided: fields of the data list's items, ``size``, or columns of the
-            table; by ``class`` and ``size``, where there are such, where ``None``.
+            table; by ``class``, ``source`` and ``size``, where there are such, where ``None``.
         table: a CSV file with a column of the images' names, and others; see `Columns`.
         failures: scores beyond which an image counts as failed, e.g. ``{"mean_dice": 0.7}``; `FAILURES` where ``None``.
         tolerance_mm: of the normalised surface Dice where the size of pixels is known.
@@ -127,7 +127,8 @@ class ScoreWriter:
         item, slicing, spacing = _read_item(fields["image"].meta)
         row: Row = {"image": printable(item.file)}
         row |= {name: fields[name] for name in ("slice", "series") if name in fields}
-        known = {name: fields[name] for name in ("group", "class") if name in fields} | self._columns.of(item, fields)
+        known = {name: fields[name] for name in ("group", "class", "source") if name in fields}
+        known |= self._columns.of(item, fields)
         if slices := slice_count(item, slicing):
             row["slices"] = slices
         row |= {name: printable(value) if isinstance(value, str) else value for name, value in known.items()}

@@ -34,7 +34,8 @@ class Subgroup(NamedTuple):
 
 
 def subgroups_of(evaluation: Evaluation, suffixes: Sequence[str]) -> list[Subgroup]:
-    """The subgroups that the settings of an evaluation ask for; by class and size, where there are such, by default.
+    """The subgroups that the settings of an evaluation ask for; by class, source and size, where there are such,
+    by default.
 
     Args:
         evaluation: its settings' ``subgroups`` are names of columns; `SIZE` is that of the reference.
@@ -43,7 +44,7 @@ def subgroups_of(evaluation: Evaluation, suffixes: Sequence[str]) -> list[Subgro
     asked = evaluation.settings.get("subgroups")
     found = [
         subgroup
-        for column in (["class", SIZE] if asked is None else asked)
+        for column in (["class", "source", SIZE] if asked is None else asked)
         for subgroup in (_sizes(evaluation, suffixes) if column == SIZE else _values(evaluation, column))
     ]
     several = {column for column in (one.column for one in found) if [one.column for one in found].count(column) > 1}

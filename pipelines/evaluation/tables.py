@@ -139,7 +139,7 @@ def image_table(evaluation: Evaluation, metrics: Mapping[str, Any]) -> Table:
     """All images, the lowest Dice first; those without a Dice last."""
     rows = evaluation.rows
     names = main_metrics(metrics, _IN_ROWS)
-    fields = dict.fromkeys(("slice", "group", "class", *(metrics.get("subgroups") or ())))
+    fields = dict.fromkeys(("slice", "group", "class", "source", *(metrics.get("subgroups") or ())))
     facts = [field for field in fields if any(row.get(field) not in (None, "") for row in rows)]
     parts = parts_of(evaluation)
     several = parts if len(parts) > 1 else {}

@@ -21,7 +21,7 @@ Bytes = NDArray[np.uint8]
 VolumeKey = tuple[str, str]
 
 _OF_COUNTS = ("mean_dice", "mean_iou", "precision", "recall", "specificity", "pixel_accuracy", "area_error")
-_SHARED = ("image", "series", "group", "class", "slices")
+_SHARED = ("image", "series", "group", "class", "source", "slices")
 
 
 class _Sums(NamedTuple):

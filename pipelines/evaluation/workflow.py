@@ -106,8 +106,8 @@ def evaluate(
         split: ``training``, ``validation`` or ``test``; where ``None``, ``test``, or ``validation`` of a fold.
         fold: of a data set with folds, the one that is the validation; the run's own where ``None``.
         subgroups: columns by which images are divided: ``size``, fields of the data list's items, or columns of the
-            table, e.g. ``["class", "device"]`` or ``"class,device"``; ``class`` and ``size``, where there are such,
-            where ``None``.
+            table, e.g. ``["class", "device"]`` or ``"class,device"``; ``class``, ``source`` and ``size``, where there
+            are such, where ``None``.
         table: a CSV file with such columns, and one with the images' file names, with or without suffix.
         failures: scores beyond which an image counts as failed; ``{"mean_dice": 0.7, "mean_iou": 0.65}`` where
             ``None``.

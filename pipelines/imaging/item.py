@@ -44,6 +44,7 @@ class Item:
         group: what must not be split; the name that it has with those it was joined with.
         own_group: its name from before.
         class_name: e.g. ``benign``; ``class`` in the data list.
+        source: the name of the folder it is from, where several make one data set.
         series: a SeriesInstanceUID, where the files of a DICOM series are the image.
         slice: of a volume or of a file with several frames, from 0.
         slices: how many the volume has, where all of them are read one by one.
@@ -72,6 +73,7 @@ class Item:
     group: str = ""
     own_group: str = ""
     class_name: str = ""
+    source: str = ""
     series: str | None = None
     slice: int | None = None
     slices: int | None = None
@@ -187,8 +189,9 @@ def _path_texts(paths: Sequence[Path]) -> str | list[str]:
 
 
 _READ: dict[str, Callable[[Any], Any]] = {
-    **{"image": _image, "label": _paths, "group": str, "own_group": str, "class": str, "spacing": tuple},
+    **{"image": _image, "label": _paths, "group": str, "own_group": str, "class": str, "source": str},
     **{"label_is": _same, "label_values": tuple, "label_size": tuple, "series": str, "slice": int, "slices": int},
+    "spacing": tuple,
     **{"structures": _drawn, "size": tuple, "image_sha256": _texts, "area": float, "areas": dict},
     **{"label_sha256": _texts, "pixels_sha256": str, "volume": Path, "plane": int, "fold": int},
 }

@@ -23,7 +23,7 @@ from ..imaging.volumes.slicing import Slicing
 logger = logging.getLogger(__name__)
 SPLITS: tuple[Split, ...] = get_args(Split)
 _FIELDS = (
-    *("image", "label", "image_sha256", "label_sha256", "group", "class", "slice", "series"),
+    *("image", "label", "image_sha256", "label_sha256", "group", "class", "source", "slice", "series"),
     *("label_values", "label_is", "label_size", "structures", "spacing", "size"),
 )
 
@@ -54,9 +54,9 @@ def load_datalist(
 
     Returns:
         items with ``image`` (path of a file or of a series' folder, or a list of paths), ``label`` (path or list of
-        paths), ``group`` and, where known, ``class``, ``slice``, ``series``, ``label_values``, ``label_is``,
-        ``label_size``, ``structures``, ``size`` and ``spacing``; and ``image_sha256`` and ``label_sha256``, with which
-        transforms compare what they read.
+        paths), ``group`` and, where known, ``class``, ``source``, ``slice``, ``series``, ``label_values``,
+        ``label_is``, ``label_size``, ``structures``, ``size`` and ``spacing``; and ``image_sha256`` and
+        ``label_sha256``, with which transforms compare what they read.
 
     Raises:
         DelineateError: when there is no datalist, nothing is left in the split, ``fold`` is missing, unknown or without

@@ -68,7 +68,7 @@ def split_dataset(
     datalist.refuse_unindexed()
     if os.path.realpath(dataset) == os.path.realpath(out):
         raise InputError(out, "is the data set itself, whose split would be lost", "choose another --out")
-    refuse_other_source(out, datalist.source)
+    refuse_other_source(out, datalist.sources)
     old = older_datalist(out, plan)
     if official and not datalist.official:
         raise InputError(dataset, "has no official split", "leave --official out, or index the images again")

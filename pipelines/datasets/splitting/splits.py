@@ -82,7 +82,7 @@ def check_fractions(fractions: Sequence[float]) -> list[Fraction]:
 
 
 def strata(items: Iterable[Item]) -> dict[str, str]:
-    """The stratum of each group: its classes, whether its foreground is small, medium or large, and its structures.
+    """The stratum of each group: its sources and classes, whether its foreground is small or large, and its structures.
 
     Args:
         items: the sizes are terciles over the groups of the median ``area`` of a group's images that have foreground;
@@ -92,7 +92,7 @@ def strata(items: Iterable[Item]) -> dict[str, str]:
     areas: dict[str, list[float]] = {}
     seen: dict[str, set[str]] = {}
     for item in items:
-        classes.setdefault(item.group, set()).add(item.class_name)
+        classes.setdefault(item.group, set()).add(f"{item.source} {item.class_name}".lstrip())
         areas.setdefault(item.group, []).extend([] if item.area is None else [item.area])
         seen.setdefault(item.group, set()).update(name for name, area in item.areas.items() if area)
     typical = {group: median(filter(None, values)) for group, values in areas.items() if any(values)}

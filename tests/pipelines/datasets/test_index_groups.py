@@ -14,9 +14,10 @@ from paired_pictures import MASK, entries, index_with, load, make_paired, pictur
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from delineate.pipelines.core.errors import InputError
+from delineate.pipelines.core.errors import DelineateError, InputError
 from delineate.pipelines.datasets.groups import Move
 from delineate.pipelines.datasets.index import index_dataset
+from delineate.pipelines.datasets.splitting.splits import SPLITS
 from delineate.pipelines.imaging.item import Item
 from delineate.pipelines.imaging.volumes.slicing import Slicing
 
@@ -284,3 +285,67 @@ def test_modalities_are_a_list_of_images_and_of_hashes(
     entry = next(entry for entry in entries(load(paired_source)) if entry["image"][0] == "images/a.png")
     assert entry["image"] == ["images/a.png", "masks/a.png"]
     assert entry["image_sha256"][1] == entry["label_sha256"]
+
+
+# Several folders, one data set
+
+
+@pytest.fixture
+def two_sources(tmp_path: Path) -> list[Path]:
+    """Two folders whose images have the same names; one of the second is one of the first."""
+    here, there = make_paired(tmp_path / "here"), tmp_path / "there"
+    for seed, name in enumerate("abcde"):
+        save(there / f"images/{name}.png", picture(100 + seed))
+        save(there / f"masks/{name}.png", MASK)
+    shutil.copyfile(here / "images/g.png", there / "images/c.png")
+    return [here, there]
+
+
+def test_several_folders_make_one_data_set_in_which_each_image_keeps_its_source(
+    two_sources: list[Path], tmp_path: Path
+) -> None:
+    report = index_dataset(two_sources, out=tmp_path / "out")
+    datalist = load(tmp_path / "out")
+    assert Counter(entry["source"] for entry in entries(datalist)) == {"here": 10, "there": 5}
+    assert {entry["own_group"] for entry in entries(datalist)} >= {"here a", "there a"}
+    assert datalist["source"] == [str(one) for one in two_sources]
+    assert (datalist["name"], report.layout) == ("here + there", "paired")
+
+
+def test_what_repeats_in_another_folder_stays_together(two_sources: list[Path], tmp_path: Path) -> None:
+    report = index_dataset(two_sources, out=tmp_path / "out")
+    joined = [entry for entry in entries(load(tmp_path / "out")) if entry["own_group"] in ("here g", "there c")]
+    assert report.duplicates == 1
+    assert {entry["group"] for entry in joined} == {"here g"}
+
+
+def test_each_folder_is_divided_in_the_fractions_asked_for(two_sources: list[Path], tmp_path: Path) -> None:
+    index_dataset(two_sources, out=tmp_path / "out", fractions=(0.6, 0.2, 0.2))
+    datalist = load(tmp_path / "out")
+    assert Counter((entry["source"], split) for split in SPLITS for entry in datalist[split]) == {
+        **{("here", "training"): 6, ("here", "validation"): 2, ("here", "test"): 2},
+        **{("there", "training"): 3, ("there", "validation"): 1, ("there", "test"): 1},
+    }
+
+
+def test_folders_of_one_name_are_told_apart_by_those_above_them(tmp_path: Path) -> None:
+    sources = [make_paired(tmp_path / above / "data", "abc") for above in ("one", "two")]
+    index_dataset(sources, out=tmp_path / "out")
+    assert {entry["source"] for entry in entries(load(tmp_path / "out"))} == {"one/data", "two/data"}
+
+
+def test_a_folder_named_twice_and_one_without_images_are_refused(tmp_path: Path) -> None:
+    source = make_paired(tmp_path / "source", "abc")
+    with pytest.raises(DelineateError, match="name each folder once"):
+        index_dataset([source, tmp_path / "source/../source"], out=tmp_path / "out")
+    for file in (broken := make_paired(tmp_path / "broken", "abc")).rglob("*.png"):
+        file.write_bytes(b"")
+    with pytest.raises(DelineateError, match="broken: no usable image is left"):
+        index_dataset([source, broken], out=tmp_path / "out")
+
+
+def test_a_data_set_of_other_folders_is_not_replaced(two_sources: list[Path], tmp_path: Path) -> None:
+    index_dataset(two_sources, out=tmp_path / "out")
+    index_dataset(two_sources[::-1], out=tmp_path / "out")
+    with pytest.raises(InputError, match=r"already holds the data set of .*here and .*there"):
+        index_dataset(two_sources[0], out=tmp_path / "out")

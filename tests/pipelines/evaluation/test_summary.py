@@ -119,6 +119,12 @@ def test_a_column_of_one_value_makes_no_subgroups_unless_it_is_asked_for() -> No
     assert asked == {"class": {"benign": {"count": 2, "groups": 2}}}
 
 
+def test_images_of_several_sources_are_scored_apart_without_being_asked() -> None:
+    metrics = summarise(of(*[FOUND] * 20, *[HALF] * 20, source=["busi"] * 20 + ["busbra"] * 20))
+    means = {name: found["mean_dice"]["value"] for name, found in metrics["subgroups"]["source"].items()}
+    assert means["busi"] == 1 > means["busbra"]
+
+
 def test_images_without_a_value_are_a_subgroup_of_their_own() -> None:
     found = summarise(of(FOUND, HALF, settings={"subgroups": ["site"]}, site=["Oslo", ""]))["subgroups"]["site"]
     assert list(found) == ["Oslo", "not known"]
