@@ -80,7 +80,8 @@ def draw_largest(
             found = {row: _item(items, entry, on) for row, entry in wanted.items()}
             outlined[one.name] = _outline(one, rows, found, settings, trust)
         except DelineateError as error:
-            notes.append(f"There are no pictures with {one.name}: {str(error).splitlines()[0]}.")
+            reason = " ".join(line.strip() for line in str(error).splitlines()[:2])  # the second is the first finding
+            notes.append(f"There are no pictures with {one.name}: {reason}.")
     drawn = [entry for entry in chosen if entry["a"] in outlined and entry["b"] in outlined]
     for place, entry in enumerate(drawn, start=1):
         entry["picture"] = f"figures/difference_{place:02}.png"

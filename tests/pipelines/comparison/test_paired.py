@@ -199,3 +199,13 @@ def test_the_files_say_the_same(tmp_path: Path) -> None:
     assert re.search(r"(src|xlink:href)=.http|<script|<link|url\(http", page) is None
     assert r"\<b>\|x is better than net1" in (tmp_path / "out/comparison.md").read_text()
     assert found["notes"] == ["There are no pictures, as no data set was named: give it with --on."]
+
+
+def test_a_network_that_has_seen_images_is_told_of(tmp_path: Path) -> None:
+    write_judged(tmp_path / "old", {"mean_dice": dice(1)})
+    write_judged(tmp_path / "again", {"mean_dice": dice(2)}, seen_in_training=12)
+    found = compare([tmp_path / "old", tmp_path / "again"], out=tmp_path / "out")
+    (warning,) = found["warnings"]
+    assert warning.startswith("12 of the images trained again or chose its epoch, so its scores flatter")
+    for name in ("comparison.html", "comparison.md"):
+        assert warning in (tmp_path / "out" / name).read_text()

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from delineate.pipelines.comparison.verdicts import noun, number, p_text, verdict
+from delineate.pipelines.comparison.outputs import TITLES, cells
+from delineate.pipelines.comparison.verdicts import is_shown, noun, number, p_text, verdict
 
 ROW: dict[str, Any] = {
     **{"a": "A", "b": "B", "metric": "mean_dice", "structure": "", "images": 90, "groups": 40, "family": 3},
@@ -74,3 +75,26 @@ def test_numbers_are_not_rounded_onto_what_they_are_judged_by() -> None:
     assert p_text(0.0502) == "p = 0.0502"
     assert p_text(0.00004) == "p < 0.001"
     assert number(0.00042) == "0.00042"
+
+
+@pytest.mark.parametrize(
+    ("changes", "shown"),
+    [
+        ({}, True),
+        (MIRRORED, True),
+        ({"p_holm": 0.05}, False),
+        ({"p_holm": None}, False),
+        ({"ci95": [-0.001, 0.05]}, False),
+        ({"ci95": None}, False),
+        ({"share_above": 0.3}, False),
+    ],
+    ids=["above", "below", "not rejected", "exploratory", "interval holds 0", "no interval", "ranks disagree"],
+)
+def test_a_difference_is_shown_where_test_interval_and_ranks_agree(changes: dict[str, Any], shown: bool) -> None:
+    assert is_shown({**ROW, **changes}) is shown
+
+
+def test_only_a_difference_that_is_not_shown_needs_more_groups() -> None:
+    row = {**ROW, "a_mean": 0.8, "b_mean": 0.82}
+    needed = [cells({**row, **more})[TITLES.index("needed")] for more in ({}, {"p_holm": 0.3}, {"p_holm": None})]
+    assert needed == ["-", "35 groups", "35 groups"]
