@@ -18,72 +18,79 @@ from .options import AllowLeaks, Fold, Loss, Quiet, Settings, Trust, Verbose, bu
 
 _TRAINING, _COMPARING = "Networks trained alike (with --networks)", "Runs or evaluations (without --networks)"
 
+Compared = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="A B ...|BUNDLE",
+        help="Two or more runs, bundles or folders of evaluations; with --networks one bundle to train.",
+        autocompletion=bundle_names,
+    ),
+]
+On = Annotated[
+    Path | None,
+    typer.Option(
+        "--on",
+        metavar="DATASET",
+        rich_help_panel=_COMPARING,
+        help="Evaluate runs on this data set; of evaluations already made, draw its images.",
+    ),
+]
+ScoredSplit = Annotated[
+    str | None,
+    typer.Option(
+        rich_help_panel=_COMPARING,
+        help="The split to evaluate on: training, validation or test.",
+        show_default="test; validation with --fold",
+    ),
+]
+Metrics = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME",
+        help="Compare this score, a column of per_image.csv; several times for more, all in one family of tests.",
+        show_default="mean_dice",
+    ),
+]
+Networks = Annotated[
+    str | None,
+    typer.Option(
+        metavar="A,B,...",
+        rich_help_panel=_TRAINING,
+        help="Train these networks in the bundle, then compare them; 'delineate networks' lists them.",
+    ),
+]
+TrainedOn = Annotated[
+    Path | None,
+    typer.Option("--data", rich_help_panel=_TRAINING, help="Folder of the data set, made by 'delineate data index'."),
+]
+Minutes = Annotated[
+    float | None, typer.Option(rich_help_panel=_TRAINING, help="Train each network for this many minutes.")
+]
+Epochs = Annotated[int | None, typer.Option(rich_help_panel=_TRAINING, help="Train each network for this many epochs.")]
+Resume = Annotated[
+    bool, typer.Option("--resume", rich_help_panel=_TRAINING, help="Continue an interrupted comparison.")
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder for tables, page and runs or evaluations.", show_default="runs/A_vs_B, or runs/BUNDLE_compare"
+    ),
+]
+
 
 def compare(
-    bundles: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="A B ...|BUNDLE",
-            help="Two or more runs, bundles or folders of evaluations; with --networks one bundle to train.",
-            autocompletion=bundle_names,
-        ),
-    ],
-    on: Annotated[
-        Path | None,
-        typer.Option(
-            "--on",
-            metavar="DATASET",
-            rich_help_panel=_COMPARING,
-            help="Evaluate runs on this data set; of evaluations already made, draw its images.",
-        ),
-    ] = None,
-    split: Annotated[
-        str | None,
-        typer.Option(
-            rich_help_panel=_COMPARING,
-            help="The split to evaluate on: training, validation or test.",
-            show_default="test; validation with --fold",
-        ),
-    ] = None,
-    metric: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="Compare this score, a column of per_image.csv; several times for more, all in one family of tests.",
-            show_default="mean_dice",
-        ),
-    ] = None,
-    networks: Annotated[
-        str | None,
-        typer.Option(
-            metavar="A,B,...",
-            rich_help_panel=_TRAINING,
-            help="Train these networks in the bundle, then compare them; 'delineate networks' lists them.",
-        ),
-    ] = None,
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            "--data", rich_help_panel=_TRAINING, help="Folder of the data set, made by 'delineate data index'."
-        ),
-    ] = None,
-    minutes: Annotated[
-        float | None, typer.Option(rich_help_panel=_TRAINING, help="Train each network for this many minutes.")
-    ] = None,
-    epochs: Annotated[
-        int | None, typer.Option(rich_help_panel=_TRAINING, help="Train each network for this many epochs.")
-    ] = None,
+    bundles: Compared,
+    on: On = None,
+    split: ScoredSplit = None,
+    metric: Metrics = None,
+    networks: Networks = None,
+    data: TrainedOn = None,
+    minutes: Minutes = None,
+    epochs: Epochs = None,
     loss: Loss = None,
     allow_leaks: AllowLeaks = False,
-    resume: Annotated[
-        bool, typer.Option("--resume", rich_help_panel=_TRAINING, help="Continue an interrupted comparison.")
-    ] = False,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder for tables, page and runs or evaluations.", show_default="runs/A_vs_B, or runs/BUNDLE_compare"
-        ),
-    ] = None,
+    resume: Resume = False,
+    out: Out = None,
     set_: Settings = None,
     fold: Fold = None,
     trust: Trust = False,

@@ -127,7 +127,18 @@ def cross_validate(
     test_apart = keep_test or own_folds
     if test_apart:
         refuse_leaks(data, values)  # new folds keep together what is alike, but the test split and own folds are given
-    _settle(out, source, data, folds, seeds, keep_test, network, loss, settings or {})
+    terms = {
+        "bundle": source.resolve().name,
+        "bundle_hash": bundle_hash(source),
+        "network": network,
+        "loss": loss,
+        "settings": dict(settings or {}),
+        "folds": folds,
+        "seeds": list(seeds),
+        "keep_test": keep_test,
+        "data_hash": Datalist.read(data).hash,
+    }
+    settle_terms(out, terms, (out / CROSS_VALIDATION).is_file(), CROSS_VALIDATION)
     jobs = [
         FoldJob(source, folder.parent, fold, seed, network, loss, dict(settings or {}), allow_leaks, trust, announce)
         for seed in seeds
@@ -195,31 +206,6 @@ def _refuse_terms(folds: int | None, seeds: Sequence[int], settings: Mapping[str
         raise DelineateError(f"the seeds are {given}; give each once, 0 or more: --seeds 0,1,2")
     if decided := sorted({"seed", "fold"} & set(settings)):
         raise DelineateError(f"a cross-validation decides on {', '.join(decided)}; leave out that --set, use --seeds")
-
-
-def _settle(
-    out: Path,
-    source: Path,
-    data: Path,
-    folds: int | None,
-    seeds: Sequence[int],
-    keep_test: bool,
-    network: str | None,
-    loss: str | None,
-    settings: Mapping[str, Any],
-) -> None:
-    terms = {
-        "bundle": source.resolve().name,
-        "bundle_hash": bundle_hash(source),
-        "network": network,
-        "loss": loss,
-        "settings": dict(settings),
-        "folds": folds,
-        "seeds": list(seeds),
-        "keep_test": keep_test,
-        "data_hash": Datalist.read(data).hash,
-    }
-    settle_terms(out, terms, (out / CROSS_VALIDATION).is_file(), CROSS_VALIDATION)
 
 
 def _in_its_process(job: FoldJob, prepare: Callable[[], None] | None) -> str | None:
