@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -47,6 +46,7 @@ def cross_validate(
     """
     from ..comparison.cross_validation import cross_validate as run
     from ..comparison.judged import CROSS_VALIDATION
+    from ..evaluation.text import folds_of
 
     with advising("go on with the same command", out / CROSS_VALIDATION):
         found = run(
@@ -68,16 +68,6 @@ def cross_validate(
         warn(f"{counted(len(found.errors), 'fold')} failed; correct what is named above, and give the command again")
         raise typer.Exit(1)
     if found.scores is not None and verbosity() > QUIET:
-        show_table(*_of_each_fold(found.scores["cross_validation"]["of_each"]))
+        show_table("each fold", *folds_of(found.scores))
         show_scores(found.scores, out / "evaluation")
     say(f"ensemble of all folds: {out / 'ensemble'}; its members have seen these images, so score it on others")
-
-
-def _of_each_fold(folds: Sequence[Mapping[str, Any]]) -> tuple[str, list[str], list[list[str]]]:
-    from ..evaluation.intervals import value_text
-
-    rows = [
-        [str(one["seed"]), str(one["fold"]), str(one["count"]), value_text({"value": one["mean_dice"]})]
-        for one in folds
-    ]
-    return "each fold", ["seed", "fold", "images", "mean Dice"], rows

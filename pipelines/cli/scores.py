@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..core.errors import DelineateError
+from ..core.errors import DelineateError, counted
 from .console import say, show_table
 
 Subgroups = Annotated[
@@ -55,8 +55,9 @@ def parse_failures(limits: Sequence[str] | None) -> dict[str, float] | None:
 
 def show_scores(metrics: Mapping[str, Any], out: Path) -> None:
     """The main scores, of several structures their mean, then each; failures, and where one of the masks was empty."""
+    from ..evaluation.headline import headline
     from ..evaluation.intervals import interval_text, value_text
-    from ..evaluation.text import failure_line, headline, outcome_line
+    from ..evaluation.text import failure_line, outcome_line
 
     structures: Mapping[str, Any] = metrics.get("structures") or {}
     parts = {"mean over structures" if structures else "": metrics, **structures}
@@ -67,7 +68,7 @@ def show_scores(metrics: Mapping[str, Any], out: Path) -> None:
         for name in names
     ]
     columns = ["structure", "images", "score", "mean", "95 % interval"]
-    title = f"{metrics['count']} images of the split {metrics['split']}"
+    title = f"{counted(metrics['count'], 'image')} of the split {metrics['split']}"
     if structures:
         show_table(title, columns, rows)
     else:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.errors import counted
 from ..core.files import write_atomically
 from ..core.pages import render_page
 from ..evaluation.figures import as_svg
@@ -85,8 +86,8 @@ def title_of(found: Found) -> str:
 
 
 def _where(found: Found) -> str:
-    grouped = "" if found["groups"] == found["count"] else f" of {found['groups']} groups"
-    return f"{found['count']} images{grouped}, split {found['split']}, data {str(found['data_hash'])[:12]}"
+    grouped = "" if found["groups"] == found["count"] else f" of {counted(found['groups'], 'group')}"
+    return f"{counted(found['count'], 'image')}{grouped}, split {found['split']}, data {str(found['data_hash'])[:12]}"
 
 
 def cells(row: Paired) -> list[str]:

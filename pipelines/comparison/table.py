@@ -212,10 +212,11 @@ def _explanation(rows: Sequence[Row], terms: Mapping[str, Any]) -> list[str]:
 
     first = rows[0]
     counts = sorted({row["images"] for row in rows})
+    images = " or ".join(map(str, counts)) + (" image" if counts == [1] else " images")
     refused = max(row["refused"] for row in rows)
     settings = {**({"loss": terms["loss"]} if terms["loss"] else {}), **terms["settings"]}
     return [
-        f"Means over the {' or '.join(map(str, counts))} images of the split test, each on its own grid"
+        f"Means over the {images} of the split test, each on its own grid"
         + (f"; up to {refused} more could not be scored. " if refused else ". ")
         + "The interval is a 95 % percentile bootstrap over groups. "
         + f"Empty masks: {empty_policy(('mean_dice', 'mean_iou'))}.",

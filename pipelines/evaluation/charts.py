@@ -24,6 +24,7 @@ _BLUE, _ORANGE, _GREEN, _GREY = (PALETTE[index] for index in (0, 1, 2, 6))
 _RASTER = 500  # points from which on they are drawn as one picture: a page would else grow with each
 _BINS = 20
 _QUINTILES = 5
+_NARROW = 0.01  # of the axis: so narrow a box is not seen, and its median is drawn in its colour instead
 
 
 def distributions(names: Iterable[str], charted: Sequence[Charted]) -> list[Chart]:
@@ -56,17 +57,17 @@ def _unit(name: str) -> str:
 def _draw_histogram(label: str, values: Floats, axes: Axes) -> None:
     counts, *_ = axes.hist(values, bins=_BINS, range=_limits(values), color=_BLUE)
     above = float(np.max(counts)) * 1.15
-    _boxes(axes, [values], [_ORANGE], [above], above / 12)
     axes.set(xlabel=label, ylabel="images", ylim=(0, above * 1.1), xlim=_limits(values))
+    _boxes(axes, [values], [_ORANGE], [above], above / 12)
     axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes.grid(axis="y")
 
 
 def _draw_boxes(label: str, tables: Mapping[str, Floats], colours: Sequence[str], axes: Axes) -> None:
     places = range(len(tables))
+    axes.set(xlabel=label, ylim=(len(tables) - 0.4, -0.6), xlim=_limits(np.concatenate(list(tables.values()))))
     _boxes(axes, list(tables.values()), colours, places, 0.6)
     axes.set_yticks(places, list(tables))
-    axes.set(xlabel=label, ylim=(len(tables) - 0.4, -0.6), xlim=_limits(np.concatenate(list(tables.values()))))
     axes.grid(axis="x")
 
 
@@ -84,10 +85,11 @@ def _boxes(
         patch_artist=True,
         manage_ticks=False,
     )
-    for box, colour in zip(boxes["boxes"], colours, strict=True):
+    for box, median, values, colour in zip(boxes["boxes"], boxes["medians"], tables, colours, strict=True):
         box.set(facecolor=colour, alpha=0.75, linewidth=0)
-    for line in boxes["medians"]:
-        line.set(color="white", linewidth=1.5)
+        low, high = np.quantile(values, (0.25, 0.75)) if len(values) else (0, 0)
+        narrow = high - low < _NARROW * np.diff(axes.get_xlim())[0]
+        median.set(color=colour if narrow else "white", linewidth=3 if narrow else 1.5)
     for line in (*boxes["whiskers"], *boxes["caps"]):
         line.set(color=_GREY, linewidth=1)
 
@@ -113,7 +115,7 @@ def dice_by_size(one: Charted) -> Chart | None:
         return None
     share, dice = 100 * sizes[there] / pixels[there], dices[there]
     title = one.titled("Dice against size")
-    summary = f"{title}: {len(dice)} images that cover {share.min():.2g} to {share.max():.2g} % of theirs"
+    summary = f"{title}: n = {len(dice)}, with {share.min():.2g} to {share.max():.2g} % of the image covered"
     return Chart(f"dice_by_size{one.suffix}", title, summary, partial(_draw_sizes, share, dice, one.name), (3.5, 2.6))
 
 

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from ..core.errors import DelineateError, InputError
 from ..core.files import write_atomically
-from ..imaging.structures import Structure
+from ..imaging.structures import Structure, structures_of
 from ..inference.result_table import as_csv
 from .page import remove_page, write_page
 from .scored import MOST, TEXT, Evaluation, Row, Worst
 from .summary import summarise
 from .text import report_text
+from .values import is_score
 from .volumes import volumes_of
 
 SCORES, SUMMARY, REPORT, VOLUMES = "per_image.csv", "metrics.json", "report.txt", "per_volume.csv"
@@ -68,8 +69,8 @@ def read_evaluation(folder: str | Path) -> Evaluation:
     folder = Path(folder)
     try:
         metrics = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
-        names = [name for name, score in metrics.items() if isinstance(score, dict) and "ci95" in score]
-        structures = tuple(Structure(name) for name in metrics.get("structures") or ())
+        names = [name for name, score in metrics.items() if is_score(score)]
+        structures = tuple(_structure(name, part) for name, part in (metrics.get("structures") or {}).items())
         text = {*TEXT, *(metrics.get("subgroups") or ())}
         volumes = folder / VOLUMES
         return Evaluation(
@@ -91,6 +92,12 @@ def read_evaluation(folder: str | Path) -> Evaluation:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = f"holds no evaluation that can be read ({type(error).__name__}: {error})"
         raise InputError(folder, reason, "evaluate again: delineate evaluate") from error
+
+
+def _structure(name: str, part: Mapping[str, Any]) -> Structure:
+    """As far as an evaluation needs it: its name, and its colour where that is its own."""
+    (found,) = structures_of([{"name": name, **({"colour": part["colour"]} if "colour" in part else {})}])
+    return found
 
 
 def merge(evaluations: Sequence[Evaluation]) -> Evaluation:

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import binomtest
 
 Floats = NDArray[np.float64]
 Key = TypeVar("Key", bound=Hashable)
@@ -79,6 +80,16 @@ def means_with_intervals(
             for key, means in _resampled({k: t[scored] for k, t in of_these.items()}, which, resamples, seed).items():
                 found[key]["ci95"] = [float(bound) for bound in np.quantile(means, (0.025, 0.975))]
     return found
+
+
+def exact_interval(share: float, groups: int) -> list[float]:
+    """The 95 % interval of a share of 0 or 1, whose resamples never differ: that of as many groups, all alike.
+
+    Clopper CJ, Pearson ES. The use of confidence or fiducial limits illustrated in the case of the binomial. Biometrika
+    1934, https://doi.org/10.1093/biomet/26.4.404.
+    """
+    bounds = binomtest(round(share * groups), groups).proportion_ci(method="exact")
+    return [float(bounds.low), float(bounds.high)]
 
 
 def _mean(table: Floats) -> float | None:

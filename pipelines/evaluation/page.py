@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ..core.errors import counted
 from ..core.files import replacing, write_atomically
 from ..core.pages import render_page
 from .charted import Charted, charted_structures
 from .charts import dice_by_size, distributions, precision_recall
 from .confusion import confusions
 from .figures import Chart, as_svg, save_png
+from .headline import headline
 from .learning import learning_curves
-from .metrics import title_of
 from .pictures import Bytes, as_jpeg, draw_errors
 from .protocol import versions_of
 from .report import legend_of
@@ -25,7 +26,6 @@ from .scored import Evaluation, Worst
 from .tables import (
     glossary,
     image_table,
-    main_metrics,
     outcome,
     parts_of,
     row_id,
@@ -33,7 +33,8 @@ from .tables import (
     subgroup_tables,
     undefined_notes,
 )
-from .values import per_cent, shown
+from .text import failure_line, folds_of, outcome_line
+from .values import shown
 
 PAGE, FIGURES = "report.html", "figures"
 _OURS = ("worst_??", "distributions", "confusion_*", "dice_by_size*", "precision_recall", "learning_*")
@@ -56,17 +57,20 @@ def write_page(folder: Path, evaluation: Evaluation, metrics: Mapping[str, Any])
     charts = _charts(evaluation, metrics, charted)
     worst = [_picture(one) for one in evaluation.worst]
     _write_figures(folder / FIGURES, charts, worst)
-    main = main_metrics(metrics)
+    main = headline(metrics)
     several = len(charted) > 1
     values = {
         "title": _title(metrics),
         "date": datetime.now().astimezone().strftime("%d %B %Y, %H:%M %Z").rstrip(" ,"),
         "metrics": metrics,
+        "images_of": f"{counted(metrics['count'], 'image')} of {counted(metrics['groups'], 'group')}",
+        "folds": folds_of(metrics),
         "legend": legend_of(evaluation.structures) if several else [],
         "headline": score_table(metrics, main),
-        "failures": [_failure(one) for one in metrics.get("failures") or ()],
-        "outcomes": [(one.name, images) for one in charted if (images := one.scores.get("images"))],
+        "failures": [failure_line(one) for one in metrics.get("failures") or ()],
+        "outcomes": [(one.name, outcome_line(images)) for one in charted if (images := one.scores.get("images"))],
         "worst": [_worst(one.row, picture, evaluation) for one, picture in zip(evaluation.worst, worst, strict=True)],
+        "worst_of": counted(len(worst), "image"),
         "charts": {kind: [_figure(chart) for chart in some] for kind, some in charts.items()},
         "several": several,
         "scores": score_table(metrics, evaluation.metrics),
@@ -157,15 +161,6 @@ def _title(metrics: Mapping[str, Any]) -> str:
     return f"Evaluation of {name}" if name else "Evaluation"
 
 
-def _failure(one: Mapping[str, Any]) -> str:
-    """One sentence on how many images failed."""
-    side = "below" if "below" in one else "above"
-    found = f"{one['count']} images ({per_cent(one.get('share'))}"
-    interval = one.get("ci95")
-    found += f", 95 % interval {per_cent(interval[0])} to {per_cent(interval[1])})" if interval else ")"
-    return f"{title_of(one['metric'])} is {side} {one[side]:g} in {found}."
-
-
 def _bundle(metrics: Mapping[str, Any]) -> Mapping[str, Any]:
     """What is recorded of the bundle; nothing where evaluations of several were merged."""
     found = metrics.get("bundle")
@@ -179,6 +174,7 @@ def _notes(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
     settings = ", ".join(f"{name} = {value}" for name, value in (metrics.get("settings") or {}).items())
     notes = {
         "Bundle": " ".join(str(bundle[key]) for key in ("name", "path") if bundle.get(key)),
+        "Made of": ", ".join(bundle.get("members") or ()),
         "Hash of the bundle": bundle.get("hash"),
         "Members of the ensemble": ", ".join(_member(one) for one in metrics.get("members") or ()),
         "Test-time augmentation": metrics.get("tta"),

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..core.errors import counted
 from .metrics import METRICS
+from .values import is_score
 
 _PACKAGES = {"delineate": "Delineate", "monai": "MONAI", "torch": "PyTorch"}
 
@@ -29,8 +30,20 @@ def protocol(metrics: Mapping[str, Any]) -> str:
         f"{means}{_seen(metrics)} "
         f"Empty masks were decided before any metric was computed, and {_left_out(metrics)}: where reference and "
         "prediction are both empty, overlap and surface Dice are 1 and distances 0; where one of them is, overlap is 0 "
-        "and distances are the image's diagonal. Means are given with 95 % percentile bootstrap intervals over groups "
-        f"(10,000 resamples, seed 0){_tolerance(metrics, settings)}. {_versions(metrics)}."
+        f"and distances are the image's diagonal. {_intervals(metrics)}{_tolerance(metrics, settings)}. "
+        f"{_versions(metrics)}."
+    )
+
+
+def _intervals(metrics: Mapping[str, Any]) -> str:
+    if metrics["groups"] == 1:
+        return "Means have no intervals, because a bootstrap over groups needs more than one group"
+    parts = [metrics, *(metrics.get("structures") or {}).values()]
+    level = any(one["ci95"] and one["share"] in (0, 1) for part in parts for one in part.get("failures") or ())
+    exact = "; where none or all images failed, the share has the exact (Clopper-Pearson) interval of the groups"
+    return (
+        "Means are given with 95 % percentile bootstrap intervals over groups (10,000 resamples, seed 0)"
+        + exact * level
     )
 
 
@@ -62,7 +75,7 @@ def _split(metrics: Mapping[str, Any]) -> str:
 
 def _titles(metrics: Mapping[str, Any]) -> list[str]:
     """What was measured, once however many units it has."""
-    scored = [name for name, score in metrics.items() if isinstance(score, Mapping) and "ci95" in score]
+    scored = [name for name, score in metrics.items() if is_score(score)]
     scored = [name for name in scored if metrics[name]["value"] is not None]
     return list(dict.fromkeys(METRICS[name].title if name in METRICS else name for name in scored))
 

@@ -15,7 +15,7 @@ from .learning import learning_curves
 from .metrics import METRICS
 from .pictures import Bytes, Picture, as_jpeg, outlined_views
 from .tables import score_table
-from .values import shown
+from .values import is_score, shown
 
 Rank = Literal["worst", "median", "best"]
 
@@ -77,7 +77,7 @@ def write_report(
         ``path``.
     """
     ranked = pick_examples([picture.dice for picture in pictures])
-    names = [name for name, score in metrics.items() if name in METRICS or _is_score(score)]
+    names = [name for name, score in metrics.items() if name in METRICS or is_score(score)]
     curves = learning_curves(history_csv) if history_csv else []
     values = {
         "title": title,
@@ -102,10 +102,6 @@ def legend_of(structures: Sequence[Structure]) -> list[dict[str, str]]:
     """The structures with the colours of their outlines."""
     colours = (f"rgb{colour}" for colour in colours_of(structures))
     return [{"name": one.name, "colour": colour} for one, colour in zip(structures, colours, strict=True)]
-
-
-def _is_score(value: Any) -> bool:
-    return isinstance(value, Mapping) and "ci95" in value
 
 
 def _legend(pictures: Sequence[Picture]) -> list[dict[str, str]]:

@@ -24,12 +24,12 @@ from ..imaging.structures import UNANNOTATED, Structure, structures_of
 from ..imaging.volumes.slicing import Slicing
 from .columns import Columns
 from .evaluation import write_evaluation
+from .headline import headline
 from .intervals import interval_text, value_text
 from .metrics import METRICS
 from .precision_recall import BINS, probability_histogram
 from .rows import score_masks
 from .scored import MOST, Evaluation, Row, Worst, columns_of, suffixes_of
-from .text import headline
 from .volumes import VolumeMasks, slice_count
 
 logger = logging.getLogger(__name__)
@@ -208,15 +208,18 @@ class ScoreWriter:
         if self._bundle_root is None:
             return found
         root = Path(self._bundle_root).absolute()
-        bundle = {"path": str(root), "name": root.name} | (found["bundle"] or {"hash": fingerprint(root)})
+        recorded = found["bundle"] or {"hash": fingerprint(root)}
         members, seen = members_of(root), read_seen(root / SEEN)
+        bundle = {"path": str(root), "name": root.name} | recorded
+        if paths := recorded.get("members"):  # its folder is temporary, those of its members are not
+            bundle = {"name": f"ensemble of {counted(len(paths), 'network')}"} | recorded
         again = sum(mark(Item.from_fields(fields)) in seen for fields in self.dataset.data) if seen else 0
         more = ({"members": members} if members else {}) | ({"seen_in_training": again} if again else {})
         return found | {"bundle": bundle} | more
 
     def _tell(self, metrics: Mapping[str, Any]) -> None:
         """Log the main scores, and what is to be known of them."""
-        logger.info(f"{metrics['count']} images of {self.split}: {_summary(metrics)}")
+        logger.info(f"{counted(metrics['count'], 'image')} of {self.split}: {_summary(metrics)}")
         for name, found in metrics.get("structures", {}).items():
             logger.info(f"{name}: {_summary(found)}")
         unknown = [name for name in self._settings["failures"] or () if name not in metrics]

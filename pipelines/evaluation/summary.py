@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .intervals import RESAMPLES, means_with_intervals
+from ..imaging.structures import Structure
+from .intervals import RESAMPLES, exact_interval, means_with_intervals
 from .metrics import METRICS, empty_policy
 from .precision_recall import precision_recall
 from .protocol import protocol
@@ -50,10 +51,16 @@ def summarise(evaluation: Evaluation) -> dict[str, Any]:
     found |= {
         "grid": "each image's own",
         "empty_masks": empty_policy(evaluation.metrics),
-        "interval": f"95 % percentile bootstrap over groups, {RESAMPLES} resamples",
+        "interval": _interval(len(set(groups))),
         **facts,
     }
     return found | {"protocol": protocol(found)}
+
+
+def _interval(groups: int) -> str:
+    if groups == 1:
+        return "none: there is one group"
+    return f"95 % percentile bootstrap over groups, {RESAMPLES} resamples"
 
 
 def _scores_alone(evaluation: Evaluation) -> dict[str, Any]:
@@ -67,8 +74,8 @@ def _scores_alone(evaluation: Evaluation) -> dict[str, Any]:
 def _parts(evaluation: Evaluation) -> list[_Part]:
     """All structures together and, where there are several, each."""
     count = len(evaluation.suffixes)
-    each = [_Part(evaluation, one.name, [index]) for index, one in enumerate(evaluation.structures)]
-    return [_Part(evaluation, "", range(count)), *(each if count > 1 else [])]
+    each = [_Part(evaluation, one, [index]) for index, one in enumerate(evaluation.structures)]
+    return [_Part(evaluation, None, range(count)), *(each if count > 1 else [])]
 
 
 def _named(parts: Sequence[_Part], each: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -76,7 +83,7 @@ def _named(parts: Sequence[_Part], each: Sequence[Mapping[str, Any]]) -> dict[st
     if not each:
         return {}
     found = zip(parts[1:], each, strict=True)
-    return {"structures": {part.name: {"count": part.annotated, **one} for part, one in found}}
+    return {"structures": {part.name: {"count": part.annotated, **part.colour, **one} for part, one in found}}
 
 
 class _Part:
@@ -84,12 +91,13 @@ class _Part:
 
     Args:
         evaluation: that it is of.
-        name: of the one structure.
+        structure: the one, or ``None``.
         indices: of its structures.
     """
 
-    def __init__(self, evaluation: Evaluation, name: str, indices: Sequence[int]) -> None:
-        self.name, self._rows = name, evaluation.rows
+    def __init__(self, evaluation: Evaluation, structure: Structure | None, indices: Sequence[int]) -> None:
+        self.name, self._rows = structure.name if structure else "", evaluation.rows
+        self.colour = {"colour": list(structure.colour)} if structure and structure.colour else {}
         self._suffixes = [evaluation.suffixes[index] for index in indices]
         self._scores = {name: self._numbers(name) for name in evaluation.metrics}
         limits: Mapping[str, float] = evaluation.settings.get("failures") or FAILURES
@@ -126,7 +134,7 @@ class _Part:
     def summary(self, intervals: Intervals, groups: Sequence[str]) -> dict[str, Any]:
         """What ``metrics.json`` says of it."""
         found = self.summary_of_scores(intervals)
-        found["failures"] = [self._failure(name, limit, intervals) for name, limit in self._limits.items()]
+        found["failures"] = [self._failure(name, limit, intervals, groups) for name, limit in self._limits.items()]
         found |= {"images": self._images(), "pixels": self._pixels()}
         if np.isfinite(self._numbers("reference_lesions")).any():
             found["lesions"] = self._lesions()
@@ -154,11 +162,13 @@ class _Part:
         undefined = {"undefined": int(missing.sum())} if missing.any() and name not in METRICS else {}
         return {**found, "count": len(values), **undefined}
 
-    def _failure(self, name: str, limit: float, intervals: Intervals) -> dict[str, Any]:
-        failed, share = _failed(name, self._of_images(name), limit), intervals[self.name, "failure", name]
-        side = "below" if higher_is_better(name) else "above"
-        count = int(np.nansum(failed))
-        return {"metric": name, side: limit, "count": count, "share": share["value"], "ci95": share["ci95"]}
+    def _failure(self, name: str, limit: float, intervals: Intervals, groups: Sequence[str]) -> dict[str, Any]:
+        """How many images failed; the share has an interval where there are several groups, as all means have."""
+        failed, found = _failed(name, self._of_images(name), limit), intervals[self.name, "failure", name]
+        side, share, ci95 = "below" if higher_is_better(name) else "above", found["value"], found["ci95"]
+        if ci95 and share in (0, 1):
+            ci95 = exact_interval(share, len({groups[index] for index in np.flatnonzero(np.isfinite(failed))}))
+        return {"metric": name, side: limit, "count": int(np.nansum(failed)), "share": share, "ci95": ci95}
 
     def _images(self) -> dict[str, int]:
         """Images, or structures in images, by outcome; and those found in which the two masks share no pixel."""

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .headline import main_metrics
 from .metrics import METRICS, title_of
 from .scored import Evaluation
+from .text import share_text
 from .values import DASH, number, score_of, shown, span
 
-_IN_ROWS = ("mean_dice", "mean_iou", "precision", "recall", "HD95", "MSD", "nsd_2_percent", "area_error", "lesion_f1")
-_MAIN = ("mean_dice", "mean_iou", "HD95", "nsd_2_percent")
-_UNITS = ("mm", "pixels", "percent")
+_IN_ROWS = ("mean_dice", "mean_iou", "precision", "recall", "hd95", "msd", "nsd", "area_error", "lesion_f1")
 
 
 @dataclass(frozen=True)
@@ -100,28 +100,12 @@ def _reason(name: str) -> str:
     return "no image has a value"
 
 
-def main_metrics(metrics: Mapping[str, Any], wanted: Sequence[str] = _MAIN) -> list[str]:
-    """Those of the wanted metrics that have a value; a distance in the unit in which most images have it."""
-    chosen = [_distance(name.lower(), metrics) if name.isupper() or name == "HD95" else name for name in wanted]
-    return [name for name in chosen if score_of(metrics.get(name)).get("value") is not None]
-
-
-def _distance(name: str, metrics: Mapping[str, Any]) -> str:
-    counts = {f"{name}_{unit}": _count(metrics.get(f"{name}_{unit}")) for unit in _UNITS}
-    return max(counts, key=counts.__getitem__)
-
-
-def _count(entry: Any) -> int:
-    score = score_of(entry)
-    return 0 if score.get("value") is None else int(score.get("count", 1))
-
-
 def subgroup_tables(metrics: Mapping[str, Any], names: Sequence[str]) -> list[Table]:
     """A table for each column that images were divided by."""
     tables = []
     for column, values in (metrics.get("subgroups") or {}).items():
         heads = [(column, False), ("images", True), ("groups", True), *((title_of(name), True) for name in names)]
-        rows = [("", [str(value), *_of_subgroup(found, names)]) for value, found in values.items()]
+        rows = [("", [str(value) + share_text(found), *_of_subgroup(found, names)]) for value, found in values.items()]
         tables.append(Table(f"By {column}", heads, rows))
     return tables
 

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..core.errors import counted
-from .metrics import METRICS, title_of
+from .headline import headline
+from .metrics import title_of
 from .subgroups import LEAST
+from .values import is_score
 
 WIDTH = 110
-_HEADLINE = ("mean_dice", "mean_iou", "hd95_mm", "hd95_pixels", "hd95_percent", "nsd_mm", "nsd_2_percent")
 
 
 def report_text(metrics: Mapping[str, Any]) -> str:
@@ -21,6 +22,7 @@ def report_text(metrics: Mapping[str, Any]) -> str:
         _heading("Evaluation", "="),
         textwrap.fill(metrics["protocol"], WIDTH),
         _counts(metrics),
+        *_folds(metrics),
         *_of_part("all structures" if structures else "", metrics),
         *(block for name, part in structures.items() for block in _of_part(name, part)),
         *_volumes(metrics.get("volumes")),
@@ -30,20 +32,10 @@ def report_text(metrics: Mapping[str, Any]) -> str:
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
-def headline(metrics: Mapping[str, Any]) -> list[str]:
-    """The few scores that are shown first: of a distance in the best unit that all images have; and a bundle's own."""
-    there = [name for name in _HEADLINE if _is_scored(metrics.get(name))]
-    most = max((metrics[name]["count"] for name in there), default=0)
-    there = [name for name in there if metrics[name]["count"] == most]
-    families = {name.split("_")[0]: name for name in reversed(there) if name.startswith(("hd95", "nsd"))}
-    own = [name for name, score in metrics.items() if name not in METRICS and _is_score(score)]
-    return [*(name for name in there if name.startswith("mean") or name in families.values()), *own]
-
-
 def outcome_line(images: Mapping[str, int]) -> str:
     """Images by outcome, in one line; of several structures, each counts by itself."""
     apart = images.get("found_without_overlap", 0)
-    beside = f" ({apart} elsewhere)" if apart else ""
+    beside = f" ({apart} of them elsewhere: no pixel is shared)" if apart else ""
     return (
         f"found: {images['found']}{beside}; missed (empty prediction): {images['missed']}; "
         f"false alarms (empty reference): {images['false_alarm']}; rightly empty: {images['rightly_empty']}"
@@ -66,6 +58,20 @@ def outcome_lines(images: Mapping[str, int]) -> list[str]:
 def _counts(metrics: Mapping[str, Any]) -> str:
     counts = f"{counted(metrics['count'], 'image')}, {counted(metrics['groups'], 'group')}"
     return f"{counts}, split {metrics['split']}, {len(metrics['refused'])} refused"
+
+
+def folds_of(metrics: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Headings and rows, one a fold, of a cross-validation; no rows of anything else."""
+    folds = (metrics.get("cross_validation") or {}).get("of_each") or ()
+    rows = [[str(one["seed"]), str(one["fold"]), str(one["count"]), _number(one["mean_dice"])] for one in folds]
+    return ["seed", "fold", "images", title_of("mean_dice")], rows
+
+
+def _folds(metrics: Mapping[str, Any]) -> Iterable[str]:
+    head, rows = folds_of(metrics)
+    if rows:
+        yield _heading("Each fold")
+        yield _table(head, rows)
 
 
 def _of_part(name: str, part: Mapping[str, Any]) -> list[str]:
@@ -117,7 +123,7 @@ def _subgroups(behind: str, part: Mapping[str, Any]) -> Iterable[str]:
     for column, values in part["subgroups"].items():
         head = [column, "images", "groups", *map(title_of, names)]
         rows = [
-            [value + _range(found.get("share")), str(found["count"]), str(found["groups"])]
+            [value + share_text(found), str(found["count"]), str(found["groups"])]
             + [_with_interval(found[name]) if name in found else "-" for name in names]
             for value, found in values.items()
         ]
@@ -125,7 +131,9 @@ def _subgroups(behind: str, part: Mapping[str, Any]) -> Iterable[str]:
         yield _table(head, rows) + f"\nBelow {LEAST} images no mean is shown." * any("-" in row for row in rows)
 
 
-def _range(share: Sequence[float] | None) -> str:
+def share_text(found: Mapping[str, Any]) -> str:
+    """Behind the name of a size, from which to which share of the image it goes: `` (0.52 to 2.40 % of the image)``."""
+    share = found.get("share")
     return f" ({100 * share[0]:.2f} to {100 * share[1]:.2f} % of the image)" if share and share[1] else ""
 
 
@@ -158,11 +166,7 @@ def _refused(refused: Sequence[str]) -> Iterable[str]:
 
 
 def _is_scored(score: Any) -> bool:
-    return _is_score(score) and score["value"] is not None
-
-
-def _is_score(score: Any) -> bool:
-    return isinstance(score, Mapping) and "ci95" in score
+    return is_score(score) and score["value"] is not None
 
 
 def _number(value: float | None) -> str:

@@ -53,6 +53,11 @@ def per_cent(share: Any) -> str:
     return DASH if found is None else f"{100 * found:.1f} %"
 
 
+def is_score(entry: Any) -> bool:
+    """Whether it is a mean with its interval."""
+    return isinstance(entry, Mapping) and "ci95" in entry
+
+
 def score_of(entry: Any) -> Mapping[str, Any]:
     """What is known of a score, which may be a number alone."""
     return entry if isinstance(entry, Mapping) else {"value": entry}

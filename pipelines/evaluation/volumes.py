@@ -20,7 +20,6 @@ from .scored import Evaluation, Row, columns_of
 Bytes = NDArray[np.uint8]
 VolumeKey = tuple[str, str]
 
-_OF_COUNTS = ("mean_dice", "mean_iou", "precision", "recall", "specificity", "pixel_accuracy", "area_error")
 _SHARED = ("image", "series", "group", "class", "source", "slices")
 
 
@@ -64,7 +63,7 @@ def _row(slices: Sequence[Row], suffixes: Sequence[str]) -> Row:
     """A volume, from the counts of its slices."""
     found: Row = {key: slices[0][key] for key in _SHARED if slices[0].get(key) is not None}
     found["scored_slices"] = len(slices)
-    scores: dict[str, list[float | None]] = {name: [] for name in _OF_COUNTS}
+    scores: dict[str, list[float | None]] = {name: [] for name, one in METRICS.items() if one.of_counts}
     for suffix in suffixes:
         annotated = [row for row in slices if row.get(f"reference_pixels{suffix}") is not None]
         reference, predicted, both = (

@@ -25,8 +25,8 @@ _ENVIRONMENT = {
 class MlflowLogger:
     """Logs each row of the history to MLflow, in ``mlruns`` of the current folder or at ``MLFLOW_TRACKING_URI``.
 
-    A resumed training goes on in the MLflow run of its folder. MONAI's ``MLFlowHandler`` wants a database: 25 seconds
-    to begin with, and SQLAlchemy.
+    A resumed training goes on in the MLflow run of its folder. MONAI's ``MLFlowHandler`` wants a database, and
+    with it SQLAlchemy.
 
     Args:
         enabled: nothing is done, and MLflow not needed, where it is not.

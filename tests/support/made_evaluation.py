@@ -18,7 +18,13 @@ from delineate.pipelines.phantoms.images import phantom
 CHEST = (Structure("heart"), Structure("left lung"))
 
 
-def made_evaluation(folder: Path, images: int, structures: Sequence[Structure] = (), **facts: Any) -> Evaluation:
+def made_evaluation(
+    folder: Path,
+    images: int,
+    structures: Sequence[Structure] = (),
+    spacing: tuple[float, float] | None = None,
+    **facts: Any,
+) -> Evaluation:
     """Images of 64x48 in ``folder``: the first is missed, the second a false alarm, the third rightly empty."""
     folder.mkdir(parents=True, exist_ok=True)
     rows, worst, planes = [], [], max(len(structures), 1)
@@ -31,7 +37,7 @@ def made_evaluation(folder: Path, images: int, structures: Sequence[Structure] =
         prediction *= index not in (0, 2)
         reference *= index not in (1, 2)
         row: Row = {"image": str(path), "group": f"patient {index // 2}", "class": ["benign", "malignant"][index % 2]}
-        rows.append(row | score_masks(prediction, reference, suffixes_of(structures)))
+        rows.append(row | score_masks(prediction, reference, suffixes_of(structures), spacing))
         worst.append(Worst.of(index, Item(image=(path,)), prediction, reference, structures=structures))
     histogram = np.random.default_rng(0).integers(1, 99, (planes, 2, 256))
     return Evaluation(

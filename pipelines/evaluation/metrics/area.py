@@ -19,5 +19,6 @@ AREA_ERROR = Metric(
     both_empty=0.0,
     one_empty=1.0,
     higher_is_better=False,
+    of_counts=True,
     source="10.1109/TMI.2009.2013851",
 )

@@ -26,6 +26,7 @@ class Metric:
         unit: e.g. ``mm``; empty where it has none.
         needs_spacing: whether it has to know how large pixels are.
         without_spacing: whether it is for images alone of which the size of pixels is not known.
+        of_counts: whether it needs the counts of a case alone, so that those of a volume's slices can be added.
         source: DOI of what defines it.
     """
 
@@ -40,6 +41,7 @@ class Metric:
     unit: str = ""
     needs_spacing: bool = False
     without_spacing: bool = False
+    of_counts: bool = False
     source: str = ""
 
     def score(self, case: Case) -> float | None:

@@ -26,13 +26,14 @@ def _specificity(case: Case) -> float:
     return true_negative / background if background else 1.0
 
 
-PRECISION = Metric("precision", "Precision", _precision, EMPTY, source=_SOURCE)
-RECALL = Metric("recall", "Recall (sensitivity)", _recall, EMPTY, source=_SOURCE)
+PRECISION = Metric("precision", "Precision", _precision, EMPTY, of_counts=True, source=_SOURCE)
+RECALL = Metric("recall", "Recall (sensitivity)", _recall, EMPTY, of_counts=True, source=_SOURCE)
 SPECIFICITY = Metric(
     "specificity",
     "Specificity",
     _specificity,
     "empty masks count like all others, a reference without background scores 1; no image is left out",
     one_empty=_specificity,
+    of_counts=True,
     source=_SOURCE,
 )

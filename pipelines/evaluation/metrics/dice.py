@@ -23,5 +23,6 @@ DICE = Metric(
     _dice,
     EMPTY,
     create=partial(DiceMetric, ignore_empty=False),
+    of_counts=True,
     source="10.2307/1932409",
 )

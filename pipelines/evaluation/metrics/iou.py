@@ -22,5 +22,6 @@ IOU = Metric(
     _iou,
     EMPTY,
     create=partial(MeanIoU, ignore_empty=False),
+    of_counts=True,
     source="10.1111/j.1469-8137.1912.tb05611.x",
 )

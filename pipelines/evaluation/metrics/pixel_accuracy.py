@@ -39,5 +39,6 @@ PIXEL_ACCURACY = Metric(
     "empty masks count like all others; no image is left out",
     one_empty=_accuracy,
     create=PixelAccuracy,
+    of_counts=True,
     source="10.1186/s12880-015-0068-x",
 )

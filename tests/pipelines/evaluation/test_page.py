@@ -18,6 +18,8 @@ from delineate.pipelines.evaluation.metrics import METRICS
 from delineate.pipelines.evaluation.page import write_page
 from delineate.pipelines.evaluation.scored import Evaluation
 from delineate.pipelines.evaluation.summary import summarise
+from delineate.pipelines.evaluation.text import failure_line, outcome_line, report_text
+from delineate.pipelines.imaging.structures import Structure
 
 
 class Page(HTMLParser):
@@ -105,8 +107,44 @@ def test_what_is_not_defined_is_a_dash_with_its_reason(page: Page) -> None:
 
 
 def test_outcomes_of_images_are_told_in_words(page: Page) -> None:
-    words = ("found: 13", "nothing was drawn: 1", "something was drawn: 1", "rightly left empty: 1")
+    words = ("found: 13", "missed (empty prediction): 1", "false alarms (empty reference): 1", "rightly empty: 1")
     assert [one for one in words if one not in page.text] == []
+
+
+def test_the_page_says_of_failures_and_outcomes_what_the_terminal_says(written: Path, page: Page) -> None:
+    metrics = json.loads((written / "metrics.json").read_text())
+    lines = [*map(failure_line, metrics["failures"]), outcome_line(metrics["images"])]
+    assert len(lines) == 3
+    assert [line for line in lines if f"{line}." not in page.text] == []
+
+
+def test_one_image_is_not_called_images(tmp_path: Path) -> None:
+    write_evaluation(made_evaluation(tmp_path / "images", 1), tmp_path)
+    text = Page(tmp_path / "report.html").text
+    assert "1 image of 1 group (" in text
+    assert "1 images" not in text
+
+
+def test_images_with_a_spacing_have_their_surface_dice_in_mm_first(tmp_path: Path) -> None:
+    write_evaluation(made_evaluation(tmp_path / "images", 4, spacing=(0.5, 0.5)), tmp_path)
+    first = Page(tmp_path / "report.html").text.split("Failures first")[0]
+    assert METRICS["nsd_mm"].title in first
+    assert METRICS["nsd_2_percent"].title not in first.split("Scores", 1)[1]
+
+
+def test_sizes_say_which_they_are(written: Path, page: Page) -> None:
+    sizes = json.loads((written / "metrics.json").read_text())["subgroups"]["size"]
+    low, high = (100 * bound for bound in sizes["medium"]["share"])
+    assert f"medium ({low:.2f} to {high:.2f} % of the image)" in page.text
+
+
+def test_the_folds_of_a_cross_validation_are_a_table(tmp_path: Path, page: Page) -> None:
+    folds = [{"fold": fold, "seed": 7, "count": 2 + fold, "mean_dice": 0.8125 - fold / 4} for fold in (0, 1)]
+    known = {"of": "skin", "folds": 2, "seeds": [7], "of_each": folds}
+    metrics = write_evaluation(made_evaluation(tmp_path / "images", 4, cross_validation=known), tmp_path)
+    assert "seed fold images Mean Dice 7 0 2 0.8125 7 1 3 0.5625" in Page(tmp_path / "report.html").text
+    assert "7        0       2  0.8125\n7        1       3  0.5625" in report_text(metrics)
+    assert "Each fold" not in page.text
 
 
 def test_names_and_sentences_are_escaped(tmp_path: Path) -> None:
@@ -181,3 +219,15 @@ def test_an_evaluation_without_any_annotation_has_a_page(tmp_path: Path) -> None
     bare = Evaluation(rows=rows, metrics=evaluation.metrics)
     text = Page(write_page(tmp_path, bare, json.loads(json.dumps(summarise(bare))))).text
     assert "No image could be scored" in text
+
+
+def test_a_merged_evaluation_keeps_the_structures_own_colours(tmp_path: Path) -> None:
+    structures = (Structure("heart", colour=(1, 2, 3)), Structure("left lung"))
+    write_evaluation(made_evaluation(tmp_path / "images", 4, structures), tmp_path / "once")
+    once = read_evaluation(tmp_path / "once")
+    assert [one.colour for one in once.structures] == [(1, 2, 3), None]
+    write_evaluation(merge([once]), tmp_path / "merged")
+    pages = [(tmp_path / name / "report.html").read_text() for name in ("once", "merged")]
+    legends = [re.findall(r'<li><i style="background: (.*?)">', text) for text in pages]
+    assert legends[0] == legends[1]
+    assert legends[0][0] == "rgb(1, 2, 3)"

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from delineate.pipelines.evaluation.intervals import mean_with_interval
 from delineate.pipelines.evaluation.metrics import METRICS
 from delineate.pipelines.evaluation.rows import score_masks
 from delineate.pipelines.evaluation.scored import Evaluation
@@ -135,3 +136,27 @@ def test_the_protocol_says_what_a_methods_section_needs() -> None:
     for part in ("2 images of 1 group", "split test", "each image's own grid", "Mean Dice", "both empty", "bootstrap"):
         assert part in text
     assert "tolerance" not in text  # no image has a spacing
+
+
+@pytest.mark.parametrize(("pair", "share"), [(FOUND, 0), (MISSED, 1)], ids=["none", "all"])
+def test_where_none_or_all_failed_the_interval_is_the_exact_one_of_the_groups(pair: Any, share: int) -> None:
+    metrics = summarise(of(*[pair] * 8, group=list("aabbccdd")))
+    found = metrics["failures"][0]
+    away = 1 - 0.025 ** (1 / 4)  # of four groups, however many images they have
+    assert (found["share"], found["count"]) == (share, 8 * share)
+    assert sorted(abs(share - bound) for bound in found["ci95"]) == pytest.approx([0, away])
+    assert "exact (Clopper-Pearson) interval of the groups" in metrics["protocol"]
+
+
+def test_a_share_between_keeps_the_interval_of_the_bootstrap() -> None:
+    metrics = summarise(of(FOUND, FOUND, MISSED, FOUND))
+    assert metrics["failures"][0]["ci95"] == mean_with_interval([0, 0, 1, 0])["ci95"]
+    assert "exact" not in metrics["protocol"]
+
+
+def test_one_group_has_no_interval_and_the_protocol_claims_none() -> None:
+    metrics = summarise(of(FOUND, FOUND, group=["a", "a"]))
+    assert (metrics["mean_dice"]["ci95"], metrics["failures"][0]["ci95"]) == (None, None)
+    assert metrics["interval"] == "none: there is one group"
+    assert "Means have no intervals" in metrics["protocol"]
+    assert "95 %" not in metrics["protocol"].replace("95 % Hausdorff", "")

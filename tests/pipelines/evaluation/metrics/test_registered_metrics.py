@@ -3,7 +3,8 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
@@ -165,3 +166,18 @@ def test_a_hallucination_pulls_the_mean_down() -> None:
     for pred, label in ((FULL, FULL), (FULL, EMPTY)):
         metric(pred, label)
     assert float(metric.aggregate()) == 0.5
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_metric_of_counts_is_one_that_needs_nothing_else(name: str) -> None:
+    """So that a volume's is that of the added counts of its slices."""
+
+    def score(case: Any) -> float | None:
+        return METRICS[name].score(cast(Case, SimpleNamespace(counts=case.counts, empty=case.empty, spacing=None)))
+
+    case, _ = cases(FULL, HALF)
+    if METRICS[name].of_counts:
+        assert score(case) == METRICS[name].score(case)
+    elif not METRICS[name].needs_spacing:
+        with pytest.raises(AttributeError):
+            score(case)
