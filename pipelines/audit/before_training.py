@@ -20,7 +20,8 @@ def refuse_leaks(dataset_dir: str | Path, allow_leaks: bool = False, mention_aud
     Args:
         dataset_dir: the data set's folder.
         allow_leaks: log leaks instead of raising.
-        mention_audit: log what the last audit found, or that there was none.
+        mention_audit: log what the last audit found, or that there was none; of a fold's data set nothing, as it is
+            the data set that was divided which is audited.
 
     Raises:
         DelineateError: there is a leak that is neither accepted nor allowed.
@@ -29,8 +30,8 @@ def refuse_leaks(dataset_dir: str | Path, allow_leaks: bool = False, mention_aud
     folder = Path(dataset_dir)
     if not (folder / "datalist.json").is_file():
         return  # load_datalist says so
-    if mention_audit:
-        logger.info(_last_audit(folder))
+    if mention_audit and "cross_validation" not in Datalist.read(folder).more:  # its images are those of another
+        logger.info(last_audit(folder))
     leaks = quick_leaks(folder)
     for leak in leaks:
         logger.warning(f"leak: {leak.detail}: {', '.join(leak.items)}")
@@ -55,7 +56,7 @@ def split_command(folder: Path) -> str:
     return f"delineate data split {folder} --out NEW{''.join(given)}"
 
 
-def _last_audit(folder: Path) -> str:
+def last_audit(folder: Path) -> str:
     """One line on the audit of this very data set."""
     datalist = Datalist.read(folder)
     try:

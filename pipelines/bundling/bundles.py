@@ -20,6 +20,7 @@ from ..imaging.structures import channels_of, structures_of
 from .settings import WORKFLOWS, has, refuse_wrong_values, unknown_setting
 from .verify.targets import target_problem
 
+_OWN_FOLDERS = ("configs", "models", "checkpoints", "logs", "docs")
 _LONGEST = 280  # characters of a value that is written on one line
 SCHEMA = "meta_schema_20240725.json"  # in docs/, so that `monai.bundle verify_metadata` works without a network
 
@@ -149,6 +150,20 @@ def refuse_occupied(folder: Path) -> None:
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DelineateError(f"{folder} is there already and not empty; name a new folder or remove it first")
+
+
+def refuse_own_folder(bundle: Path, out: str | Path) -> None:
+    """See that results are not written into a bundle or run itself, among the files that it is made of.
+
+    Raises:
+        DelineateError: ``out`` is its folder, or one of the folders that make it.
+    """
+    place, own = Path(out).resolve(), bundle.resolve()
+    if place in (own, *(own / name for name in _OWN_FOLDERS)):
+        raise DelineateError(
+            f"{printable(out)} is of the run {printable(bundle)} itself, whose page would be replaced, or a folder "
+            f"that holds nothing else; write into a folder of its own, e.g. {printable(bundle / 'evaluation')}"
+        )
 
 
 def copy_bundle(bundle: Path, run: Path) -> None:

@@ -66,6 +66,7 @@ class Admission:
         shipped: whether it is part of the installed package, which is not verified.
         trusted: whether it is used in spite of findings, because the user said so.
         findings: what verification found; empty unless trusted.
+        members: of an ensemble that is gone after use, the runs that it was made of.
     """
 
     folder: Path
@@ -73,10 +74,12 @@ class Admission:
     shipped: bool = False
     trusted: bool = False
     findings: tuple[Finding, ...] = ()
+    members: tuple[Path, ...] = ()
 
     def record(self) -> dict[str, Any]:
         """What records and scores say of the bundle that they come from."""
-        return {"hash": self.hash, "trusted": self.trusted, "findings": [str(each) for each in self.findings[:_SHOWN]]}
+        found = {"hash": self.hash, "trusted": self.trusted, "findings": [str(each) for each in self.findings[:_SHOWN]]}
+        return found | ({"members": [str(each) for each in self.members]} if self.members else {})
 
 
 Bundle = str | Path | Admission

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -26,5 +27,7 @@ def admitted(bundle: Bundle | Sequence[Bundle], trust: bool = False) -> Iterator
         return
     from .ensemble import make_ensemble  # takes torch, which one bundle need not
 
+    runs = [admit(one, trust) for one in bundle]
     with TemporaryDirectory(prefix="delineate-") as folder:
-        yield admit(make_ensemble(bundle, Path(folder) / "ensemble", trust=trust), trust)
+        ensemble = admit(make_ensemble(runs, Path(folder) / "ensemble", trust=trust), trust)
+        yield replace(ensemble, members=tuple(run.folder.absolute() for run in runs))

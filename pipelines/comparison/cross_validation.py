@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ..audit.before_training import last_audit
 from ..bundling.bundles import members_of, part_file, try_changes
 from ..bundling.ensemble import make_ensemble
 from ..bundling.gate import admit
@@ -139,6 +140,7 @@ def cross_validate(
         "data_hash": Datalist.read(data).hash,
     }
     settle_terms(out, terms, (out / CROSS_VALIDATION).is_file(), CROSS_VALIDATION)
+    logger.info(last_audit(data))
     jobs = [
         FoldJob(source, folder.parent, fold, seed, network, loss, dict(settings or {}), allow_leaks, trust, announce)
         for seed in seeds

@@ -17,6 +17,7 @@ from ..core.errors import DelineateError
 from ..datasets.datalist import Datalist
 from ..training.runs import begin_run
 from ..training.workflow import refuse_leaks, training_settings
+from .beforehand import count_tests, refuse_unknown_metrics, warn_of_few
 from .processes import work_apart
 from .table import BUDGETED, Row, best_first, bundle_hash, finished, settle_terms, write_table
 
@@ -117,6 +118,7 @@ def compare_networks(
     values = training_settings(source, data, settings, fold, allow_leaks)
     common = Job(source, data, out, "", minutes, values, (), trust, epochs, prepare, announce)
     jobs = [replace(common, run=out / name, network=name, overlays=_overlays(name, loss)) for name in networks]
+    refuse_unknown_metrics(source.resolve().name, source, metrics)
     for job in jobs:
         try_changes(job.source, job.values, list(job.overlays))
     if not resume:
@@ -132,6 +134,7 @@ def compare_networks(
         "data_hash": Datalist.read(data).hash,
     }
     settle_terms(out, terms, resume)
+    warn_of_few(data, None, None, count_tests(len(networks), metrics))
     found = _train_each(jobs, out, terms)
     return replace(found, paired=_pair(found, data, metrics, trust))
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..bundling.bundles import refuse_own_folder
 from ..bundling.gate import Admission, admit
 from ..bundling.provenance import provenance
 from ..bundling.workflow import Announce
@@ -22,6 +23,7 @@ from ..core.versions import commit, versions
 from ..evaluation.intervals import mean_with_interval
 from ..evaluation.workflow import Progress, evaluate
 from ..imaging.structures import Structure
+from .beforehand import count_tests, refuse_unknown_metrics, warn_of_few
 from .judged import Judged, Row, aligned, evaluation_in, is_evaluation, read_judged, values
 from .largest import largest_differences
 from .outputs import write_outputs
@@ -92,15 +94,19 @@ def compare(
     with TemporaryDirectory() as temporary:
         folder = Path(out if out is not None else temporary)
         refuse_unwritable(folder)
+        ready = {name: read_judged(name, Path(folders[name])) for name, one in admitted.items() if one is None}
+        _refuse_split([*ready.values()], split)
+        _look_ahead(admitted, ready, folder, metrics)
+        if on is not None and len(ready) < len(admitted):
+            warn_of_few(on, split, fold, count_tests(len(admitted), metrics))
         judged = []
         for name, admission in admitted.items():
             if admission is None or on is None:
-                judged.append(read_judged(name, Path(folders[name])))
+                judged.append(ready[name])
                 continue
             options = {"split": split, "fold": fold, "settings": dict(settings or {})}
             place = _evaluated(admission, Path(on), folder / name, options, trust, announce, on_progress)
             judged.append(read_judged(name, place, admission.folder))
-        _refuse_split(judged, split)
         return compare_judged(judged, folder, on=on, metrics=metrics, settings=settings, trust=trust)
 
 
@@ -143,6 +149,19 @@ def _evaluated(
     evaluate(admission.folder, data, place, trust=trust, announce=announce, on_progress=on_progress, **options)
     write_atomically(record, (json.dumps(terms, indent=2) + "\n").encode())
     return place
+
+
+def _look_ahead(
+    admitted: Mapping[str, Admission | None], ready: Mapping[str, Judged], folder: Path, metrics: Sequence[str]
+) -> None:
+    """Refuse what would else be refused after all was evaluated, or would write into a run."""
+    for name, admission in admitted.items():
+        if admission:
+            refuse_own_folder(admission.folder, folder)
+            refuse_unknown_metrics(name, admission.folder, metrics)
+            continue
+        for metric in metrics:
+            _columns([ready[name]], metric)
 
 
 def _refuse_split(judged: Sequence[Judged], split: str | None) -> None:

@@ -11,6 +11,10 @@ from ..evaluation.metrics import METRICS, Metric
 from .significance import ALPHA, POWER, fewest_groups
 
 _MOST = 100_000
+_INTERVALS = (
+    "Intervals of the mean difference are 95 % percentile bootstrap intervals over groups (10,000 resamples), not "
+    "corrected for the number of tests."
+)
 Paired = Mapping[str, Any]
 
 
@@ -152,8 +156,7 @@ def methods(count: int, pairs: Sequence[Paired], split: str | None) -> str:
     sentences = (
         f"{names[:1].upper()}{names[1:]} were compared image by image on the {images}"
         f"{f' of {groups}' if several else ''} of the {split} split.",
-        "Intervals of the mean difference are 95 % percentile bootstrap intervals over groups (10,000 resamples), not "
-        "corrected for the number of tests.",
+        _INTERVALS if first["groups"] != 1 else "There are no intervals, as there is one group.",
         "Differences were tested by the two-sided Wilcoxon signed-rank test "
         f"(SciPy {version('scipy')}; zeros by Pratt's method){means}.",
         family,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 import yaml
 
+from ..bundling.bundles import refuse_own_folder
 from ..bundling.gate import Bundle
 from ..bundling.settings import refuse_unknown, refuse_wrong_values
 from ..bundling.several import admitted
@@ -128,6 +129,8 @@ def evaluate(
         root = admission.folder
         config = root / "configs" / "evaluate.yaml"
         folder = Path(out) if out is not None else Path(temporary)
+        for one in admission.members or [root]:
+            refuse_own_folder(one, folder)
         arguments: dict[str, Any] = {
             "bundle_root": str(root),
             "dataset_dir": str(data),
@@ -160,13 +163,18 @@ def _refuse_unknown_scores(config: Mapping[str, Any], failures: Mapping[str, flo
     Raises:
         UnknownNameError: one is not.
     """
-    from .metrics import METRICS
-
-    own = (config.get(id_) or {} for id_ in ("key_metric", "additional_metrics"))
-    known = [*METRICS, *(name for metrics in own if isinstance(metrics, dict) for name in metrics)]
+    known = known_scores(config)
     for name in failures or ():
         if name not in known:
             raise UnknownNameError("score", name, known)
+
+
+def known_scores(config: Mapping[str, Any]) -> list[str]:
+    """The scores that an evaluation by this ``evaluate.yaml`` gives: ours, and its own."""
+    from .metrics import METRICS
+
+    own = (config.get(id_) or {} for id_ in ("key_metric", "additional_metrics"))
+    return [*METRICS, *(name for metrics in own if isinstance(metrics, dict) for name in metrics)]
 
 
 def _of_writer(config: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:

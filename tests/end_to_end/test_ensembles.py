@@ -68,6 +68,9 @@ def test_an_ensemble_is_scored_alike_from_the_command_line_and_from_python(folde
     assert told["tta"] == "flips"
     assert told["members"] == [{"name": name, "hash": admit(folder / name).hash} for name in "ab"]
     assert told["bundle"]["hash"] == admit(folder / "both").hash
+    assert told["bundle"]["members"] == [str(folder / name) for name in "ab"]
+    assert "path" not in told["bundle"]  # of a folder that is gone
+    assert "Evaluation of ensemble of 2 networks" in (folder / "scores" / "report.html").read_text()
     assert "Probabilities are means over 2 networks and flips of the image." in told["protocol"]
     found = evaluate([folder / "a", folder / "b"], dataset, settings={"tta": "flips"})
     assert found["mean_dice"] == told["mean_dice"]
@@ -88,3 +91,9 @@ def test_views_that_training_did_not_show_are_refused_in_a_line(folder: Path) ->
     random_bundle(folder / "upright", 3, upright=True)
     said = refusal(inside("segment", "upright", "photos", "--out", "none", "--tta", "rotations", cwd=folder))
     assert "tta is rotations, but training turned no image (upright: true); set tta to flips" in said
+
+
+def test_scores_of_an_ensemble_do_not_go_into_a_member(folder: Path, dataset: Path) -> None:
+    said = refusal(inside("evaluate", "--ensemble", "a", "b", "--data", dataset, "--out", "b", cwd=folder))
+    assert "b is of the run" in said
+    assert not (folder / "b" / "metrics.json").exists()

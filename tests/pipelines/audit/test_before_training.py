@@ -144,6 +144,14 @@ def test_a_data_set_that_was_never_audited_is_told(sound: Path, said: pytest.Log
     assert said.messages == [f"{sound} was not audited as it stands; look at it: delineate data audit {sound}"]
 
 
+def test_of_a_folds_data_set_nothing_is_told_as_the_divided_one_is_audited(
+    sound: Path, said: pytest.LogCaptureFixture
+) -> None:
+    change(sound / "datalist.json", cross_validation={"fold": 0, "folds": 2, "seed": 0})
+    refuse_leaks(sound)
+    assert said.messages == []
+
+
 @pytest.fixture
 def audited(tmp_path: Path) -> Path:
     write_phantoms(tmp_path / "phantoms", 4)

@@ -96,6 +96,27 @@ def test_a_run_that_has_changed_since_is_not_drawn(
     assert "is another one by now" in done.stdout
 
 
+def test_of_too_few_images_it_is_said_before_that_nothing_can_be_shown(compared: tuple[Path, Done]) -> None:
+    _, done = compared
+    assert done.stderr.startswith("no difference can be shown on the split test of ")
+    assert "are too few to show any" in done.stdout
+
+
+def test_a_score_that_there_will_not_be_is_refused_before_anything_is_evaluated(
+    runs: list[Path], phantom_data: Path, tmp_path: Path
+) -> None:
+    done = inside("compare", *runs, "--on", phantom_data, "--out", tmp_path / "out", "--metric", "mean_dise")
+    assert "metric of usual is called 'mean_dise'; did you mean 'mean_dice'" in refusal(done)
+    assert "python -m monai.bundle" not in done.stdout
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_is_not_written_into(runs: list[Path], phantom_data: Path) -> None:
+    done = inside("compare", *runs, "--on", phantom_data, "--out", runs[0])
+    assert f"write into a folder of its own, e.g. {runs[0] / 'evaluation'}" in refusal(done)
+    assert not (runs[0] / "comparison.html").exists()
+
+
 WRONG = {
     "one": (["a"], "a alone cannot be compared"),
     "data without networks": (["a", "b", "--data", "d"], "name the data set that runs are compared on with --on"),

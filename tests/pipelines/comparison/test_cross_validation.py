@@ -122,3 +122,13 @@ def test_folds_of_the_data_set_that_leak_are_refused(
         validate(tmp_path / "dataset", tmp_path / "out", folds=None)
     assert judged == []
     assert validate(tmp_path / "dataset", tmp_path / "new_folds", folds=2).runs
+
+
+def test_the_audit_of_the_data_set_is_told_once_for_all_folds(
+    dataset: Path, tmp_path: Path, judged: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "delineate")
+    validate(dataset, tmp_path / "out")
+    assert [line for line in caplog.messages if "audited" in line] == [
+        f"{dataset} was not audited as it stands; look at it: delineate data audit {dataset}"
+    ]

@@ -51,6 +51,7 @@ def empty(tmp_path: Path) -> Path:
         ({"settings": {"max_epochs": 3}}, "--minutes decides on max_epochs"),
         ({"epochs": 3, "settings": {"max_epochs": 5}}, "--epochs decides on max_epochs"),
         ({"settings": {"learning_rat": 3}}, "did you mean 'learning_rate'"),
+        ({"metrics": ["mean_dise"]}, "did you mean 'mean_dice'"),
     ],
     ids=str,
 )

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from delineate.pipelines.comparison.outputs import TITLES, cells
-from delineate.pipelines.comparison.verdicts import is_shown, noun, number, p_text, verdict
+from delineate.pipelines.comparison.verdicts import is_shown, methods, noun, number, p_text, verdict
 
 ROW: dict[str, Any] = {
     **{"a": "A", "b": "B", "metric": "mean_dice", "structure": "", "images": 90, "groups": 40, "family": 3},
@@ -98,3 +98,8 @@ def test_only_a_difference_that_is_not_shown_needs_more_groups() -> None:
     row = {**ROW, "a_mean": 0.8, "b_mean": 0.82}
     needed = [cells({**row, **more})[TITLES.index("needed")] for more in ({}, {"p_holm": 0.3}, {"p_holm": None})]
     assert needed == ["-", "35 groups", "35 groups"]
+
+
+def test_the_methods_claim_no_intervals_of_one_group() -> None:
+    said = [methods(2, [{**ROW, "groups": groups}], "test") for groups in (1, 40)]
+    assert ["percentile bootstrap" in text for text in said] == [False, True]

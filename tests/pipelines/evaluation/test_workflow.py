@@ -97,3 +97,11 @@ def test_a_bundle_of_before_these_settings_has_all_scores_files_and_arguments(
     assert [one["metric"] for one in scores["failures"]] == ["mean_iou"]
     assert {"metrics.json", "per_image.csv", "report.txt"} <= {file.name for file in (tmp_path / "scores").iterdir()}
     assert json.loads((tmp_path / "scores/metrics.json").read_text())["bundle"]["name"] == "old"
+
+
+@pytest.mark.parametrize("place", [".", "models", "configs"])
+def test_a_run_is_not_written_into(place: str, phantom_run: Path, phantom_data: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in phantom_run.rglob("*")}
+    with pytest.raises(DelineateError, match=f"write into a folder of its own, e.g. {phantom_run / 'evaluation'}"):
+        evaluate(phantom_run, phantom_data, phantom_run / place)
+    assert {path: path.stat().st_mtime_ns for path in phantom_run.rglob("*")} == before
