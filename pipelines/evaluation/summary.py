@@ -167,7 +167,8 @@ class _Part:
         failed, found = _failed(name, self._of_images(name), limit), intervals[self.name, "failure", name]
         side, share, ci95 = "below" if higher_is_better(name) else "above", found["value"], found["ci95"]
         if ci95 and share in (0, 1):
-            ci95 = exact_interval(share, len({groups[index] for index in np.flatnonzero(np.isfinite(failed))}))
+            scored = {group for group, known in zip(groups, np.isfinite(failed), strict=True) if known}
+            ci95 = exact_interval(share, len(scored))
         return {"metric": name, side: limit, "count": int(np.nansum(failed)), "share": share, "ci95": ci95}
 
     def _images(self) -> dict[str, int]:

@@ -16,7 +16,8 @@ from delineate import Segmenter
 pytestmark = pytest.mark.slow
 
 README = (ROOT / "README.md").read_text(encoding="utf-8").split("\n## Figures")[0]  # those are of real images
-NOT_HERE = ("make", "pip", "delineate compare", "delineate cross-validate", "delineate export")  # tested elsewhere
+TRAINED_ALIKE = "delineate compare skin_lesion"
+NOT_HERE = ("make", "pip", TRAINED_ALIKE, "delineate cross-validate", "delineate export")  # tested elsewhere
 SMALLER = {
     r"max_epochs=\d+": "max_epochs=1",
     r"image_size=\[\d+,\d+\]": "image_size=[64,64]",
@@ -56,9 +57,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_they_leave_what_it_says(folder: Path) -> None:
-    for run in ("skin", "wound", "ct", "se_depthwise"):
+    for run in ("skin", "skin_dice", "wound", "ct", "se_depthwise"):
         assert (folder / "runs" / run / "models" / "model.pt").is_file()
     assert (folder / "evaluation/skin/metrics.json").is_file()
+    assert "skin and skin_dice" in (folder / "comparison/comparison.md").read_text()
     assert (folder / "masks/phantom_0001_mask.png").is_file()
     assert (folder / "masks/phantom_0001_2_mask.nii.gz").is_file()  # a photo of that name was there before
     assert (folder / "runs/skin/masks/phantom_0001_mask.png").is_file()
