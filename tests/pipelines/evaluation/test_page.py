@@ -122,7 +122,7 @@ def test_one_image_is_not_called_images(tmp_path: Path) -> None:
     write_evaluation(made_evaluation(tmp_path / "images", 1), tmp_path)
     text = Page(tmp_path / "report.html").text
     assert "1 image of 1 group (" in text
-    assert "1 images" not in text
+    assert "the 1 image with the lowest Dice" in text
 
 
 def test_images_with_a_spacing_have_their_surface_dice_in_mm_first(tmp_path: Path) -> None:
