@@ -89,7 +89,7 @@ def _boxes(
         box.set(facecolor=colour, alpha=0.75, linewidth=0)
         low, high = np.quantile(values, (0.25, 0.75)) if len(values) else (0, 0)
         narrow = high - low < _NARROW * np.diff(axes.get_xlim())[0]
-        median.set(color=colour if narrow else "white", linewidth=3 if narrow else 1.5)
+        median.set(color=colour if narrow else "white", linewidth=3 if narrow else 1.5, clip_on=not narrow)
     for line in (*boxes["whiskers"], *boxes["caps"]):
         line.set(color=_GREY, linewidth=1)
 
