@@ -69,4 +69,4 @@ def test_the_warning_says_how_many_there_are_and_how_many_it_takes(
 ) -> None:
     warn_of_few(data_of(tmp_path, test=1), None, None, count_tests(3, ["mean_dice", "mean_iou"]))
     assert "it has 1 group of images" in caplog.text
-    assert "it takes 9 or more to show one in one of 6 tests" in caplog.text
+    assert "it takes 8 or more to show one in one of 6 tests" in caplog.text
