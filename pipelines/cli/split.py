@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from ..core.errors import DelineateError, counted
 from .console import QUIET, say, show_refused, show_table, verbosity
 from .options import Quiet
+
+if TYPE_CHECKING:
+    from ..datasets.splitting.resplit import SplitReport
 
 Number = TypeVar("Number", int, float)
 
@@ -31,6 +34,13 @@ def split(
     official: Annotated[
         bool, typer.Option("--official", help="Keep the validation and test images of the official split.")
     ] = False,
+    labelled_share: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            help="Keep the masks of this share of the training images, e.g. 0.1; the others become unlabelled.",
+        ),
+    ] = None,
     audit: Annotated[Path | None, typer.Option(help="Folder of the last audit, if it is not DATASET.")] = None,
     quiet: Quiet = False,
 ) -> None:
@@ -45,10 +55,10 @@ def split(
     chosen = parse_numbers("--seeds", seeds, int, "whole numbers, e.g. 0,1,2")
     outs = {seed: out / f"seed_{seed}" if len(chosen) > 1 else out for seed in chosen}
     reports = {
-        seed: split_dataset(dataset, place, Plan(fractions, seed, folds), official, audit)
+        seed: split_dataset(dataset, place, Plan(fractions, seed, folds), official, audit, labelled_share)
         for seed, place in outs.items()
     }
-    rows = [[seed, *pair] for seed, report in reports.items() for pair in report.splits.items()]
+    rows = [[seed, *pair] for seed, report in reports.items() for pair in _numbers(report)]
     if verbosity() > QUIET:
         show_table("images", ["seed", "split", "images"], rows)
     if joined := max(report.joined for report in reports.values()):
@@ -58,6 +68,10 @@ def split(
         for move in report.moved:
             say(f"moved: group {move.group} was in {', '.join(move.old)}, is in {move.new}")
         say(f"written: {report.path}")
+
+
+def _numbers(report: SplitReport) -> list[tuple[str, int]]:
+    return [*report.splits.items(), *([("unlabelled", report.unlabelled)] if report.unlabelled else [])]
 
 
 def parse_numbers(option: str, text: str, kind: Callable[[str], Number], needed: str) -> list[Number]:

@@ -27,6 +27,9 @@ def train(
     set_: Settings = None,
     fold: Fold = None,
     allow_leaks: AllowLeaks = False,
+    use_unlabelled: Annotated[
+        bool, typer.Option("--use-unlabelled", help="Also learn from the images of the data set that have no mask.")
+    ] = False,
     resume: Annotated[
         bool,
         typer.Option("--resume", help="Continue an interrupted run; with --set max_epochs=N, add epochs to it."),
@@ -60,6 +63,7 @@ def train(
             resume=resume,
             init_from=init_from,
             allow_other_data=allow_other_data,
+            use_unlabelled=use_unlabelled,
             trust=trust,
             announce=print_monai_line,
         )

@@ -8,5 +8,6 @@ __getattr__, __dir__, __all__ = attach(
         "caches": ["cached_dataset"],
         "datasets": ["AugmentedDataset", "EpochSampler", "StreamDataset", "load_datalist"],
         "transforms": ["ReadImaged", "ReadMaskd", "ResizeToGridd", "StructureMasksd"],
+        "unlabelled": ["load_unlabelled"],
     },
 )

@@ -68,14 +68,18 @@ def load_datalist(
     if chosen is None:
         raise UnknownNameError("split", split, SPLITS)
     datalist = Datalist.read(dataset_dir)
-    if slicing is not None and datalist.slicing is not None:
-        _compare_slicing(path, datalist.slicing.as_dict(), Slicing.of(slicing).as_dict())
+    compare_slicing(datalist, slicing)
     named = _known_as(datalist, structures_of(structures))
     found = [_renamed(item, named) for item in _select(path, datalist, chosen, fold)]
-    items = [item for item in found if not skip_missing or _is_there(item)]
+    items = [item for item in found if not skip_missing or is_there(item)]
     if not items:
         raise _nothing_in(path, datalist, split, len(found))
-    return [{key: value for key, value in item.as_fields().items() if key in _FIELDS} for item in items]
+    return [fields_of(item) for item in items]
+
+
+def fields_of(item: Item) -> Fields:
+    """An item as the transforms take it."""
+    return {key: value for key, value in item.as_fields().items() if key in _FIELDS}
 
 
 def _known_as(datalist: Datalist, wanted: Sequence[Structure]) -> dict[str, str]:
@@ -138,12 +142,20 @@ def named_paths(fields: Mapping[str, Any]) -> list[str]:
     return [str(path) for path in (*item.files, *item.label)]
 
 
-def _compare_slicing(path: Path, cut: Mapping[str, Any], read: Mapping[str, Any]) -> None:
+def compare_slicing(datalist: Datalist, slicing: Mapping[str, Any] | None) -> None:
+    """See that a data set of slices was cut as they will be read; nothing is compared where either is not known.
+
+    Raises:
+        DelineateError: it was not.
+    """
+    if slicing is None or datalist.slicing is None:
+        return
+    cut, read = datalist.slicing.as_dict(), Slicing.of(slicing).as_dict()
     if names := [name for name in cut if cut[name] != read[name]]:
         was, now = (", ".join(f"{name}={settings[name]}" for name in names) for settings in (cut, read))
         trained_on = "pictures" if read["axis"] is None else f"slices with {now}"
         raise DelineateError(
-            f"{path} was cut with {was}; this run was trained on {trained_on}, and the network would see "
+            f"{datalist.path} was cut with {was}; this run was trained on {trained_on}, and the network would see "
             "something else; use a run that was trained on this data set: delineate train"
         )
 
@@ -164,7 +176,8 @@ def _select(path: Path, datalist: Datalist, split: Split, fold: int | None) -> S
     return [item for item in items if (item.fold == fold) == (split == "validation")]
 
 
-def _is_there(item: Item) -> bool:
+def is_there(item: Item) -> bool:
+    """Whether all its files exist; those that do not are logged by name."""
     missing = [path for path in (*item.files, *item.label) if not path.exists()]
     for name in missing:
         logger.error(str(InputError(name, "listed in the datalist but not there", "restore it or index again")))

@@ -9,6 +9,7 @@ __getattr__, __dir__, __all__ = attach(
         "finite": ["StopWhenNotFinite"],
         "history": ["EpochSeed", "HistoryLogger"],
         "losses": ["StructureLoss"],
+        "mean_teacher": ["MeanTeacher", "copy_network"],
         "mlflow": ["MlflowLogger"],
         "record": ["RunRecord"],
         "report": ["RunReport"],

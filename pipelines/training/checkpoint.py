@@ -35,8 +35,8 @@ class CheckpointSaver:
 
     Args:
         save_dir: folder of the best weights.
-        save_dict: what makes up the state, each with ``state_dict``; ``"network"`` is the network.
-        validator: evaluator whose ``state.best_metric`` decides on ``model.pt``.
+        save_dict: what makes up the state, each with ``state_dict``; ``"network"`` is the network. ``None`` is left out.
+        validator: evaluator whose ``state.best_metric`` decides on ``model.pt``, and whose network it is that is kept.
         save_interval: epochs between the networks that are kept; 0 for none.
         resume: whether to go on from the last state where there is one.
         device: where the state is loaded to.
@@ -56,7 +56,8 @@ class CheckpointSaver:
         state_dir: str | Path | None = None,
         extended_from: int = 0,
     ) -> None:
-        self.save_dir, self.save_dict, self.validator = Path(save_dir), dict(save_dict), validator
+        self.save_dir, self.validator = Path(save_dir), validator
+        self.save_dict = {name: part for name, part in save_dict.items() if part is not None}
         self.save_interval, self.resume, self.device = save_interval, resume, device
         self.state_dir = self.save_dir.parent / "checkpoints" if state_dir is None else Path(state_dir)
         self.extended_from = extended_from
@@ -134,7 +135,8 @@ class CheckpointSaver:
         Raises:
             DelineateError: when the weights are not finite; what was saved before stays.
         """
-        epoch, best, network = engine.state.epoch, self.validator.state, self.save_dict["network"].state_dict()
+        epoch, best = engine.state.epoch, self.validator.state
+        network = getattr(self.validator, "network", self.save_dict["network"]).state_dict()
         if names := not_finite(network):
             raise DelineateError(f"epoch {epoch}: {len(names)} tensors of the weights are not finite; {REMEDY}")
         if best.best_metric_epoch == epoch:

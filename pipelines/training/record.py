@@ -15,7 +15,11 @@ from ignite.engine import Engine, Events
 
 from ..bundling.provenance import provenance
 from ..core.files import remove_leftovers, write_atomically
-from ..datasets.seen import SEEN, marks_of, write_seen
+from ..datasets.datalist import Datalist
+from ..datasets.seen import SEEN, mark, marks_of, write_seen
+from ..datasets.unlabelled import hash_of
+from ..imaging.item import Item
+from .mean_teacher import MeanTeacher
 from .runs import count_items, refuse_other_data, sessions_of
 
 
@@ -27,13 +31,20 @@ class RunRecord:
         dataset_dir: the data set's folder.
         validator: evaluator with the best metric.
         settings: seed and the like, kept as they are.
+        unlabelled: what learns from images without masks.
     """
 
     def __init__(
-        self, output_dir: str | Path, dataset_dir: str | Path, validator: Engine, settings: dict[str, Any]
+        self,
+        output_dir: str | Path,
+        dataset_dir: str | Path,
+        validator: Engine,
+        settings: dict[str, Any],
+        unlabelled: MeanTeacher | None = None,
     ) -> None:
         self.output_dir, self.dataset_dir, self.validator = Path(output_dir), Path(dataset_dir), validator
         self.settings = settings
+        self.unlabelled = [Item.from_fields(fields) for fields in unlabelled.items] if unlabelled else []
         self._session: dict[str, Any] = {}
         self._log: logging.FileHandler | None = None
         self._start = 0.0
@@ -71,7 +82,11 @@ class RunRecord:
             "threads": torch.get_num_threads(),
             **provenance(self.dataset_dir),
         }
-        write_seen(self.output_dir / SEEN.name, marks_of(self.dataset_dir))
+        if self.unlabelled:
+            whole = Datalist.read(self.dataset_dir).part("unlabelled")
+            left_out = len(whole) - len(self.unlabelled)
+            self._session["unlabelled"] = {"used": len(self.unlabelled), "left_out": left_out, "hash": hash_of(whole)}
+        write_seen(self.output_dir / SEEN.name, marks_of(self.dataset_dir).union(map(mark, self.unlabelled)))
         self.write(engine)
 
     def write(self, engine: Engine) -> None:

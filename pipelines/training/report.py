@@ -130,6 +130,8 @@ def _facts(session: Mapping[str, Any]) -> list[str]:
     facts = [
         f"Images: {parts}. {session['epochs']} epochs; the last session took {session['seconds'] / 60:.1f} minutes."
     ]
+    if learned := session.get("unlabelled"):
+        facts.append(f"{learned['used']} images without masks were learned from, too.")
     if best["epoch"] > 0:
         facts.append(
             f"The best validation Dice was {best['value']:.4f}, in epoch {best['epoch']}; these weights are kept."

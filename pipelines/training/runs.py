@@ -20,6 +20,7 @@ from ..core.errors import DelineateError, InputError
 from ..core.files import hold, is_abandoned, let_go
 from ..core.sums import SUMS, check_sums, write_sums
 from ..datasets.datalist import Datalist
+from ..datasets.unlabelled import hash_of
 
 LOCK = "training.lock"
 _DRAFT = ".delineate."
@@ -133,7 +134,7 @@ def check_resumable(run: Path, values: Mapping[str, Any], overlays: list[Path]) 
     if (values or overlays) and changed:
         raise DelineateError(
             f"{run} was begun with other settings ({', '.join(changed)} would change); it is resumed as it was begun: "
-            "leave out --network, --loss and --set (but --set max_epochs=N, which extends it)"
+            "leave out --network, --loss, --use-unlabelled and --set (but --set max_epochs=N, which extends it)"
         )
     return None if epochs == begun["max_epochs"] else epochs
 
@@ -193,7 +194,7 @@ def refuse_other_data(record: Path, dataset_dir: str | Path, allowed: bool = Fal
         DelineateError: images, masks or splits differ.
     """
     sessions = sessions_of(record)
-    if allowed or not sessions or sessions[-1].get("data_hash") in (None, Datalist.read(dataset_dir).hash):
+    if allowed or not sessions or _is_same_data(sessions[-1], Datalist.read(dataset_dir)):
         return
     before, now = sessions[-1].get("items") or {}, count_items(dataset_dir)
     parts = dict.fromkeys([*before, *now]) if before else {}
@@ -207,6 +208,13 @@ def refuse_other_data(record: Path, dataset_dir: str | Path, allowed: bool = Fal
         "go on with that data, begin a new run (--init-from takes this one's weights), or go on anyway, on "
         "record: --allow-other-data"
     )
+
+
+def _is_same_data(session: Mapping[str, Any], datalist: Datalist) -> bool:
+    """Whether a session had this data; images without masks count where it learned from them."""
+    learned = session.get("unlabelled")
+    images = hash_of(datalist.part("unlabelled")) if learned else None
+    return session.get("data_hash") in (None, datalist.hash) and (not learned or learned.get("hash") == images)
 
 
 def count_items(dataset_dir: str | Path) -> dict[str, int]:

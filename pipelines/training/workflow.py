@@ -8,8 +8,9 @@ from typing import Any
 
 from ..bundling.bundles import part_file
 from ..bundling.gate import Admission, admit
+from ..bundling.settings import has, workflow_config
 from ..bundling.workflow import Announce, run_workflow
-from ..core.errors import DelineateError
+from ..core.errors import DelineateError, printable
 from ..core.files import let_go
 from ..datasets.datalist import refuse_no_dataset
 from .runs import (
@@ -39,6 +40,7 @@ def train(
     trust: bool = False,
     init_from: str | Path | None = None,
     allow_other_data: bool = False,
+    use_unlabelled: bool = False,
     announce: Announce | None = None,
 ) -> Path:
     """Train a bundle in a copy of it.
@@ -57,6 +59,7 @@ def train(
         trust: use the bundle, and the run that is resumed, although verification has findings; the record says so.
         init_from: begin with the weights of a run or of a file, as far as names and shapes are the network's.
         allow_other_data: resume although the data are others than before; the run's record says so.
+        use_unlabelled: learn from the images without masks, too; see `MeanTeacher`.
         announce: called with the workflow's file and its arguments before it starts.
 
     Returns:
@@ -72,7 +75,9 @@ def train(
     values = training_settings(source, data, settings, fold, allow_leaks)
     if not resume:
         refuse_leaks(data, values)  # before anything is made
-    overlays = [part_file(kind, name) for kind, name in (("networks", network), ("losses", loss)) if name]
+    method = _unlabelled_method(source) if use_unlabelled else None
+    parts = (("networks", network), ("losses", loss), ("unlabelled", method))
+    overlays = [part_file(kind, name) for kind, name in parts if name]
     arguments: dict[str, object] = {"bundle_root": str(run), "dataset_dir": str(data)}
     if resume and init_from:
         raise DelineateError("a run that is resumed has its weights; leave out --init-from, or begin a new run with it")
@@ -93,6 +98,19 @@ def train(
     finally:
         let_go(run / "checkpoints" / LOCK)
     return run
+
+
+def _unlabelled_method(bundle: Path) -> str:
+    """The name of the overlay with which a bundle learns from images without masks.
+
+    Raises:
+        DelineateError: it is of before there was any.
+    """
+    if not has(workflow_config(bundle, "train"), "unlabelled"):
+        raise DelineateError(
+            f"{printable(bundle)} was made before there was --use-unlabelled; make the bundle anew: delineate bundle new"
+        )
+    return "mean_teacher"
 
 
 def _prepare_resume(

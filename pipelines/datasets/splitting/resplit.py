@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ...core.errors import InputError
+from ...core.errors import DelineateError, InputError
 from ...imaging.item import Item, Split
-from ..datalist import Datalist, in_splits, older_datalist, refuse_other_source, regrouped
+from ..datalist import Datalist, Part, in_splits, older_datalist, refuse_other_source, regrouped
 from ..groups import (
     Move,
     audited_pairs,
@@ -20,7 +20,8 @@ from ..groups import (
     recorded_pairs,
     repeats,
 )
-from .splits import Plan
+from ..unlabelled import without_label
+from .splits import Plan, split_groups, strata
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class SplitReport:
         moved: groups that could not stay where an older data list had them.
         joined: number of groups that are now one with others, because of what the data list or an audit knows.
         refused: images that were left out, because a duplicate is of another official split.
+        unlabelled: number of images without label.
         path: of the new data list.
     """
 
@@ -39,11 +41,17 @@ class SplitReport:
     moved: list[Move]
     joined: int
     refused: list[InputError]
+    unlabelled: int
     path: Path
 
 
 def split_dataset(
-    dataset: str | Path, out: str | Path, plan: Plan, official: bool = False, audit: str | Path | None = None
+    dataset: str | Path,
+    out: str | Path,
+    plan: Plan,
+    official: bool = False,
+    audit: str | Path | None = None,
+    labelled_share: float | None = None,
 ) -> SplitReport:
     """Split the labelled images of a data set anew and write ``out/datalist.json``.
 
@@ -57,12 +65,16 @@ def split_dataset(
         official: whether official validation and test sets stay as they are; an image with a duplicate in an official
             split that goes before its own (test, then validation) is left out, as in `index_dataset`.
         audit: where ``audit.json`` is; in the data set's folder where ``None``.
+        labelled_share: the share of the training groups that keep their labels, above 0 and below 1, in equal
+            proportions of class and lesion area; the images of the others become unlabelled. All where ``None``.
 
     Raises:
         InputError: ``dataset`` has no official split to keep; its audit cannot be read; ``out`` is
             ``dataset``, has the data list of another source, or cannot hold the new one.
-        DelineateError: ``dataset`` has no data list; there are fewer groups than folds.
+        DelineateError: ``dataset`` has no data list; there are fewer groups than folds; ``labelled_share`` is none, or
+            of folds, each of which is needed with its labels.
     """
+    _refuse_wrong_share(labelled_share, plan)
     dataset, out = Path(os.path.abspath(dataset)), Path(os.path.abspath(out))
     datalist = Datalist.read(dataset)
     datalist.refuse_unindexed()
@@ -83,6 +95,7 @@ def split_dataset(
     named = official_splits(was.items(), joined)
     kept, refused = _of_official_splits(labelled, was, named, joined, plan)
     places, moved = place_groups(kept, joined, plan, old, named)
+    lists = in_splits(kept, joined, places) | {"unlabelled": [regrouped(item, joined) for item in unlabelled]}
     new = replace(
         datalist,
         folder=out,
@@ -91,10 +104,33 @@ def split_dataset(
         official=official_splits(_there(datalist.official, joined), joined),
         duplicates=repeats(every, known),
         refused=[*datalist.refused, *refused],
-        lists=in_splits(kept, joined, places) | {"unlabelled": [regrouped(item, joined) for item in unlabelled]},
+        lists=lists if labelled_share is None else _with_few_labels(lists, labelled_share, plan.seed),
+        more=datalist.more if labelled_share is None else {**datalist.more, "labelled_share": labelled_share},
     )
     merged = sum(name != group for name, group in joined.items())
-    return SplitReport(new.counts(), moved, merged, refused, new.write())
+    return SplitReport(new.counts(), moved, merged, refused, len(new.part("unlabelled")), new.write())
+
+
+def _refuse_wrong_share(share: float | None, plan: Plan) -> None:
+    if share is None:
+        return
+    if not 0 < share < 1:
+        raise DelineateError(f"labelled_share is {share:g}; a share above 0 and below 1 is needed, e.g. 0.1")
+    if plan.folds:
+        raise DelineateError("labelled_share is of one training split, not of folds; leave out one of the two")
+
+
+def _with_few_labels(lists: Mapping[Part, Sequence[Item]], share: float, seed: int) -> dict[Part, Sequence[Item]]:
+    """The same with labels of a share of the training groups; the other training images are unlabelled."""
+    training = lists["training"]
+    places = split_groups(strata(training), Plan((share, 1 - share, 0), seed))
+    keeps = {group for group, place in places.items() if place.split == "training"}
+    bare = [without_label(item) for item in training if item.group not in keeps]
+    return {
+        **lists,
+        "training": [item for item in training if item.group in keeps],
+        "unlabelled": [*lists["unlabelled"], *bare],
+    }
 
 
 def _name(item: Item) -> str:

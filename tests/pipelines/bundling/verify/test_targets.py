@@ -93,9 +93,9 @@ PUBLIC = {
     "delineate.pipelines.evaluation": "PerStructure PixelAccuracy ScoreWriter",
     "delineate.pipelines.inference": "MaskWriter PrecisionInferer end_with_refused find_images",
     "delineate.pipelines.loading": """AugmentedDataset EpochSampler ReadImaged ReadMaskd ResizeToGridd StreamDataset
-        StructureMasksd cached_dataset load_datalist""",
-    "delineate.pipelines.training": """CheckpointSaver EarlyStop EpochSeed HistoryLogger MlflowLogger RunRecord
-        RunReport StopWhenNotFinite StructureLoss""",
+        StructureMasksd cached_dataset load_datalist load_unlabelled""",
+    "delineate.pipelines.training": """CheckpointSaver EarlyStop EpochSeed HistoryLogger MeanTeacher MlflowLogger
+        RunRecord RunReport StopWhenNotFinite StructureLoss copy_network""",
 }
 """Bundles in the field name these: one that goes, or moves, breaks them."""
 

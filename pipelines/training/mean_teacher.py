@@ -1,0 +1,148 @@
+"""Mean teacher: what a training learns from images without masks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+from monai.data import DataLoader
+from monai.engines import IterationEvents
+from monai.inferers import Inferer
+from torch import nn
+
+from ..loading.datasets import AugmentedDataset, EpochSampler
+
+
+def copy_network(network: nn.Module) -> nn.Module:
+    """A copy of a network that no optimizer changes: a teacher."""
+    return deepcopy(network).eval().requires_grad_(False)
+
+
+class MeanTeacher:
+    """Adds to the loss of a training how far the network differs from its teacher on images without masks.
+
+    The teacher is the exponential moving average of the network's weights, as in Tarvainen and Valpola, Mean teachers
+    are better role models, NeurIPS 2017, https://arxiv.org/abs/1703.01780. It sees an image as the augmentation of
+    labelled images turns and mirrors it; the network sees the same with much stronger changes of its values, and with a
+    rectangle out of another image (CutMix), in which the teacher's answer to that one counts: French et al.,
+    Semi-supervised semantic segmentation needs strong, varied perturbations, BMVC 2020,
+    https://arxiv.org/abs/1906.01916. What is compared are probabilities, by their mean squared difference.
+
+    Attach it to a trainer of MONAI. The teacher is the better of the two, so it is what should be validated and kept.
+    Nothing random depends on what was before an epoch, and ``state_dict`` holds the teacher, so a training is resumed to
+    the bit.
+
+    Args:
+        network: the one that is trained.
+        teacher: a copy of it, as of `copy_network`.
+        items: of the images without masks, as of :func:`delineate.pipelines.loading.load_unlabelled`.
+        dataset: what is drawn from: items with ``weak`` and ``strong``, (C, H, W), 0-1, on one grid.
+        inferer: how the networks are applied.
+        exclusive: whether probabilities are a softmax over the channels; else each is a sigmoid.
+        batch_size: images without masks in an iteration.
+        seed: of their order; a non-negative integer.
+        weight: of the difference in the loss, at the end of the ramp.
+        ramp_up: epochs in which the weight grows from 0; 0 for none.
+        decay: of the average, 0-1: what stays of the teacher in an iteration; at first less.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        teacher: nn.Module,
+        items: Sequence[Any],
+        dataset: AugmentedDataset,
+        inferer: Inferer,
+        exclusive: bool = False,
+        batch_size: int = 8,
+        seed: int = 0,
+        weight: float = 1.0,
+        ramp_up: float = 0,
+        decay: float = 0.99,
+    ) -> None:
+        self.network, self.teacher, self.items, self.dataset = network, teacher, items, dataset
+        self.inferer, self.exclusive, self.seed = inferer, exclusive, seed
+        self.weight, self.ramp_up, self.decay = weight, ramp_up, decay
+        sampler = EpochSampler(dataset, seed)
+        self.loader = DataLoader(dataset, batch_size, sampler=sampler, drop_last=len(dataset) >= batch_size)
+        self.sampler, self.steps = sampler, 0
+        self._batches: Iterator[dict[str, torch.Tensor]] = iter(())
+
+    def state_dict(self) -> dict[str, Any]:
+        """The teacher, and how often it was brought up to date."""
+        return {"teacher": self.teacher.state_dict(), "steps": self.steps}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on with the teacher of ``state``."""
+        self.teacher.load_state_dict(state["teacher"])
+        self.steps = int(state["steps"])
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to the trainer."""
+        engine.add_event_handler(Events.EPOCH_STARTED, self.epoch_started)
+        engine.add_event_handler(IterationEvents.LOSS_COMPLETED, self.add_difference)
+        engine.add_event_handler(IterationEvents.MODEL_COMPLETED, self.follow)
+
+    def epoch_started(self, engine: Engine) -> None:
+        """Begin with the images of this epoch; the teacher begins as what the network is by now."""
+        if not self.steps:
+            self.teacher.load_state_dict(self.network.state_dict())
+        self.dataset.set_epoch(engine.state.epoch)
+        self.sampler.set_epoch(engine.state.epoch)
+        self._batches = self._again_and_again()
+
+    def _again_and_again(self) -> Iterator[dict[str, torch.Tensor]]:
+        while True:
+            yield from self.loader
+
+    def add_difference(self, engine: Engine) -> None:
+        """Add the weighted difference to the loss."""
+        batch, device = next(self._batches), engine.state.device
+        weak, strong = batch["weak"].to(device), batch["strong"].to(device)
+        with torch.no_grad():
+            expected = self._probabilities(weak, self.teacher)
+        box = _boxes(len(weak), weak.shape[2:]).to(device)
+        mixed = torch.where(box, strong.roll(1, 0), strong)
+        expected = torch.where(box, expected.roll(1, 0), expected)
+        difference = (self._probabilities(mixed, self.network) - expected).square().mean()
+        engine.state.output["loss"] = engine.state.output["loss"] + self._weight_of(engine) * difference
+
+    def follow(self, _: Engine) -> None:
+        """Bring the teacher up to date."""
+        self.steps += 1
+        decay = min(self.decay, self.steps / (self.steps + 10))
+        with torch.no_grad():
+            for ours, new in zip(_values(self.teacher), _values(self.network), strict=True):
+                ours.lerp_(new, 1 - decay) if ours.is_floating_point() else ours.copy_(new)
+
+    def _probabilities(self, images: torch.Tensor, network: nn.Module) -> torch.Tensor:
+        """(B, C, H, W) of a batch; of a network that supervises itself deeply, those of its finest logits."""
+        logits = self.inferer(images, network)
+        logits = logits[0] if isinstance(logits, list | tuple) else logits
+        return logits.softmax(1) if self.exclusive else logits.sigmoid()
+
+    def _weight_of(self, engine: Engine) -> float:
+        """A Gaussian ramp, as in the publication."""
+        epochs = (engine.state.iteration - 1) / engine.state.epoch_length
+        left = max(1 - epochs / self.ramp_up, 0) if self.ramp_up else 0
+        return self.weight * math.exp(-5 * left**2)
+
+
+def _values(network: nn.Module) -> Iterator[torch.Tensor]:
+    yield from network.parameters()
+    yield from network.buffers()
+
+
+def _boxes(count: int, size: Sequence[int]) -> torch.Tensor:
+    """A rectangle an image, of a half of its area and any proportions: (count, 1, H, W), true inside."""
+    height, width = size
+    rows = 0.5 ** torch.rand(count)
+    sides = torch.stack([rows, 0.5 / rows], 1) * torch.tensor([height, width])
+    corners = torch.rand(count, 2) * (torch.tensor([height, width]) - sides)
+    y, x = torch.arange(height)[None, :, None], torch.arange(width)[None, None, :]
+    (top, left), (tall, wide) = (part.round().T[..., None, None] for part in (corners, sides))
+    return ((y >= top) & (y < top + tall) & (x >= left) & (x < left + wide))[:, None]
