@@ -77,6 +77,13 @@ def index(
             help="Resize masks whose size is not their image's, by nearest pixel, instead of refusing them.",
         ),
     ] = False,
+    unlabelled: Annotated[
+        bool,
+        typer.Option(
+            "--unlabelled",
+            help="Keep images that have no mask, for 'delineate train --use-unlabelled', instead of refusing them.",
+        ),
+    ] = False,
     near_duplicates: Annotated[
         bool, typer.Option(help="Keep images that look alike in one split; equal ones always stay together.")
     ] = True,
@@ -91,6 +98,7 @@ def index(
         "missing": missing.replace("-", " "),
         "resize_masks": resize_masks,
         "near_duplicates": near_duplicates,
+        "unlabelled": unlabelled,
     }
     if not index_and_show(sources, layout, out, shares, seed=seed, folds=folds, **options):
         raise typer.Exit(1)
@@ -200,11 +208,14 @@ def _duplicates(equal: int, alike: int) -> str:
 def index_and_show(sources: list[Path], layout: str, out: Path, shares: str = SHARES, **options: Any) -> bool:
     """Index and print what was found; whether nothing was refused."""
     from ..datasets.index import index_dataset
+    from ..datasets.layouts.base import NO_MASK
 
     fractions = parse_numbers("--split", shares, float, "three shares, e.g. 0.7,0.15,0.15")
     with progress("reading") as moved:
         report = index_dataset(sources, layout, out=out, fractions=fractions, progress=moved, **options)
     show_refused(report.refused)
+    if bare := sum(error.reason == NO_MASK for error in report.refused):
+        say(f"{counted(bare, 'image')} without a mask; --unlabelled keeps them, for 'delineate train --use-unlabelled'")
     say(f"layout: {report.layout} ({report.reason})")
     if verbosity() > QUIET:
         show_table("images", ["split", "images"], [[*pair] for pair in report.splits.items()])

@@ -31,6 +31,7 @@ from .groups import (
     repeats,
 )
 from .layouts import LAYOUTS, Found, dicom_series, explain
+from .layouts.base import NO_MASK
 from .leftovers import leftovers
 from .slices import cut_volumes
 from .splitting.splits import FRACTIONS, Plan
@@ -38,6 +39,9 @@ from .structures import Missing, Shown, Values, count_shown, names_of, refuse_va
 
 FEW = 5
 """Groups below which the scores of a split say little."""
+
+_GROUP_IS_IMAGE = ("isic", "jsrt", "kvasir", "paired", "ph2")
+"""Layouts that know of no patients, so that an image without a mask is a group, too."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,7 @@ def index_dataset(
     structures: Values | None = None,
     missing: Missing = "not annotated",
     resize_masks: bool = False,
+    unlabelled: bool = False,
     progress: Progress | None = None,
 ) -> IndexReport:
     """Read a folder of images and masks, or several as one, and write ``out/datalist.json``.
@@ -119,6 +124,8 @@ def index_dataset(
         missing: what it means that an image has no file of a structure which others have: nobody annotated it, or
             there is none of it.
         resize_masks: whether masks of another size, but the same proportions, are resized to their image's.
+        unlabelled: whether pictures without a mask are kept, in no split; else they are refused, but for those of
+            layouts in which a label may be missing (``csv``, ``dicom``, ``nifti``).
         progress: called with the numbers of items done and of all items.
 
     Raises:
@@ -132,7 +139,7 @@ def index_dataset(
     old = older_datalist(out, plan)
     layouts = {name: _choose_layout(one, layout) for name, one in sources.items()}
     slicing = slicing or (Slicing("axial") if "nifti" in (one for one, _ in layouts.values()) else None)
-    items, unpaired = _find_all(sources, layouts, slicing)
+    items, unpaired = _find_all(sources, layouts, slicing, unlabelled)
     items = with_structures(_of_classes(items, classes), labels, structures, missing)
     items, uncut = cut_volumes(items, slicing, drop_empty)
     if slicing:
@@ -174,12 +181,16 @@ def _head(sources: Mapping[str, Path], layouts: Mapping[str, tuple[str, str]]) -
     )
 
 
-def _find_all(sources: Mapping[str, Path], layouts: Mapping[str, tuple[str, str]], slicing: Slicing | None) -> Found:
+def _find_all(
+    sources: Mapping[str, Path], layouts: Mapping[str, tuple[str, str]], slicing: Slicing | None, unlabelled: bool
+) -> Found:
     """What is found in each folder; of several, items and groups have its name."""
     items: list[Item] = []
     refused: list[InputError] = []
     for name, source in sources.items():
         found, errors = _find_items(source, layouts[name][0], slicing)
+        if unlabelled:
+            found, errors = _with_unlabelled(found, errors, layouts[name][0])
         several = len(sources) > 1
         items += [replace(one, source=name, group=f"{name} {one.group}") for one in found] if several else found
         refused += errors
@@ -202,6 +213,18 @@ def _find_items(source: Path, layout: str, slicing: Slicing | None) -> Found:
     """What a layout finds; with an axis to cut along, DICOM series, not files."""
     items, unpaired = (dicom_series if slicing and layout == "dicom" else LAYOUTS[layout].read)(source)
     return items, [*unpaired, *leftovers(source, layout, items, unpaired)]
+
+
+def _with_unlabelled(items: list[Item], unpaired: list[InputError], layout: str) -> Found:
+    """What a layout found, with the pictures that it refused because they have no mask."""
+    bare = [error for error in unpaired if error.reason == NO_MASK]
+    if bare and layout not in _GROUP_IS_IMAGE:
+        raise DelineateError(
+            f"--unlabelled: {bare[0].source} has no mask, and the layout {layout} does not say whose image it is; "
+            "list the images in a table with the columns image, label (empty) and group: --layout csv"
+        )
+    found = [Item.of(Path(error.source), group=Path(error.source).stem) for error in bare]
+    return items + found, [error for error in unpaired if error.reason != NO_MASK]
 
 
 def _find_pairs(checked: Sequence[Checked], near_duplicates: bool, out: Path) -> list[Pair]:

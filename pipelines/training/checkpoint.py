@@ -35,7 +35,7 @@ class CheckpointSaver:
 
     Args:
         save_dir: folder of the best weights.
-        save_dict: what makes up the state, each with ``state_dict``; ``"network"`` is the network. ``None`` is left out.
+        save_dict: what makes up the state, each with ``state_dict``, or ``None``; ``"network"`` is the network.
         validator: evaluator whose ``state.best_metric`` decides on ``model.pt``, and whose network it is that is kept.
         save_interval: epochs between the networks that are kept; 0 for none.
         resume: whether to go on from the last state where there is one.

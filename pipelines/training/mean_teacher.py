@@ -33,8 +33,8 @@ class MeanTeacher:
     https://arxiv.org/abs/1906.01916. What is compared are probabilities, by their mean squared difference.
 
     Attach it to a trainer of MONAI. The teacher is the better of the two, so it is what should be validated and kept.
-    Nothing random depends on what was before an epoch, and ``state_dict`` holds the teacher, so a training is resumed to
-    the bit.
+    Nothing random depends on what was before an epoch, and ``state_dict`` holds the teacher: so a training is resumed
+    to the bit.
 
     Args:
         network: the one that is trained.
@@ -67,9 +67,9 @@ class MeanTeacher:
         self.network, self.teacher, self.items, self.dataset = network, teacher, items, dataset
         self.inferer, self.exclusive, self.seed = inferer, exclusive, seed
         self.weight, self.ramp_up, self.decay = weight, ramp_up, decay
-        sampler = EpochSampler(dataset, seed)
-        self.loader = DataLoader(dataset, batch_size, sampler=sampler, drop_last=len(dataset) >= batch_size)
-        self.sampler, self.steps = sampler, 0
+        self.sampler, self.steps = EpochSampler(dataset, seed), 0
+        whole = len(dataset) >= batch_size
+        self.loader = DataLoader(dataset, batch_size=batch_size, sampler=self.sampler, drop_last=whole)
         self._batches: Iterator[dict[str, torch.Tensor]] = iter(())
 
     def state_dict(self) -> dict[str, Any]:

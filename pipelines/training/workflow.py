@@ -108,7 +108,7 @@ def _unlabelled_method(bundle: Path) -> str:
     """
     if not has(workflow_config(bundle, "train"), "unlabelled"):
         raise DelineateError(
-            f"{printable(bundle)} was made before there was --use-unlabelled; make the bundle anew: delineate bundle new"
+            f"{printable(bundle)} was made before there was --use-unlabelled; make it anew: delineate bundle new"
         )
     return "mean_teacher"
 

@@ -48,6 +48,11 @@ def test_each_of_several_seeds_is_written_to_a_folder_of_its_own(dataset: Path, 
     assert not any(straddling(datalist) for datalist in lists)
 
 
+def test_masks_of_a_share_of_the_training_images_are_kept(dataset: Path, tmp_path: Path) -> None:
+    text = run(dataset, "--out", tmp_path / "out", "--split", "0.6,0.2,0.2", "--labelled-share", 0.5)
+    assert "0\ttraining\t3\n0\tvalidation\t2\n0\ttest\t2\n0\tunlabelled\t3\n" in text
+
+
 @pytest.mark.parametrize(
     ("option", "text", "needed"), [("--split", "0.7;0.3", "three shares"), ("--seeds", "0,x", "whole numbers")]
 )

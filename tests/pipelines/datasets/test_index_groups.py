@@ -212,6 +212,14 @@ def test_images_without_label_stand_in_no_split(paired_source: Path, tmp_path: P
     assert not any({"label", "label_sha256", "area"} & entry.keys() for entry in unlabelled)
 
 
+def test_pictures_without_a_mask_are_kept_where_that_is_asked_for(paired_source: Path, tmp_path: Path) -> None:
+    for name in "ab":
+        (paired_source / f"masks/{name}.png").unlink()
+    report = index_dataset(paired_source, out=tmp_path, unlabelled=True)
+    assert [Path(entry["image"]).stem for entry in load(tmp_path)["unlabelled"]] == ["a", "b"]
+    assert (report.unlabelled, sum(report.splits.values()), report.refused) == (2, 8, [])
+
+
 def test_a_broken_image_without_label_is_refused(paired_source: Path, tmp_path: Path) -> None:
     (paired_source / "images/a.png").write_bytes(b"")
     (paired_source / "table.csv").write_text("image,label\nimages/a.png,\nimages/b.png,masks/b.png")

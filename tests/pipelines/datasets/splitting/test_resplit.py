@@ -183,3 +183,36 @@ def test_a_split_does_not_replace_the_data_list_of_another_source(dataset: Path,
     write_datalist({"source": str(tmp_path / "other_source"), **lists}, tmp_path / "other")
     with pytest.raises(InputError, match=r"already holds the data set of .*other_source"):
         split_dataset(dataset, tmp_path / "other", Plan())
+
+
+def groups(items: list[dict[str, Any]]) -> set[str]:
+    return {item["group"] for item in items}
+
+
+def test_a_share_of_the_training_groups_keeps_its_labels(dataset: Path, tmp_path: Path) -> None:
+    split_dataset(dataset, tmp_path / "whole", Plan(seed=3))
+    report = split_dataset(dataset, tmp_path / "few", Plan(seed=3), labelled_share=0.25)
+    whole, few = read_datalist(tmp_path / "whole"), read_datalist(tmp_path / "few")
+    assert (few["validation"], few["test"]) == (whole["validation"], whole["test"])
+    images = {item["image"] for item in whole["training"]}
+    assert {item["image"] for item in (*few["training"], *few["unlabelled"])} == images
+    assert not groups(few["training"]) & groups(few["unlabelled"])
+    assert len(groups(few["training"])) == round(0.25 * len(groups(whole["training"])))
+    assert not any(name for item in few["unlabelled"] for name in item if "label" in name or name == "area")
+    assert (report.unlabelled, few["labelled_share"]) == (len(few["unlabelled"]), 0.25)
+
+
+def test_the_same_share_and_seed_keep_the_same_labels(dataset: Path, tmp_path: Path) -> None:
+    for name, seed in (("one", 0), ("again", 0), ("other", 1)):
+        split_dataset(dataset, tmp_path / name, Plan((1, 0, 0), seed), labelled_share=0.5)
+    one, again, other = (groups(read_datalist(tmp_path / name)["training"]) for name in ("one", "again", "other"))
+    assert one == again != other
+
+
+@pytest.mark.parametrize(
+    ("share", "plan", "reason"), [(0, Plan(), "above 0"), (1, Plan(), "below 1"), (0.1, Plan(folds=3), "not of folds")]
+)
+def test_a_share_that_is_none_is_refused(dataset: Path, tmp_path: Path, share: float, plan: Plan, reason: str) -> None:
+    with pytest.raises(DelineateError, match=reason):
+        split_dataset(dataset, tmp_path / "out", plan, labelled_share=share)
+    assert not (tmp_path / "out").exists()
