@@ -49,8 +49,8 @@ def unlabelled_for_training(datalist: Datalist, fold: int | None = None) -> tupl
 
 def without_label(item: Item) -> Item:
     """The same image as if nobody had outlined anything in it."""
-    bare = {"label": (), "label_is": None, "label_values": None, "label_size": None, "label_sha256": ()}
-    return replace(item, **bare, structures={}, area=None, areas={}, fold=None)
+    item = replace(item, label=(), label_is=None, label_values=None, label_size=None, label_sha256=())
+    return replace(item, structures={}, area=None, areas={}, fold=None)
 
 
 def hash_of(items: Iterable[Item]) -> str:

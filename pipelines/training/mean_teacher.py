@@ -121,8 +121,8 @@ class MeanTeacher:
 
     def _probabilities(self, images: torch.Tensor, network: nn.Module) -> torch.Tensor:
         """(B, C, H, W) of a batch; of a network that supervises itself deeply, those of its finest logits."""
-        logits = self.inferer(images, network)
-        logits = logits[0] if isinstance(logits, list | tuple) else logits
+        found = self.inferer(images, network)
+        logits: torch.Tensor = found[0] if isinstance(found, list | tuple) else found
         return logits.softmax(1) if self.exclusive else logits.sigmoid()
 
     def _weight_of(self, engine: Engine) -> float:
@@ -145,4 +145,5 @@ def _boxes(count: int, size: Sequence[int]) -> torch.Tensor:
     corners = torch.rand(count, 2) * (torch.tensor([height, width]) - sides)
     y, x = torch.arange(height)[None, :, None], torch.arange(width)[None, None, :]
     (top, left), (tall, wide) = (part.round().T[..., None, None] for part in (corners, sides))
-    return ((y >= top) & (y < top + tall) & (x >= left) & (x < left + wide))[:, None]
+    inside: torch.Tensor = (y >= top) & (y < top + tall) & (x >= left) & (x < left + wide)
+    return inside[:, None]
