@@ -11,6 +11,7 @@ __getattr__, __dir__, __all__ = attach(
         "losses": ["StructureLoss"],
         "mean_teacher": ["MeanTeacher", "copy_network"],
         "mlflow": ["MlflowLogger"],
+        "pretrained": ["one_cycle", "parameter_groups", "with_pretrained"],
         "record": ["RunRecord"],
         "report": ["RunReport"],
     },

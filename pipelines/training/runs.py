@@ -272,14 +272,13 @@ def _put_in_place(draft: Path, run: Path) -> None:
         entry.replace(run / entry.name)
 
 
-def _put_initial_weights(source: Path, run: Path) -> None:
-    """Copy weights to where a training that has no state yet looks for them.
+def weights_file(source: Path) -> Path:
+    """The weights of a run or a bundle, or a file of weights itself, looked at before anything is loaded.
 
     Raises:
         DelineateError: there are none, their hash is wrong, or the file could hold more than tensors.
     """
     from ..bundling.verify.tensors import weights_problem
-    from .states import INITIAL
 
     path = source if source.is_file() else source / "models" / "model.pt"
     if not path.is_file():
@@ -287,6 +286,14 @@ def _put_initial_weights(source: Path, run: Path) -> None:
     wrong = check_sums(path.parent, [path.name]) if (path.parent / SUMS).is_file() else []
     if wrong or (wrong := [problem for problem in [weights_problem(path)] if problem]):
         raise DelineateError(f"{path}: {'; '.join(wrong)}")
+    return path
+
+
+def _put_initial_weights(source: Path, run: Path) -> None:
+    """Copy weights to where a training that has no state yet looks for them."""
+    from .states import INITIAL
+
+    path = weights_file(source)
     (run / "checkpoints").mkdir()
     shutil.copyfile(path, run / "checkpoints" / INITIAL)
     write_sums(run / "checkpoints", [INITIAL])

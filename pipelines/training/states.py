@@ -97,8 +97,18 @@ def load_initial(network: nn.Module, folder: Path) -> dict[str, Any] | None:
         DelineateError: the file is damaged, not finite, or has nothing for this network.
     """
     path = folder / INITIAL
-    if not path.is_file():
-        return None
+    return load_matching(network, path) if path.is_file() else None
+
+
+def load_matching(network: nn.Module, path: Path) -> dict[str, Any]:
+    """Load the weights of equal names and shapes from a file.
+
+    Returns:
+        what the record says of it: the file's hash, how many tensors were taken, and which were not.
+
+    Raises:
+        DelineateError: the file is damaged, not finite, or has nothing for this network.
+    """
     given, own = _tensors(path), network.state_dict()
     taken = {name: value for name, value in given.items() if name in own and own[name].shape == value.shape}
     if not taken or not_finite(taken):

@@ -75,6 +75,8 @@ def train(
     values = training_settings(source, data, settings, fold, allow_leaks)
     if not resume:
         refuse_leaks(data, values)  # before anything is made
+    if values.get("pretrained") not in (None, "imagenet") and init_from is None:
+        init_from, values["pretrained"] = values["pretrained"], None  # copied into the run, which then stands alone
     method = _unlabelled_method(source) if use_unlabelled else None
     parts = (("networks", network), ("losses", loss), ("unlabelled", method))
     overlays = [part_file(kind, name) for kind, name in parts if name]

@@ -150,6 +150,12 @@ def target_problem(target: object) -> str | None:
     return f"{target} is not an allowed target; {_suggestion(target)}"
 
 
+def _is_ours(component: Mapping[object, object], name: str, value: object) -> bool:
+    """Whether it is our own ``pretrained``, which downloads nothing."""
+    ours = component.get("_target_") in (None, "delineate.pipelines.training.with_pretrained")
+    return ours and name == "pretrained" and value in ("imagenet", "@pretrained")
+
+
 def arguments_problem(component: Mapping[object, object]) -> Iterator[tuple[str, str]]:
     """Yield (key, what is wrong) for entries of a mapping that would import, unpickle, download or debug."""
     for key, value in component.items():
@@ -163,7 +169,7 @@ def arguments_problem(component: Mapping[object, object]) -> Iterator[tuple[str,
             yield name, f"_mode_ {value!r} is not allowed; write default or callable, or leave it out"
         elif name in _LOCATED and not _is_located(value, _LOCATED[name]):
             yield name, f"{name} {value!r} may import anything; write one of {', '.join(_LOCATED[name])}"
-        elif name.startswith("pretrained") and value not in (False, None):
+        elif name.startswith("pretrained") and value not in (False, None) and not _is_ours(component, name, value):
             yield name, f"{name} {value!r} fetches weights; write false and ship the weights in models/"
         elif name == "weights_only" and value is not True:
             yield name, f"weights_only {value!r} would unpickle anything; write true or leave it out"
