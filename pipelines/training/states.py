@@ -97,7 +97,11 @@ def load_initial(network: nn.Module, folder: Path) -> dict[str, Any] | None:
         DelineateError: the file is damaged, not finite, or has nothing for this network.
     """
     path = folder / INITIAL
-    return load_matching(network, path) if path.is_file() else None
+    if not path.is_file():
+        return None
+    if wrong := check_sums(folder, [path.name]):
+        raise DelineateError(f"{folder}: {'; '.join(wrong)}")
+    return load_matching(network, path)
 
 
 def load_matching(network: nn.Module, path: Path) -> dict[str, Any]:
@@ -147,8 +151,6 @@ def _write(state: Mapping[str, Any], path: Path) -> None:
 
 
 def _tensors(path: Path) -> dict[str, torch.Tensor]:
-    if wrong := check_sums(path.parent, [path.name]):
-        raise DelineateError(f"{path.parent}: {'; '.join(wrong)}")
     try:
         given = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # of many kinds
