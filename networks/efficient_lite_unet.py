@@ -100,7 +100,7 @@ class EfficientLiteUNet(nn.Module):
             raise WrongValueError(
                 f"decoder_channels has {len(decoder_channels)} levels; set four, e.g. 128, 96, 64, 48"
             )
-        self.smallest_size, self.divisor = 33, 1  # two pixels a side at a stride of 32: a batch of 1 trains
+        self.smallest_size, self.divisor = 32, 1
         self.encoder = EfficientNetLite(encoder, in_channels)
         skips = self.encoder.channels[-2::-1]
         below = [self.encoder.channels[-1], *decoder_channels]
@@ -114,13 +114,13 @@ class EfficientLiteUNet(nn.Module):
         """Raw logits.
 
         Args:
-            x: image of shape ``(B, in_channels, H, W)``, values 0-1; any H and W of at least 33 pixels, odd ones too.
+            x: image of shape ``(B, in_channels, H, W)``, values 0-1; any H and W of at least 32 pixels, odd ones too.
 
         Returns:
             logits of shape ``(B, out_channels, H, W)``.
 
         Raises:
-            WrongValueError: when the image is smaller than 33 pixels.
+            WrongValueError: when the image is smaller than 32 pixels.
         """
         check_size(x, self.smallest_size, self.divisor)
         *skips, deep = self.encoder((x * 255 - 127) / 128)

@@ -76,7 +76,7 @@ def part_file(kind: str, name: str) -> Path:
 def new_bundle(
     out: str | Path,
     task: str | Path,
-    network: str = "ultra_light_unet",
+    network: str = "efficient_lite_unet",
     loss: str = "dice_bce",
     name: str | None = None,
     settings: Mapping[str, Any] | None = None,

@@ -61,7 +61,7 @@ def new(
     modality: Annotated[
         str | None, typer.Option(help="With --structures: how the images are acquired, e.g. dermoscopy.")
     ] = None,
-    network: Annotated[str, typer.Option(help="The network; 'delineate networks' lists them.")] = "ultra_light_unet",
+    network: Annotated[str, typer.Option(help="The network; 'delineate networks' lists them.")] = "efficient_lite_unet",
     loss: Annotated[
         str,
         typer.Option(help="The loss: dice or dice_bce; bce where structures may overlap, ce only with --exclusive."),

@@ -20,7 +20,8 @@ from delineate.pipelines.imaging.volumes.volume import Volume
 
 pytestmark = pytest.mark.slow
 
-SMALL = ("--set", "image_size=[64,64]", "--set", "learning_rate=0.01", "--set", "network_def::features=[16,32,64]")
+SMALL = ("--network", "ultra_light_unet", "--set", "network_def::features=[16,32,64]",
+         "--set", "image_size=[64,64]", "--set", "learning_rate=0.01")  # fmt: skip
 BRIEF = (*SMALL, "--set", "max_epochs=1", "--set", "epoch_length=2")
 CT = "volumes/imagesTr/phantom_0001.nii.gz"
 LABEL = "volumes/labelsTr/phantom_0001.nii.gz"

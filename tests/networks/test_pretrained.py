@@ -43,5 +43,5 @@ def test_a_missing_package_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPa
 def test_another_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "weights.pth").write_bytes(b"not these")
     monkeypatch.setattr(pretrained, "_file", lambda _: tmp_path / "weights.pth")
-    with pytest.raises(DelineateError, match="has sha256 .* install it anew"):
+    with pytest.raises(DelineateError, match=r"has sha256 .* install it anew"):
         pretrained.load_imagenet(EfficientNetLite("lite0"))

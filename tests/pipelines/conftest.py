@@ -57,4 +57,5 @@ def phantom_run(phantom_data: Path, tmp_path_factory: pytest.TempPathFactory) ->
     """A run of one epoch on it; nothing may write into it."""
     from delineate.pipelines.training.workflow import train
 
-    return train("skin_lesion", phantom_data, tmp_path_factory.mktemp("runs") / "skin", settings=SMALL_TRAINING)
+    out = tmp_path_factory.mktemp("runs") / "skin"
+    return train("skin_lesion", phantom_data, out, network="ultra_light_unet", settings=SMALL_TRAINING)

@@ -14,7 +14,7 @@ from delineate.pipelines.core.sums import write_sums
 
 def random_bundle(folder: Path, seed: int, task: str = "nerve", **settings: Any) -> Path:
     """A light bundle, whose logits of noise are about 0."""
-    new_bundle(folder, task, settings={"image_size": [32, 32], **settings})
+    new_bundle(folder, task, "ultra_light_unet", settings={"image_size": [32, 32], **settings})
     torch.manual_seed(seed)
     arguments = {"features": [8, 8, 16]}
     change_bundle(folder, {f"network_def::{name}": value for name, value in arguments.items()})

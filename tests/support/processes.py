@@ -28,6 +28,8 @@ import psutil
 DELINEATE = Path(sys.executable).with_name("delineate")
 CLOSED = "http://127.0.0.1:9"  # nobody listens there: what asks the network fails
 SMALL = (
+    "--network",
+    "ultra_light_unet",
     "--set",
     "image_size=[64,64]",
     "--set",

@@ -19,7 +19,7 @@ def structured_bundle(folder: Path, exclusive: bool, task: str = "nerve", struct
     structures = CHEST if structures is None else structures
     channels = len(structures) + exclusive
     settings = {"structures": structures, "exclusive": exclusive, "out_channels": channels, "image_size": [32, 32]}
-    new_bundle(folder, task, settings=settings)
+    new_bundle(folder, task, "ultra_light_unet", settings=settings)
     torch.manual_seed(1)
     network = create_network("ultra_light_unet", in_channels=1, out_channels=channels)
     _spread(network)

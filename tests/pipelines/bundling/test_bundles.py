@@ -228,7 +228,7 @@ def test_an_id_changes_in_every_workflow_that_has_it(bundle: Path) -> None:
     ("id_", "value"),
     [
         ("train::trainer::max_epochs", 3),
-        ("network_def::features", [4, 8]),
+        ("network_def::decoder_channels", [8, 8, 8, 8]),
         ("train::handlers::7::patience", 4),
         ("optimizer::weight_decay", 0.0),
         ("cache_budget_gb", 1.5),

@@ -25,7 +25,7 @@ def trained(folder: Path, exclusive: bool, **data: Any) -> tuple[Path, Scores]:
     """A run and its scores on the test images."""
     dataset = make_structures(folder / "data", exclusive, **data)
     settings = SETTINGS | {"exclusive": exclusive, "out_channels": 3 if exclusive else 2}
-    run = train("breast_lesion", dataset, folder / "run", settings=settings)
+    run = train("breast_lesion", dataset, folder / "run", network="ultra_light_unet", settings=settings)
     return run, evaluate(run, dataset, folder / "scores")
 
 
@@ -33,7 +33,7 @@ def test_a_validation_in_which_nothing_is_annotated_is_refused_in_one_line(tmp_p
     dataset = make_structures(tmp_path / "data", missing=[(i, one["name"]) for i in (8, 9, 10) for one in STRUCTURES])
     settings = SETTINGS | {"out_channels": 2, "max_epochs": 1, "val_interval": 1}
     with pytest.raises(DelineateError, match="no structure is annotated in any image, so nothing can be scored"):
-        train("breast_lesion", dataset, tmp_path / "run", settings=settings)
+        train("breast_lesion", dataset, tmp_path / "run", network="ultra_light_unet", settings=settings)
     assert not (tmp_path / "run").exists()
 
 

@@ -34,7 +34,7 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("begun")
     write_phantoms(folder / "dataset", 12)
     index_dataset(folder / "dataset", out=folder / "dataset")
-    train(BEGUN, folder / "dataset", folder / "run", settings=SMALL)
+    train(BEGUN, folder / "dataset", folder / "run", network="ultra_light_unet", settings=SMALL)
     return folder
 
 

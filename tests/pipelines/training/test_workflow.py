@@ -26,7 +26,7 @@ def test_a_training_from_python_says_each_thing_once_and_nothing_of_libraries(
     phantom_data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with caplog.at_level(logging.INFO, "delineate"):
-        train("skin_lesion", phantom_data, tmp_path / "run", settings=SMALL_TRAINING)
+        train("skin_lesion", phantom_data, tmp_path / "run", network="ultra_light_unet", settings=SMALL_TRAINING)
     assert "logging" not in capsys.readouterr().out.lower()
     assert len(caplog.messages) == len(set(caplog.messages))
 
@@ -36,8 +36,11 @@ def test_a_training_from_python_says_each_thing_once_and_nothing_of_libraries(
     [
         ({"max_epochs": 0}, "max_epochs is 0; set a whole number of 1 or more"),
         ({"image_size": [0, 0]}, r"^image_size is \[0, 0\]; set rows and columns"),
-        ({"image_size": [5, 5]}, "this network needs 16 or more a side"),
-        ({"optimizer::weight_decay": "much"}, r"torch\.optim\.AdamW cannot be made of its settings \(params, lr, "),
+        ({"image_size": [5, 5]}, "this network needs 32 or more a side"),
+        (
+            {"optimizer::weight_decay": "much"},
+            r"torch\.optim\.AdamW cannot be made of its settings \(params, ",
+        ),
     ],
     ids=str,
 )

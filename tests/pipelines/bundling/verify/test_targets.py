@@ -83,7 +83,8 @@ NEEDED = [
 
 
 PUBLIC = {
-    "delineate.networks": """CMUNeXt ClassicUNet DeepLabV3Plus DepthwiseUNet Ensemble NetworkFacts SEDepthwiseUNet
+    "delineate.networks": """CMUNeXt ClassicUNet DeepLabV3Plus DepthwiseUNet EfficientLiteUNet Ensemble NetworkFacts
+        SEDepthwiseUNet
         SEUNet SpatialAttentionUNet TinyUNet UNet UltraLightUNet create_network describe_network list_networks
         load_in_order network_facts""",
     "delineate.networks.monai": "AttentionUnet BasicUNet DynUNet FlexibleUNet MedNeXt SegResNet SwinUNETR UNETR",
@@ -95,7 +96,8 @@ PUBLIC = {
     "delineate.pipelines.loading": """AugmentedDataset EpochSampler ReadImaged ReadMaskd ResizeToGridd StreamDataset
         StructureMasksd cached_dataset load_datalist load_unlabelled""",
     "delineate.pipelines.training": """CheckpointSaver EarlyStop EpochSeed HistoryLogger MeanTeacher MlflowLogger
-        RunRecord RunReport StopWhenNotFinite StructureLoss copy_network""",
+        RunRecord RunReport StopWhenNotFinite StructureLoss copy_network one_cycle parameter_groups
+        with_pretrained""",
 }
 """Bundles in the field name these: one that goes, or moves, breaks them."""
 
@@ -151,7 +153,13 @@ def test_every_allowed_target_exists_and_is_no_module() -> None:
             ("reader", "@x"),
             ("reader", "$str('x')"),
         ),
-        *(("writer", "os.system"), ("merger_cls", "os.system"), ("pretrained", True), ("pretrained", "@x")),
+        *(
+            ("writer", "os.system"),
+            ("merger_cls", "os.system"),
+            ("pretrained", True),
+            ("pretrained", "@x"),
+            ("pretrained", "/a/path"),
+        ),
         *(("pretrained_url", "x"), ("weights_only", False), ("weights_only", "@x"), ("allow_pickle", True)),
     ],
 )
@@ -168,6 +176,8 @@ def test_an_argument_that_opens_a_door_is_refused(key: str, value: object) -> No
             ("_requires_", "@x"),
             ("_desc_", "x"),
             ("pretrained", False),
+            ("pretrained", "imagenet"),  # ours, which downloads nothing
+            ("pretrained", "@pretrained"),
         ),
         *(
             ("reader", "PILReader"),
@@ -184,6 +194,11 @@ def test_an_argument_that_opens_a_door_is_refused(key: str, value: object) -> No
 )
 def test_a_plain_argument_is_allowed(key: str, value: object) -> None:
     assert problems(**{key: value}) == []
+
+
+@pytest.mark.parametrize("value", [True, "imagenet", "@pretrained"])
+def test_a_network_of_others_fetches_no_weights(value: object) -> None:
+    assert problems(_target_="monai.networks.nets.FlexibleUNet", pretrained=value)
 
 
 def test_a_network_that_downloads_by_default_has_to_be_told_not_to() -> None:
