@@ -25,7 +25,7 @@ from delineate.pipelines.training.workflow import train
 pytestmark = pytest.mark.filterwarnings("ignore:parsing config_file")  # MONAI says so of every bundle that is run
 
 SMALL = {"image_size": [32, 32], "max_epochs": 2, "batch_size": 4, "precision": "float32"}
-BEGUN = "skin_lesion"
+BEGUN, NETWORK = "skin_lesion", "ultra_light_unet"
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("begun")
     write_phantoms(folder / "dataset", 12)
     index_dataset(folder / "dataset", out=folder / "dataset")
-    train(BEGUN, folder / "dataset", folder / "run", network="ultra_light_unet", settings=SMALL)
+    train(BEGUN, folder / "dataset", folder / "run", network=NETWORK, settings=SMALL)
     return folder
 
 
@@ -136,7 +136,7 @@ def test_a_run_is_not_extended_to_fewer_epochs(place: Path, epochs: Any) -> None
 
 
 def test_a_run_begins_with_the_weights_of_another(place: Path) -> None:
-    run = train(BEGUN, place / "dataset", place / "next", settings=SMALL, init_from=place / "run")
+    run = train(BEGUN, place / "dataset", place / "next", network=NETWORK, settings=SMALL, init_from=place / "run")
     initial = last_session(run)["initial_weights"]
     assert initial["as_initialised"] == initial["not_used"] == []
     given, model = (
@@ -150,7 +150,7 @@ def test_weights_that_cannot_be_begun_with_leave_no_run(place: Path, damage: str
     path = place / "run" / "models" / "model.pt"
     path.write_bytes(path.read_bytes()[:-1] + b"x") if damage == "flipped" else path.unlink()
     with pytest.raises(DelineateError, match=r"another SHA-256|has no weights"):
-        train(BEGUN, place / "dataset", place / "next", settings=SMALL, init_from=place / "run")
+        train(BEGUN, place / "dataset", place / "next", network=NETWORK, settings=SMALL, init_from=place / "run")
     assert sorted(p.name for p in place.iterdir()) == ["dataset", "run"]
 
 
