@@ -15,6 +15,7 @@ from ..evaluation.figures import PALETTE, Chart
 from .verdicts import metric_of, noun
 
 _B, _A = PALETTE[:2]
+_MARGINS = (0.8, 0.12, 0.42, 0.08)  # inches; at the left for ticks such as -0.0010 and the label
 
 
 def difference_chart(pair: Mapping[str, Any]) -> Chart:
@@ -30,7 +31,7 @@ def difference_chart(pair: Mapping[str, Any]) -> Chart:
     summary = f"{title}: {pair['a_better']} images better in A, {pair['b_better']} in B, {pair['ties']} equal"
     label = "B minus A" + (f", {metric.unit}" if metric and metric.unit else "")
     name = f"difference_{pair['a']}_{pair['b']}_{pair['metric']}"
-    return Chart(name, title, summary, partial(_draw, values, colours, label), (4, 2.8))
+    return Chart(name, title, summary, partial(_draw, values, colours, label), (4, 2.8), _MARGINS)
 
 
 def _draw(values: NDArray[np.float64], colours: tuple[str, str], label: str, axes: Axes) -> None:

@@ -154,7 +154,7 @@ def methods(count: int, pairs: Sequence[Paired], split: str | None) -> str:
             f"({counted(of_pairs, 'pair')} x {counted(len(pairs) // of_pairs, 'score')})."
         )
     sentences = (
-        f"{names[:1].upper()}{names[1:]} were compared image by image on the {images}"
+        f"{names[:1].upper()}{names[1:]} {'were' if others else 'was'} compared image by image on the {images}"
         f"{f' of {groups}' if several else ''} of the {split} split.",
         _INTERVALS if first["groups"] != 1 else "There are no intervals, as there is one group.",
         "Differences were tested by the two-sided Wilcoxon signed-rank test "

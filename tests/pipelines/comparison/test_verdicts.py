@@ -103,3 +103,9 @@ def test_only_a_difference_that_is_not_shown_needs_more_groups() -> None:
 def test_the_methods_claim_no_intervals_of_one_group() -> None:
     said = [methods(2, [{**ROW, "groups": groups}], "test") for groups in (1, 40)]
     assert ["percentile bootstrap" in text for text in said] == [False, True]
+
+
+def test_the_methods_name_one_score_or_several() -> None:
+    rows = [{**ROW, "metric": name} for name in ("mean_dice", "mean_iou")]
+    assert methods(2, rows[:1], "test").startswith("Mean Dice was compared image by image")
+    assert methods(2, rows, "test").startswith("Mean Dice and mean IoU were compared image by image")
