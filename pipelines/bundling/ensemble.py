@@ -19,6 +19,7 @@ from ..core.sums import write_sums
 from ..datasets.seen import SEEN, read_seen, write_seen
 from ..imaging.structures import structures_of, thresholds_of
 from .bundles import change_bundle, change_workflow, copy_bundle, members_of, refuse_occupied
+from .familiarity import Familiarity, write_familiarity
 from .gate import Admission, Bundle, admit
 from .verify.config import MISSING, SEPARATOR, Config, first_difference, look_up, read_config, walk
 from .verify.expressions import references
@@ -214,11 +215,15 @@ def _record(path: Path) -> dict[str, Any] | None:
 
 
 def _write_weights(draft: Path, members: Sequence[Admission]) -> None:
-    ensemble = Ensemble([_load(member.folder) for member in members])
+    networks = [_load(member.folder) for member in members]
+    ensemble = Ensemble(networks)
     (draft / "models").mkdir()
     with (draft / "models" / "model.pt").open("wb") as file:  # a path's name would be in the file, and in its hash
         torch.save(ensemble.state_dict(), file)
     write_sums(draft / "models", ["model.pt"])
+    known: list[Sequence[Familiarity]] = [getattr(network, "familiarity", ()) for network in networks]
+    if all(known):
+        write_familiarity(draft / "models", [each[0] for each in known])
 
 
 def _load(folder: Path) -> nn.Module:

@@ -9,10 +9,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from ...networks.features import members_of
 from ..core.devices import refuse_missing
 from ..core.errors import DelineateError
 from ..core.finite import not_finite
 from ..core.sums import SUMS, check_sums
+from .familiarity import read_familiarity
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +28,7 @@ def load_weights(network: nn.Module, bundle_root: str | Path, device: str | torc
         device: where the network goes.
 
     Returns:
-        the network on ``device``, in evaluation mode.
+        the network on ``device``, in evaluation mode; its ``familiarity`` is what `read_familiarity` found.
 
     Raises:
         DelineateError: when there are no weights, their hash is wrong, the file holds something else, they are not
@@ -58,6 +60,7 @@ def load_weights(network: nn.Module, bundle_root: str | Path, device: str | torc
             f"{path} holds the weights of another network than network_def ({str(error).splitlines()[0]}); "
             "use the configuration that it was trained with"
         ) from error
+    network.familiarity = read_familiarity(path.parent, len(members_of(network)))  # type: ignore[assignment]
     return network.to(device).eval()
 
 

@@ -16,7 +16,7 @@ from ..bundling.settings import structures_in
 from ..core.errors import DelineateError, counted, printable
 from ..training.runs import parse_settings
 from .console import say, show_table
-from .options import Quiet, Settings, Threshold, Trust
+from .options import Dataset, Quiet, Settings, Threshold, Trust
 from .thresholds import parse_thresholds
 
 app = typer.Typer(help="List the shipped bundles; make, verify and update bundles of your own.", no_args_is_help=True)
@@ -102,6 +102,25 @@ def ensemble(
     chosen = parse_thresholds(threshold or [], structures_in(first.folder))
     made = make_ensemble([first, *runs[1:]], out, threshold=chosen, trust=trust)
     say(f"written: {printable(made)}, an ensemble of {len(runs)}")
+
+
+@app.command()
+def familiarity(
+    run: Annotated[str, typer.Argument(help="Folder of a run or bundle with weights.")],
+    data: Dataset,
+    fold: Annotated[
+        int | None, typer.Option(min=0, help="Of a data set with folds, the validation; the run's own by default.")
+    ] = None,
+    trust: Trust = False,
+    quiet: Quiet = False,
+) -> None:
+    """Learn what images a network knows, from those that it was trained with, so that others are flagged.
+
+    A training does this itself when it ends; this is for runs of earlier versions.
+    """
+    from ..training.familiarity import learn_familiarity
+
+    say(f"written: {printable(learn_familiarity(run, data, fold, trust))}")
 
 
 @app.command()

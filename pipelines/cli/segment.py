@@ -21,7 +21,7 @@ from ..core.files import refuse_unwritable
 from ..imaging.objects import OBJECT_FORMATS, SegType
 from ..imaging.writers import FORMATS, VolumeFormat
 from ..training.runs import parse_settings
-from .console import print_monai_line, progress, say, show_refused
+from .console import print_monai_line, progress, say, show_refused, warn
 from .ensembles import admitted_runs, split_runs
 from .options import AsEnsemble, BundleOrRun, Quiet, Settings, Threshold, Trust, Tta, Verbose
 from .remote import Header, Inputs, Remote, Series, ServerUrl, Stow, Study, TokenFile, remote_of
@@ -154,6 +154,8 @@ def _write_results(
 ) -> int:
     """Segment each input and write its result; how many were refused. A folder that will be ``gone`` is not shown."""
     from ..core.memory import keep_freed_memory
+    from ..inference.familiarity import unfamiliar_warning
+    from ..inference.result_table import TABLE
     from ..inference.results import ResultFolder, shown_path
     from ..inference.segmenter import Segmenter
 
@@ -168,6 +170,7 @@ def _write_results(
         folder.refuse(error)
 
     done = unsent = 0
+    unfamiliar: list[str] = []
     for batch in inputs.fetch(refuse) if isinstance(inputs, Remote) else [Inputs(inputs)]:
         with progress("segmenting") as moved:
             told = partial(_refuse_as, batch, refuse)
@@ -181,8 +184,11 @@ def _write_results(
                 written = shown_path(paths, result)
                 written = written.replace(f"{gone}{os.sep}", "") if gone else written
                 say(f"{batch.label(result)} -> {written} ({result.extent})")
+                unfamiliar += [batch.label(result)] if result.familiar is False else []
                 unsent += inputs.send_back(paths) if isinstance(inputs, Remote) and inputs.stow else 0
                 done += 1
+    if unfamiliar:
+        warn(unfamiliar_warning(unfamiliar, done, TABLE))
     fates = Counter(map(fate, found))
     skipped = f", {fates['skipped']} skipped" if fates["skipped"] else ""
     say(f"{done} segmented, {fates['refused']} refused{skipped}{f', {unsent} not stored' if unsent else ''}")

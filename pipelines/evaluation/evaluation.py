@@ -25,7 +25,18 @@ from .volumes import volumes_of
 
 SCORES, SUMMARY, REPORT, VOLUMES = "per_image.csv", "metrics.json", "report.txt", "per_volume.csv"
 
-_COMPUTED = ("failures", "images", "pixels", "lesions", "subgroups", "curve", "structures", "volumes", "worst")
+_COMPUTED = (
+    "failures",
+    "images",
+    "pixels",
+    "lesions",
+    "subgroups",
+    "curve",
+    "structures",
+    "volumes",
+    "worst",
+    "familiar",
+)
 _COUNTED = ("count", "groups", "grid", "empty_masks", "interval", "protocol")
 
 

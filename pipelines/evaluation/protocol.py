@@ -27,7 +27,7 @@ def protocol(metrics: Mapping[str, Any]) -> str:
         f"All {counts} (patients, lesions or volumes, as far as the data name them) "
         f"{_split(metrics)}{could_not} were scored on "
         f"{metrics['grid'].replace('own', 'own grid')}{of_structures}: {', '.join(_titles(metrics))}."
-        f"{means}{_seen(metrics)} "
+        f"{means}{_seen(metrics)}{_unfamiliar(metrics)} "
         f"Empty masks were decided before any metric was computed, and {_left_out(metrics)}: where reference and "
         "prediction are both empty, overlap and surface Dice are 1 and distances 0; where one of them is, overlap is 0 "
         f"and distances are the image's diagonal. {_intervals(metrics)}{_tolerance(metrics, settings)}. "
@@ -51,6 +51,12 @@ def _seen(metrics: Mapping[str, Any]) -> str:
     if not (again := metrics.get("seen_in_training")):
         return ""
     return f" {again} of them had trained the network or chosen its epoch, so the scores flatter."
+
+
+def _unfamiliar(metrics: Mapping[str, Any]) -> str:
+    """What is unlike the training images counts like the rest."""
+    known = metrics.get("familiar")
+    return f" {known['unfamiliar']} of {known['count']} were unlike the training images, and count." if known else ""
 
 
 def _left_out(metrics: Mapping[str, Any]) -> str:

@@ -22,8 +22,9 @@ from ..datasets.seen import SEEN, mark, read_seen
 from ..imaging.item import Item
 from ..imaging.structures import UNANNOTATED, Structure, structures_of
 from ..imaging.volumes.slicing import Slicing
+from ..inference.familiarity import noted_distance, unfamiliar_warning
 from .columns import Columns
-from .evaluation import write_evaluation
+from .evaluation import SCORES, write_evaluation
 from .headline import headline
 from .intervals import interval_text, value_text
 from .metrics import METRICS
@@ -132,6 +133,8 @@ class ScoreWriter:
         if slices := slice_count(item, slicing):
             row["slices"] = slices
         row |= {name: printable(value) if isinstance(value, str) else value for name, value in known.items()}
+        if (distance := noted_distance(output["image"])) is not None:
+            row |= {"familiar": int(distance <= 1), "feature_distance": distance}
         row |= score_masks(prediction, reference, suffixes, spacing, self.tolerance_mm)
         self._rows.append(row)
         self._add_worst(row, item, slicing, prediction, reference)
@@ -235,6 +238,8 @@ class ScoreWriter:
                 f"{again} of these images trained the network or chose its epoch, so the "
                 "scores flatter; score it on images that it has not seen"
             )
+        if names := [row["image"] for row in self._rows if row.get("familiar") == 0]:
+            logger.warning(unfamiliar_warning(names, metrics["familiar"]["count"], SCORES))
         self._warn_of_nothing()
 
     def _warn_of_nothing(self) -> None:

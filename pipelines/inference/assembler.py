@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ class Assembler:
         self, structures: Sequence[Mapping[str, Any] | Structure] | None = None, model: Model | None = None
     ) -> None:
         self._structures, self._model = structures_of(structures), model
-        self._open: dict[str, tuple[Segmentation, int]] = {}
+        self._open: dict[str, tuple[Segmentation, list[float | None]]] = {}
 
     def add(self, output: Fields) -> Segmentation | None:
         """Take one item after postprocessing.
@@ -39,14 +40,16 @@ class Assembler:
         plane, meta = Segmentation.from_output(output, self._structures, self._model), output["image"].meta
         if "slices" not in meta:
             return plane
-        whole, done = self._open.pop(plane.name) if plane.name in self._open else (_empty(plane), 0)
+        whole, distances = self._open.pop(plane.name) if plane.name in self._open else (_empty(plane), [])
+        distances.append(plane.feature_distance)
         affine, axis = grid_of(whole)
         for name in plane.masks:
             put_plane(whole.masks[name], affine, axis, meta["slice"], plane.masks[name])
             put_plane(whole.probabilities[name], affine, axis, meta["slice"], plane.probabilities[name])
-        if done + 1 == meta["slices"]:
-            return whole
-        self._open[plane.name] = (whole, done + 1)
+        if len(distances) == meta["slices"]:
+            known = [distance for distance in distances if distance is not None]
+            return replace(whole, feature_distance=float(np.median(known)) if known else None)
+        self._open[plane.name] = (whole, distances)
         return None
 
 

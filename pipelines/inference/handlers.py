@@ -13,7 +13,9 @@ from ..core.errors import InputError, SkippedError, counted
 from ..imaging.objects import SegType
 from ..imaging.writers import VolumeFormat
 from .assembler import Assembler
+from .familiarity import unfamiliar_warning
 from .files import OutputOptions
+from .result_table import TABLE
 from .results import ResultFolder, facts_of, model_of, shown_path, used_thresholds
 
 logger = logging.getLogger(__name__)
@@ -79,7 +81,7 @@ class MaskWriter:
         facts = facts_of(self._bundle_root, self._tta)
         self._folder = ResultFolder(self.output_dir, facts, self._thresholds, self._options)
         self._assembler = Assembler(self._structures, model_of(self._bundle_root, self._thresholds, self._tta))
-        self._refused = 0
+        self._refused, self._done, self._unfamiliar = 0, 0, list[str]()
 
     def __call__(self, engine: Engine) -> None:
         """Write what this iteration brought."""
@@ -97,11 +99,15 @@ class MaskWriter:
                     self.dataset.refused.append(error)
                     self._refused += 1
                 continue
+            self._done += 1
+            self._unfamiliar += [result.label] if result.familiar is False else []
             logger.info(f"{result.label} -> {shown_path(paths, result)} ({result.extent})")
 
     def completed(self, _: Engine) -> None:
-        """Write what was refused last."""
+        """Write what was refused last; name what is unfamiliar."""
         self._write_refused()
+        if self._unfamiliar:
+            logger.warning(unfamiliar_warning(self._unfamiliar, self._done, TABLE))
 
     def failed(self, engine: Engine, error: BaseException) -> None:
         """Say what was refused last; that all inputs are is no error here.

@@ -18,6 +18,7 @@ from torch import nn
 from ...networks.ensemble import mean_of_probabilities
 from ..core.errors import InputError
 from ..core.finite import REMEDY
+from .familiarity import noting_distance
 from .views import refuse_oblong, views_of
 
 logger = logging.getLogger(__name__)
@@ -86,6 +87,9 @@ class PrecisionInferer(Inferer):
     def __call__(self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """``inputs`` (B, C, H, W) to float32 logits (B, out_channels, H, W).
 
+        Where the network's bundle knows the features of its training images, the image's metadata gets
+        ``feature_distance``, see `noting_distance`.
+
         A deeply supervised network in training gives a sequence of logits, which comes back as a list.
 
         Raises:
@@ -98,7 +102,10 @@ class PrecisionInferer(Inferer):
         if plain.device not in self._chosen:
             self._chosen[plain.device] = self._choose(plain.device, network)
         with self._autocast(plain.device), self._weights_cast_once(network, plain.device):
-            found = [self.inferer(view, network, *args, **kwargs) for view in self._views(plain)]
+            views = self._views(plain)
+            with noting_distance(network, inputs):  # of the image as it is, which is the first view
+                found = [self.inferer(next(views), network, *args, **kwargs)]
+            found += [self.inferer(view, network, *args, **kwargs) for view in views]
         if isinstance(found[0], list | tuple):
             return [each.float().contiguous() for each in found[0]]
         each = [view.back(logits) for view, logits in zip(self.views, found, strict=True)]

@@ -27,6 +27,7 @@ from ..imaging.volumes.planes import Affine, plane_axis, take_plane
 from ..imaging.volumes.slicing import Axis, Slicing
 from ..imaging.volumes.volume import Volume
 from ..imaging.writers import VolumeFormat, write_pixels, writer_of
+from .familiarity import noted_distance
 from .files import OutputOptions, file_endings
 from .objects import frames_of, slice_picture, spacing_of, stacked
 
@@ -84,6 +85,8 @@ class Segmentation:
         spacing_kind: of a DICOM image, where its distances hold: in the ``patient``; on the ``detector``, not corrected
             for magnification; in the calibrated ``region`` of an ultrasound image.
         model: what made it.
+        feature_distance: how far what the network sees in the image is from what it saw in training; 1 is the limit of
+            what is familiar. Of a volume the median over its slices; ``None`` where the bundle has no such check.
     """
 
     source: str
@@ -97,6 +100,7 @@ class Segmentation:
     volume: Volume | None = None
     spacing_kind: SpacingKind | None = None
     model: Model = UNKNOWN
+    feature_distance: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("masks", "probabilities"):
@@ -129,7 +133,16 @@ class Segmentation:
             Slicing.of(json.loads(meta.get("slicing", "{}"))),
             spacing_kind=meta.get("spacing_kind"),
             model=model or UNKNOWN,
+            feature_distance=noted_distance(output["image"]),
         )
+
+    @property
+    def familiar(self) -> bool | None:
+        """Whether the image is like those that the network was trained with; ``None`` where there is no such check.
+
+        Where it is not, the mask is not to be relied on. Where it is, the mask may still be wrong.
+        """
+        return None if self.feature_distance is None else self.feature_distance <= 1
 
     @property
     def mask(self) -> NDArray[np.uint8]:

@@ -19,12 +19,13 @@ TABLE = "results.csv"
 COLUMNS = (
     *("input", "series", "frame", "structure", "status", "reason", *PIXEL_KINDS, "value", "grid"),
     *("foreground", "area_or_volume", "unit", "threshold", "bundle", "bundle_verified", "delineate"),
-    *("members", "tta"),
+    *("members", "tta", "familiar", "feature_distance"),
     *OBJECT_FORMATS,
 )
 """``structure`` is empty where there is one; ``value`` is that of its pixels in the mask's file, or its segment;
-``members`` are hashes of what an ensemble is made of."""
+``members`` are hashes of what an ensemble is made of; ``familiar`` is yes or no, see `Segmentation`."""
 
+_LATER = ("structure", "members", "tta", "familiar", "feature_distance", *OBJECT_FORMATS)  # not in tables of before
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
 
 Row = dict[str, str]
@@ -143,7 +144,7 @@ def _read(path: Path) -> tuple[tuple[str, ...], list[Row], bool]:
     if cut := not text.endswith("\n"):
         lines = lines[:-1]
     rows = [row for row in lines if None not in row and None not in row.values()]
-    later = dict.fromkeys(("structure", "members", "tta", *OBJECT_FORMATS), "")  # not in tables of before
+    later = dict.fromkeys(_LATER, "")
     decoded = [later | {name: cell.removeprefix("'") for name, cell in row.items()} for row in rows]
     return columns, decoded, not cut and len(rows) == len(lines)
 

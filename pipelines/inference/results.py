@@ -26,6 +26,7 @@ from .outputs import UNNAMED, Segmentation, main_files, write_outputs
 from .result_table import TABLE, Key, ResultTable, Row, key_of, main_file
 
 _LONGEST_NAME, _SHORTEST = 255, 20  # bytes of a file's name, with and without what is added to it
+_YES_NO = {True: "yes", False: "no", None: ""}
 _UNNAMEABLE = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL)
 
 
@@ -110,6 +111,7 @@ class ResultFolder:
                 "grid": "x".join(map(str, mask.shape if result.volume is not None else mask.shape[::-1])),
                 **{"foreground": str(int(mask.sum())), "area_or_volume": f"{size:.10g}", "unit": unit},
                 **{"threshold": _number(self._thresholds.get(name)), **self.facts},
+                **{"familiar": _YES_NO[result.familiar], "feature_distance": _number(result.feature_distance, 4)},
             }
 
     def refuse(self, error: InputError) -> None:
@@ -220,8 +222,8 @@ def _absolute(source: str) -> str:
     return source if not source or source.startswith(("http://", "https://")) else os.path.abspath(source)
 
 
-def _number(threshold: float | None) -> str:
-    return "" if threshold is None else f"{threshold:.10g}"
+def _number(value: float | None, digits: int = 10) -> str:
+    return "" if value is None else f"{value:.{digits}g}"
 
 
 def _together(thresholds: Mapping[str, float]) -> str:

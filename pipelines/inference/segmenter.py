@@ -17,6 +17,7 @@ from ..imaging.structures import structures_of
 from ..loading.datasets import StreamDataset
 from . import backends
 from .assembler import Assembler
+from .familiarity import DISTANCE, noted_distance
 from .outputs import Segmentation
 from .results import facts_of, model_of, used_thresholds
 from .streams import Sources, stream_items
@@ -134,7 +135,9 @@ class Segmenter:
     @torch.no_grad()
     def _segment_one(self, item: dict[str, Any]) -> dict[Any, Any]:
         """As ``SupervisedEvaluator`` does it, for a batch of one image (1, C, H, W)."""
-        logits = self.inferer(item["image"][None].to(self.device), self.network)
+        image = item["image"][None].to(self.device)
+        logits = self.inferer(image, self.network)
+        item["image"].meta[DISTANCE] = noted_distance(image)
         known: dict[Any, Any] = {key: item[key] for key in ("image", "name", "held") if key in item}
         output: dict[Any, Any] = self.postprocessing({**known, "pred": logits[0]})
         return output

@@ -6,6 +6,7 @@ __getattr__, __dir__, __all__ = attach(
     __name__,
     submod_attrs={
         "checkpoint": ["CheckpointSaver", "EarlyStop"],
+        "familiarity": ["FamiliarityWriter"],
         "finite": ["StopWhenNotFinite"],
         "history": ["EpochSeed", "HistoryLogger"],
         "losses": ["StructureLoss"],

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from ignite.engine import Engine, Events
 
+from ..bundling.verify.listing import FAMILIARITY
 from ..core.errors import DelineateError
 from ..core.files import let_go, remove_leftovers
 from ..core.finite import REMEDY, not_finite
@@ -141,6 +142,7 @@ class CheckpointSaver:
             raise DelineateError(f"epoch {epoch}: {len(names)} tensors of the weights are not finite; {REMEDY}")
         if best.best_metric_epoch == epoch:
             save(network, self.save_dir / "model.pt", alone=True)
+            (self.save_dir / FAMILIARITY).unlink(missing_ok=True)  # it was of the weights of before
         if self.save_interval and epoch % self.save_interval == 0:
             save(network, self.state_dir / f"epoch_{epoch:04d}.pt")
         state = {name: part.state_dict() for name, part in self.save_dict.items()}

@@ -1,0 +1,60 @@
+"""The features of an image that a network computes anyway, seen without a second forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from threading import get_ident
+from typing import Any
+
+import torch
+from torch import nn
+
+from .ensemble import Ensemble
+
+
+def members_of(network: nn.Module) -> list[nn.Module]:
+    """The networks of an ensemble; of any other network itself."""
+    return list(network.members) if isinstance(network, Ensemble) else [network]
+
+
+def deepest_levels(network: nn.Module) -> list[nn.Module]:
+    """The modules whose outputs (B, C, H, W) say most of what an image shows: the two deepest of an encoder.
+
+    Those of the U-Nets here and of `EfficientNetLite`; none where they are not known.
+    """
+    encoder = getattr(network, "encoder", None)
+    levels = getattr(encoder, "levels", encoder)
+    return list(levels[-2:]) if isinstance(levels, nn.ModuleList) else []
+
+
+@contextmanager
+def pooling_features(network: nn.Module) -> Iterator[Callable[[], list[torch.Tensor]]]:
+    """While the block runs, see what the encoder of a network computes in this thread.
+
+    Args:
+        network: one that has `deepest_levels`, or an ensemble of such.
+
+    Yields:
+        a function that gives of each member, in their order, the mean of all features that were computed since, over
+        pixels, windows and images: (D,), float32, the channels of one level after those of the other.
+    """
+    here = get_ident()
+    found: list[list[list[torch.Tensor]]] = []
+
+    def pooled() -> list[torch.Tensor]:
+        return [torch.cat([torch.cat(level).mean(0) for level in levels]) for levels in found]
+
+    with ExitStack() as stack:
+        for member in members_of(network):
+            found.append([])
+            for level in deepest_levels(member):
+                seen: list[torch.Tensor] = []
+                found[-1].append(seen)
+
+                def see(_: nn.Module, __: Any, output: torch.Tensor, seen: list[torch.Tensor] = seen) -> None:
+                    if get_ident() == here:  # another thread may use the network meanwhile
+                        seen.append(output.detach().mean((2, 3), dtype=torch.float32))
+
+                stack.enter_context(level.register_forward_hook(see))  # type: ignore[arg-type]
+        yield pooled
