@@ -65,7 +65,7 @@ class FamiliarityWriter:
             return
         try:
             network = load_weights(deepcopy(self.network), self.bundle_root, self.device)
-            images = [(each[index]["image"] for index in spread(each)) for each in (self.training, self.validation)]
+            images = [_images(self.training), _images(self.validation)]
             _learn(network, self.inferer, images, self.bundle_root / "models", torch.device(self.device))
         except DelineateError as error:
             logger.warning(f"images will not be compared with those of the training: {error}")
@@ -110,6 +110,11 @@ def learn_familiarity(run: Bundle, data: str | Path, fold: int | None = None, tr
 
     splits = [images(split) for split in ("training", "validation")]
     return _learn(segmenter.network, segmenter.inferer, splits, admission.folder / "models", segmenter.device)
+
+
+def _images(dataset: Sequence[Any]) -> Iterator[MetaTensor]:
+    for index in spread(dataset):
+        yield dataset[index]["image"]
 
 
 def spread(images: Sized, most: int = MOST) -> list[int]:
