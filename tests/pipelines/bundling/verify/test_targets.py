@@ -95,8 +95,8 @@ PUBLIC = {
     "delineate.pipelines.inference": "MaskWriter PrecisionInferer end_with_refused find_images",
     "delineate.pipelines.loading": """AugmentedDataset EpochSampler ReadImaged ReadMaskd ResizeToGridd StreamDataset
         StructureMasksd cached_dataset load_datalist load_unlabelled""",
-    "delineate.pipelines.training": """CheckpointSaver EarlyStop EpochSeed FamiliarityWriter HistoryLogger MeanTeacher MlflowLogger
-        RunRecord RunReport StopWhenNotFinite StructureLoss copy_network one_cycle parameter_groups
+    "delineate.pipelines.training": """CheckpointSaver EarlyStop EpochSeed FamiliarityWriter HistoryLogger MeanTeacher
+        MlflowLogger RunRecord RunReport StopWhenNotFinite StructureLoss copy_network one_cycle parameter_groups
         with_pretrained""",
 }
 """Bundles in the field name these: one that goes, or moves, breaks them."""
