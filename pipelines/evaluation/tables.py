@@ -113,10 +113,15 @@ def subgroup_tables(metrics: Mapping[str, Any], names: Sequence[str]) -> list[Ta
 def _of_subgroup(found: Mapping[str, Any], names: Sequence[str]) -> list[str]:
     scores = {name: score_of(found.get(name)) for name in names}
     cells = [
-        DASH if score.get("value") is None else f"{shown(score['value'], name)} ({span(score.get('ci95'), name)})"
+        DASH if score.get("value") is None else f"{shown(score['value'], name)} {_whole(span(score.get('ci95'), name))}"
         for name, score in scores.items()
     ]
     return [str(found.get("count", DASH)), str(found.get("groups", DASH)), *cells]
+
+
+def _whole(interval: str) -> str:
+    """In brackets, and on one line."""
+    return f"({interval})".replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def image_table(evaluation: Evaluation, metrics: Mapping[str, Any]) -> Table:
