@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 import typer
-from processes import SMALL, call, delineate, inside, printed_line, refusal, stock, succeeded
+from processes import EPOCHS, NO_PAGE, SMALL, call, delineate, inside, printed_line, refusal, stock, succeeded
 
 from delineate.pipelines.bundling.bundles import shipped_bundles
 from delineate.pipelines.cli import app
@@ -74,7 +74,8 @@ def test_the_printed_line_of_train_trains_the_same_weights(place: Place, untrain
 
 @pytest.mark.slow
 def test_the_printed_line_of_evaluate_gives_the_same_scores(place: Place, elsewhere: Path, tmp_path: Path) -> None:
-    done = succeeded(delineate("evaluate", "run", "--data", "dataset", "--out", tmp_path / "one", cwd=place.folder))
+    words = ("evaluate", "run", "--data", "dataset", "--out", tmp_path / "one", *NO_PAGE)
+    done = succeeded(delineate(*words, cwd=place.folder))
     elsewhere.rename(tmp_path / "run")
     shutil.copytree(place.dataset, tmp_path / "dataset")
     line = printed_line(done).replace(str(tmp_path / "one"), "other")
@@ -124,7 +125,7 @@ def test_output_that_is_no_terminal_has_no_control_codes(place: Place) -> None:
 
 def test_training_prints_one_line_an_epoch(place: Place) -> None:
     lines = [line for line in place.training.stdout.splitlines() if line.startswith("epoch ")]
-    assert [line.split()[1] for line in lines] == [f"{n}/12" for n in range(1, 13)]
+    assert [line.split()[1] for line in lines] == [f"{n}/{EPOCHS}" for n in range(1, EPOCHS + 1)]
 
 
 def test_info_is_json() -> None:
@@ -160,7 +161,7 @@ def test_a_run_passes_the_check_of_bundles(place: Place) -> None:
 def test_a_run_notes_how_it_was_made(place: Place) -> None:
     (session,) = json.loads((place.run / "logs" / "record.json").read_text())["sessions"]
     assert session["completed"]
-    assert session["epochs"] == 12
+    assert session["epochs"] == EPOCHS
     assert session["settings"]["seed"] == 0
 
 

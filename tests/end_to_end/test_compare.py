@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from processes import Done, delineate, inside, refusal, stop_when, succeeded
+from processes import NO_PAGE, Done, delineate, inside, refusal, stop_when, succeeded
 
 pytestmark = pytest.mark.slow
-SMALL = ("compare", "skin_lesion", "--networks", "unet,ultra_light_unet", "--set", "image_size=[64,64]",
+SMALL = ("compare", "bundle", "--networks", "unet,ultra_light_unet", "--set", "image_size=[64,64]",
          "--set", "network_def::features=[8,16,32]", "--minutes", "0.05", "--out", "out")  # fmt: skip
 
 
@@ -32,6 +32,7 @@ def stopped(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
     """A comparison, killed before its first network was begun, interrupted and killed while that trains, resumed."""
     folder = tmp_path_factory.mktemp("compare")
     out, begin = folder / "out", (*SMALL, "--data", dataset)
+    succeeded(inside("bundle", "new", "bundle", "--task", "skin_lesion", *NO_PAGE, cwd=folder))
     assert stop_when((out / "compare.json").is_file, signal.SIGKILL, *begin, cwd=folder) == -signal.SIGKILL
     assert stop_when(lambda: epochs(out / "unet") >= 1, signal.SIGINT, *begin, "--resume", cwd=folder) == 130
     before = epochs(out / "unet")

@@ -9,10 +9,10 @@ import signal
 from pathlib import Path
 
 import pytest
-from processes import Done, delineate, inside, stop_when, succeeded
+from processes import NO_PAGE, Done, delineate, inside, stop_when, succeeded
 
 pytestmark = pytest.mark.slow
-COMMAND = ("cross-validate", "skin_lesion", "--folds", "2", "--network", "ultra_light_unet", "--set", "max_epochs=3",
+COMMAND = ("cross-validate", "bundle", "--folds", "2", "--network", "ultra_light_unet", "--set", "max_epochs=3",
            "--set", "image_size=[64,64]", "--set", "batch_size=4", "--out", "out")  # fmt: skip
 
 
@@ -21,6 +21,7 @@ def validated(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     folder = tmp_path_factory.mktemp("cross")
     state = folder / "out" / "fold_1" / "run" / "checkpoints" / "last.pt"
     command = (*COMMAND, "--data", dataset)
+    succeeded(inside("bundle", "new", "bundle", "--task", "skin_lesion", *NO_PAGE, cwd=folder))  # of a fold
     assert stop_when(state.is_file, signal.SIGKILL, *command, cwd=folder) == -signal.SIGKILL
     return folder / "out", succeeded(delineate(*command, cwd=folder))
 
@@ -35,7 +36,7 @@ def test_each_image_is_judged_once(validated: tuple[Path, Done], dataset: Path) 
     assert {row["fold"] for row in rows} == {"0", "1"}
     metrics = json.loads((out / "evaluation" / "metrics.json").read_text())
     assert "seen_in_training" not in metrics
-    assert "Cross-validation of skin_lesion, ultra_light_unet" in (out / "evaluation" / "report.html").read_text()
+    assert "Cross-validation of bundle, ultra_light_unet" in (out / "evaluation" / "report.html").read_text()
 
 
 def test_what_was_killed_went_on(validated: tuple[Path, Done]) -> None:
@@ -50,7 +51,7 @@ def test_an_ensemble_that_is_scored_on_what_its_members_have_seen_says_so(
     validated: tuple[Path, Done], dataset: Path, tmp_path: Path
 ) -> None:
     out, _ = validated
-    done = succeeded(inside("evaluate", out / "ensemble", "--data", dataset, "--out", tmp_path, "--set", "page=false"))
+    done = succeeded(inside("evaluate", out / "ensemble", "--data", dataset, "--out", tmp_path, *NO_PAGE))
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["seen_in_training"] == metrics["count"]
     assert f"{metrics['count']} of these images trained the network" in done.stderr + done.stdout

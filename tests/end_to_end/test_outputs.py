@@ -12,7 +12,7 @@ from select import select
 from typing import TYPE_CHECKING
 
 import pytest
-from processes import DELINEATE, call, delineate, inside, refusal, start, succeeded
+from processes import DELINEATE, NO_PAGE, call, delineate, inside, refusal, start, succeeded
 
 if TYPE_CHECKING:
     from conftest import Place
@@ -67,7 +67,7 @@ def test_settings_are_those_of_the_workflow(place: Place, photos: Path, tmp_path
 
 def test_a_fold_is_scored(place: Place, tmp_path: Path) -> None:
     succeeded(inside("data", "split", place.dataset, "--out", "folds", "--folds", "3", cwd=tmp_path))
-    words = ("evaluate", place.run, "--data", "folds", "--out", "e")
+    words = ("evaluate", place.run, "--data", "folds", "--out", "e", *NO_PAGE)
     done = succeeded(inside(*words, "--fold", "1", cwd=tmp_path))
     assert "--split validation --fold 1" in done.stdout
     items = json.loads((tmp_path / "folds/datalist.json").read_text())["training"]
@@ -82,7 +82,8 @@ def test_what_libraries_say_is_for_the_verbose(place: Place, tmp_path: Path) -> 
     assert done.stderr == ""
     assert not [line for line in done.stdout.splitlines() if not line or " - INFO - " in line]
     assert "score\tmean\t95 % interval" in done.stdout.splitlines()
-    assert "skipping logging" in succeeded(delineate(*words, "--verbose", cwd=tmp_path)).stderr  # MONAI's own words
+    verbose = succeeded(delineate(*words, "--verbose", *NO_PAGE, cwd=tmp_path))
+    assert "skipping logging" in verbose.stderr  # MONAI's own words
 
 
 def test_a_terminal_shows_progress_with_the_time_left(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from processes import SMALL, inside, stock, succeeded
+from processes import NO_PAGE, SMALL, inside, stock, succeeded
 
 pytestmark = pytest.mark.slow
 
@@ -22,7 +22,7 @@ def test_it_trains_is_scored_segments_is_exported_and_passes(dataset: Path, tmp_
     schema = ("--filepath", "docs/meta_schema_20240725.json")
     succeeded(stock("verify_metadata", *META, *schema, cwd=tmp_path / "wound"))
     run("train", "wound", "--data", dataset, "--out", "run")
-    run("evaluate", "run", "--data", dataset, "--out", "scores")
+    run("evaluate", "run", "--data", dataset, "--out", "scores", *NO_PAGE)
     run("segment", "run", image, "--out", "ours")
     assert "logits differ from PyTorch's by at most" in run("export", "run", "--format", "onnx")
     assert "passes" in run("bundle", "verify", "run")

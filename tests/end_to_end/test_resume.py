@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from processes import SMALL, call, delineate, inside, refusal, stop_when, succeeded
+from processes import EPOCHS, SMALL, call, delineate, inside, refusal, stop_when, succeeded
 
 if TYPE_CHECKING:
     from conftest import Place
@@ -47,7 +47,7 @@ def killed(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Path:
         last == "error: stopped by SIGTERM; go on with: delineate train skin_lesion --data dataset --out run --resume"
     )
     kill_when(lambda: epochs(run) >= 5, *begin, "--resume", cwd=folder, delay=rng.uniform(0, 0.1))
-    assert 5 <= epochs(run) < 12
+    assert 5 <= epochs(run) < EPOCHS
     for name in ("models", "checkpoints", "logs"):  # as if killed in the middle of writing a file
         (run / name / f".{'0' * 32}.tmp").write_bytes(b"half a fi")
     kill_when(lambda: True, *begin, "--resume", cwd=folder, delay=rng.uniform(0.1, 0.4))
@@ -87,7 +87,7 @@ def test_the_history_is_the_same_but_for_the_time_it_took(place: Place, killed: 
         with (run / "logs" / "history.csv").open(newline="") as file:
             histories.append([{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)])
     assert histories[0] == histories[1]
-    assert len(histories[0]) == 12
+    assert len(histories[0]) == EPOCHS
 
 
 def test_the_weights_match_their_hashes(killed: Path) -> None:

@@ -7,6 +7,7 @@ of a server that has imported them, once, and done nothing else; ``call`` starts
 from __future__ import annotations
 
 import atexit
+import gc
 import io
 import logging
 import os
@@ -27,20 +28,14 @@ import psutil
 
 DELINEATE = Path(sys.executable).with_name("delineate")
 CLOSED = "http://127.0.0.1:9"  # nobody listens there: what asks the network fails
-SMALL = (
-    "--network",
-    "ultra_light_unet",
-    "--set",
-    "image_size=[64,64]",
-    "--set",
-    "max_epochs=12",
-    "--set",
-    "batch_size=4",
-    "--set",
-    "learning_rate=0.01",
-)
+EPOCHS = 8
+SMALL = ("--network", "ultra_light_unet", "--set", "network_def::features=[8,16,32]", "--set", "image_size=[64,64]",
+         "--set", f"max_epochs={EPOCHS}", "--set", "batch_size=4", "--set", "learning_rate=0.01")  # fmt: skip
+
+NO_PAGE = ("--set", "page=false")  # of an evaluation: to draw it takes longer than to score a few images
 
 IMPORTED = [
+    "lean",
     "torch",
     "torch._dynamo",
     "monai.bundle",
@@ -87,6 +82,8 @@ def start(*words: str | Path, log: Path, cwd: Path | None = None, errors: Path |
 
 def _become(words: list[str], cwd: Path, env: dict[str, str], log: Path, errors: Path) -> None:
     """The command, with the environment, the streams and the signals of a process that a shell started."""
+    gc.freeze()
+    gc.enable()
     os.setsid()
     os.chdir(cwd)
     os.environ.clear()

@@ -141,9 +141,11 @@ TEXTS = {
 }
 
 
-def appended(text: str) -> Change:
+def appended(text: str, *workflows: str) -> Change:
+    """Add a text to these workflows, or to all."""
+
     def change(bundle: Path) -> None:
-        for name in WORKFLOWS:
+        for name in workflows or WORKFLOWS:
             with (bundle / f"configs/{name}.yaml").open("a", encoding="utf-8") as file:
                 file.write(f"\n{text}\n")
 
@@ -290,11 +292,23 @@ FILES: dict[str, Change] = {
     "data of the system": replaced("dataset_dir:", "dataset_dir: /etc"),
     "a device that runs": replaced("device:", f'device: "${M}"'),
 }
-HOSTILE: dict[str, Change] = {
-    **{f"${text}": appended(f"x: {json.dumps('$' + text)}") for text in EXPRESSIONS},
-    **{f"target {target}": appended(f"x: {{_target_: {target}}}") for target in TARGETS},
-    **{name: appended(f"x: {text}") for name, text in MAPPINGS.items()},
-    **{name: appended(text) for name, text in TEXTS.items()},
+ENDS = {
+    **{f"${text}": f"x: {json.dumps('$' + text)}" for text in EXPRESSIONS},
+    **{f"target {target}": f"x: {{_target_: {target}}}" for target in TARGETS},
+    **{name: f"x: {text}" for name, text in MAPPINGS.items()},
+    **TEXTS,
+}
+# what a command could touch before it asks the gate: text, weights, states, sums, links, pipes, logging, metadata, ids
+KINDS = (
+    *(f"${M}", "target os.system", "a tag", "a linked configuration", "a pipe for weights", "a huge logging.conf"),
+    *("the hole", "weights that run", "weights that are a pickle", "a sparse state", "huge sums", "huge metadata"),
+    *("sums that lead out", "a root by expression", "a device that runs", "states outside", "a huge workflow"),
+)
+HOSTILE: dict[str, Change] = {  # in one workflow, in turn, is enough; those that each command meets are in all
+    **{
+        name: appended(text, *(() if name in KINDS else [WORKFLOWS[number % 3]]))
+        for number, (name, text) in enumerate(ENDS.items())
+    },
     **FILES,
 }
 
@@ -347,6 +361,13 @@ def nothing_ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
     assert [path for path in place.rglob("*") if path.name != "datalist.json"] == [place / "data"]
 
 
+@pytest.mark.parametrize("workflow", WORKFLOWS)
+def test_something_harmless_in_one_workflow_is_let_in(workflow: str, tmp_path: Path) -> None:
+    """So what refuses the others is not that the workflows differ."""
+    appended("x: 1", workflow)(new_bundle(tmp_path / "good", "skin_lesion"))
+    assert gate.verify_bundle(tmp_path / "good", False) == []
+
+
 def test_there_are_many() -> None:
     assert len(HOSTILE) >= 120
 
@@ -376,14 +397,6 @@ COMMANDS = {
 @pytest.fixture
 def known(monkeypatch: pytest.MonkeyPatch, verified: dict[Path, list[gate.Finding]]) -> None:
     monkeypatch.setattr(gate, "verify_bundle", lambda folder, shipping=True: verified[Path(folder)])
-
-
-# what a command could touch before it asks the gate: text, weights, states, sums, links, pipes, logging, metadata, ids
-KINDS = (
-    *(f"${M}", "target os.system", "a tag", "a linked configuration", "a pipe for weights", "a huge logging.conf"),
-    *("the hole", "weights that run", "weights that are a pickle", "a sparse state", "huge sums", "huge metadata"),
-    *("sums that lead out", "a root by expression", "a device that runs", "states outside", "a huge workflow"),
-)
 
 
 @pytest.mark.parametrize("number", range(len(COMMANDS)), ids=COMMANDS)

@@ -21,7 +21,8 @@ def runs(phantom_run: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Pa
     for folder, threshold in zip(folders, ("0.3", "0.5"), strict=True):
         shutil.copytree(phantom_run, folder, ignore=shutil.ignore_patterns("logs", "checkpoints"))
         for config in (folder / "configs").glob("*.yaml"):
-            config.write_text(re.sub(r"(?m)^threshold: \S+", f"threshold: {threshold}", config.read_text()))
+            text = re.sub(r"(?m)^threshold: \S+", f"threshold: {threshold}", config.read_text())
+            config.write_text(re.sub(r"(?m)^page: \S+", "page: false", text))
     return folders
 
 

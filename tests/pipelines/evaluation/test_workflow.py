@@ -59,7 +59,14 @@ def test_subgroups_limits_and_a_table_are_arguments(phantom_run: Path, phantom_d
     table.write_text("image,site\n" + "".join(f"{Path(one['image']).stem},Oslo\n" for one in items))
     out = tmp_path / "scores"
     scores = evaluate(
-        phantom_run, phantom_data, out, subgroups="site,size", table=table, failures={"mean_dice": 1.01}, tolerance_mm=3
+        phantom_run,
+        phantom_data,
+        out,
+        subgroups="site,size",
+        table=table,
+        failures={"mean_dice": 1.01},
+        tolerance_mm=3,
+        settings={"page": False},
     )
     assert scores["subgroups"]["site"] == {"Oslo": {"count": len(items), "groups": len(items)}}
     assert scores["failures"][0]["count"] == len(items)

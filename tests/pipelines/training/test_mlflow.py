@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from delineate.pipelines.training.mlflow import EXPERIMENT, MlflowLogger
 def test_mlflow_has_each_epoch_once_and_a_resumed_training_goes_on_in_its_run(
     build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delitem(sys.modules, "mlflow", raising=False)  # see tests/support/lean.py
     pytest.importorskip("mlflow", reason="mlflow-skinny is not installed")
 
     def refuse(*_: Any) -> None:

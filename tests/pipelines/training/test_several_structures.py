@@ -26,7 +26,7 @@ def trained(folder: Path, exclusive: bool, **data: Any) -> tuple[Path, Scores]:
     dataset = make_structures(folder / "data", exclusive, **data)
     settings = SETTINGS | {"exclusive": exclusive, "out_channels": 3 if exclusive else 2}
     run = train("breast_lesion", dataset, folder / "run", network="ultra_light_unet", settings=settings)
-    return run, evaluate(run, dataset, folder / "scores")
+    return run, evaluate(run, dataset, folder / "scores", settings={"page": False})
 
 
 def test_a_validation_in_which_nothing_is_annotated_is_refused_in_one_line(tmp_path: Path) -> None:
