@@ -28,10 +28,9 @@ import psutil
 
 DELINEATE = Path(sys.executable).with_name("delineate")
 CLOSED = "http://127.0.0.1:9"  # nobody listens there: what asks the network fails
-EPOCHS = 8
-SMALL = ("--network", "ultra_light_unet", "--set", "network_def::features=[8,16,32]", "--set", "image_size=[64,64]",
-         "--set", f"max_epochs={EPOCHS}", "--set", "batch_size=4", "--set", "learning_rate=0.01")  # fmt: skip
-
+EPOCHS = 12
+SMALL = ("--network", "ultra_light_unet", "--set", "image_size=[64,64]", "--set", f"max_epochs={EPOCHS}",
+         "--set", "batch_size=4", "--set", "learning_rate=0.01")  # fmt: skip
 NO_PAGE = ("--set", "page=false")  # of an evaluation: to draw it takes longer than to score a few images
 
 IMPORTED = [
