@@ -1,0 +1,109 @@
+"""What each step of the training recipe gives, by cross-validation inside the training and validation images.
+
+    python benchmarks/recipe.py data/busi --bundle breast_lesion --out ladder/busi --csv benchmarks/recipe.csv
+
+Each step differs from the recipe, which the bundles hold, in what ``STEPS`` says, is cross-validated by
+``delineate cross-validate --keep-test``, so that the test split is not looked at, and is compared with the recipe,
+image by image. Images are smaller and trainings shorter than the recipe's, so that a step takes minutes (``--words``).
+What is there already is not trained again. One step: ``--steps "encoder at full rate"``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from delineate.pipelines.core.files import replacing
+from delineate.pipelines.core.versions import commit, cpu_name, versions
+
+RECIPE = "recipe"
+WORDS = "--folds 3 --set image_size=[128,128] --set max_epochs=15"
+_AFFINE, _COLOURS = "train::spatial_augmentation::3", "train::intensity_augmentation"
+STEPS: dict[str, str] = {
+    RECIPE: "",
+    "ultra_light_unet": "--network ultra_light_unet",
+    "encoder from scratch": "--set pretrained=null",
+    "encoder at full rate": "--set encoder_rate=1",
+    "encoder at a tenth of the rate": "--set encoder_rate=0.1",
+    "lite1": "--set network_def::encoder=lite1",
+    "lite2": "--set network_def::encoder=lite2",
+    "dropout 0.2": "--set network_def::dropout=0.2",
+    "learning rate 0.0005": "--set learning_rate=0.0005",
+    "learning rate 0.002": "--set learning_rate=0.002",
+    "batches of 4": "--set batch_size=4",
+    "batches of 16": "--set batch_size=16",
+    "weight decay 0.01": "--set optimizer::weight_decay=0.01",
+    "Dice alone": "--loss dice",
+    "cross entropy alone": "--loss bce",
+    "upside down, too": "--set upright=false",
+    "not mirrored": "--set flip_left_right=false",
+    "no affine": f"--set {_AFFINE}::prob=0",
+    "affine as before": f"--set {_AFFINE}::scale_range=[0.15,0.15] --set {_AFFINE}::prob=0.5",
+    "no blur": f"--set {_COLOURS}::3::prob=0",
+    "no brightness, no contrast": f"--set {_COLOURS}::0::prob=0 --set {_COLOURS}::2::prob=0",
+    "192 pixels": "--set image_size=[192,192]",
+    "256 pixels": "--set image_size=[256,256]",
+    "30 epochs": "--set max_epochs=30",
+}
+
+
+def run(*words: str | Path) -> None:
+    """One command of ``delineate``, as a user gives it."""
+    print("delineate", shlex.join(map(str, words)), flush=True)
+    subprocess.run([Path(sys.executable).with_name("delineate"), *words], check=True)
+
+
+def measure(step: str, bundle: str, data: Path, words: Sequence[str], out: Path) -> dict[str, object]:
+    """One row: the step's mean Dice, and its difference from the recipe."""
+    folder, begin = out / step.replace(" ", "_").replace(",", ""), time.perf_counter()
+    new = not (folder / "evaluation" / "metrics.json").is_file()
+    if new:
+        run("cross-validate", bundle, "--data", data, "--out", folder, "--keep-test", *words, *shlex.split(STEPS[step]))
+    minutes = round((time.perf_counter() - begin) / 60, 1) if new else None
+    scores = json.loads((folder / "evaluation" / "metrics.json").read_text())
+    dice = scores["mean_dice"]
+    row: dict[str, object] = {
+        "step": step, "changed": STEPS[step], "images": scores["count"], "minutes": minutes,
+        "mean_dice": round(dice["value"], 4), "low": round(dice["ci95"][0], 4), "high": round(dice["ci95"][1], 4),
+    }  # fmt: skip
+    if step != RECIPE:
+        run("compare", out / RECIPE / "evaluation", folder / "evaluation", "--out", folder / "comparison", "-q")
+        found = json.loads((folder / "comparison" / "comparison.json").read_text())["comparisons"][0]
+        row |= {"difference": round(found["difference"], 4), "p": found["p"]}
+        row |= dict(zip(("difference_low", "difference_high"), (round(x, 4) for x in found["ci95"]), strict=True))
+    return row
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--bundle", default="breast_lesion")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the cross-validations")
+    parser.add_argument("--csv", type=Path, required=True)
+    parser.add_argument("--steps", nargs="*", choices=STEPS, default=[*STEPS])
+    parser.add_argument("--words", default=WORDS, help="what all steps have in common")
+    arguments = parser.parse_args()
+    about = {"bundle": arguments.bundle, "words": arguments.words, "machine": cpu_name(), "commit": commit()}
+    about |= {"threads": torch.get_num_threads(), "torch": versions()["torch"]}
+    rows: list[dict[str, object]] = []
+    for step in dict.fromkeys([RECIPE, *arguments.steps]):
+        rows.append(
+            measure(step, arguments.bundle, arguments.data, shlex.split(arguments.words), arguments.out) | about
+        )
+        with replacing(arguments.csv) as path, path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, list({name: None for row in rows for name in row}))
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    main()
