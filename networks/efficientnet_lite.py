@@ -74,12 +74,12 @@ class EfficientNetLite(nn.Module):
 
     Attributes:
         channels: of each of the five features.
-        pretrained: whether its weights were trained before.
+        pretrained: what its weights were trained with before; empty where nothing was.
     """
 
     def __init__(self, variant: str = "lite0", in_channels: int = 3) -> None:
         super().__init__()
-        self.variant, self.in_channels, self.pretrained = variant, in_channels, False
+        self.variant, self.in_channels, self.pretrained = variant, in_channels, ""
         wider, deeper = LITES[variant]
         self.stem = nn.Sequential(*_conv(in_channels, 32, 3, 2), get_act_layer(_ACT))
         stages, before = [], 32

@@ -15,6 +15,7 @@ from ..core.errors import DelineateError
 from ..core.files import let_go, remove_leftovers
 from ..core.finite import REMEDY, not_finite
 from ..core.sums import settle_sums
+from .pretrained import pretrained_with
 from .runs import LOCK, hold_training
 from .states import LAST, adopt_earlier, load_initial, load_last, save, save_last
 
@@ -89,12 +90,13 @@ class CheckpointSaver:
         adopt_earlier(self.save_dir, self.state_dir)
         state = load_last(self.state_dir, self.device) if self.resume else None
         if state is None:
-            initial = load_initial(self.save_dict["network"], self.state_dir)
+            network = self.save_dict["network"]
+            initial, before = load_initial(network, self.state_dir), pretrained_with(network)
             if self.resume:
                 logger.info(f"no {self.state_dir / LAST} yet: training starts")
-            elif initial is None:
+            elif initial is None and not before:
                 logger.info("training starts from scratch")
-            engine.state.initial_weights = initial
+            engine.state.initial_weights = initial or ({"encoder": before} if before else None)
             return
         try:
             self._load(state)

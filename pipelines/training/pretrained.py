@@ -39,15 +39,14 @@ def with_pretrained(network: nn.Module, pretrained: str | None) -> nn.Module:
         return network
     if pretrained != IMAGENET:
         load_matching(network, weights_file(Path(pretrained)))
-        _mark(encoder)
+        _mark(encoder, pretrained)
     elif not isinstance(encoder, EfficientNetLite):
         logger.info("there are no ImageNet weights for this network")
     elif not has_imagenet(encoder.variant):
         logger.warning(f"the ImageNet weights are not installed, so the encoder begins untrained; {INSTALL}")
     else:
-        digest = load_imagenet(encoder)
-        _mark(encoder)
-        logger.info(f"the encoder begins with the ImageNet weights of {encoder.variant} (sha256 {digest[:8]})")
+        _mark(encoder, f"ImageNet, {encoder.variant}, sha256 {load_imagenet(encoder)}")
+        logger.info(f"the encoder begins with the ImageNet weights of {encoder.variant}")
     return network
 
 
@@ -60,7 +59,7 @@ def parameter_groups(network: nn.Module, learning_rate: float, encoder_rate: flo
         encoder_rate: times which a pretrained encoder learns; it has less to learn, and more to forget.
     """
     encoder = getattr(network, "encoder", None)
-    if not getattr(encoder, "pretrained", False) or not isinstance(encoder, nn.Module):
+    if not pretrained_with(network) or not isinstance(encoder, nn.Module):
         return [{"params": list(network.parameters()), "lr": learning_rate}]
     own = {id(parameter) for parameter in encoder.parameters()}
     rest = [parameter for parameter in network.parameters() if id(parameter) not in own]
@@ -84,6 +83,11 @@ def one_cycle(optimizer: Optimizer, total_steps: int, pct_start: float = 0.2) ->
     return OneCycleLR(optimizer, highest, total_steps=total_steps, pct_start=pct_start)
 
 
-def _mark(encoder: object) -> None:
+def pretrained_with(network: nn.Module) -> str:
+    """What a network's encoder was trained with before; empty where nothing was."""
+    return str(getattr(getattr(network, "encoder", None), "pretrained", ""))
+
+
+def _mark(encoder: object, source: str) -> None:
     if isinstance(encoder, nn.Module):
-        encoder.pretrained = True  # type: ignore[assignment]
+        encoder.pretrained = source  # type: ignore[assignment]

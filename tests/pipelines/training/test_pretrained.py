@@ -11,9 +11,15 @@ from delineate.networks import EfficientLiteUNet, UltraLightUNet
 from delineate.networks import pretrained as imagenet
 from delineate.networks.pretrained import has_imagenet
 from delineate.pipelines.core.errors import DelineateError
-from delineate.pipelines.training.pretrained import one_cycle, parameter_groups, with_pretrained
+from delineate.pipelines.training.pretrained import one_cycle, parameter_groups, pretrained_with, with_pretrained
 
 installed = pytest.mark.skipif(not has_imagenet("lite0"), reason='needs pip install "delineate[pretrained]"')
+
+
+@installed
+def test_a_pretrained_encoder_says_with_what() -> None:
+    network = with_pretrained(EfficientLiteUNet(), "imagenet")
+    assert pretrained_with(network) == f"ImageNet, lite0, sha256 {imagenet._FILES['lite0'][2]}"
 
 
 @installed
