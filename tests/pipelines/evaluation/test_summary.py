@@ -160,3 +160,16 @@ def test_one_group_has_no_interval_and_the_protocol_claims_none() -> None:
     assert metrics["interval"] == "none: there is one group"
     assert "Means have no intervals" in metrics["protocol"]
     assert "95 %" not in metrics["protocol"].replace("95 % Hausdorff", "")
+
+
+def test_images_unlike_those_of_the_training_are_counted_and_scored() -> None:
+    metrics = summarise(of(FOUND, MISSED, FOUND, familiar=[1, 0, None], feature_distance=[0.5, 1.5, None]))  # type: ignore[list-item]
+    assert metrics["familiar"] == {"count": 2, "unfamiliar": 1, "share": 0.5}
+    assert metrics["mean_dice"]["count"] == 3
+    assert "1 of 2 were unlike the training images, and count." in metrics["protocol"]
+
+
+def test_nothing_is_said_of_a_bundle_that_does_not_compare_images() -> None:
+    metrics = summarise(of(FOUND))
+    assert "familiar" not in metrics
+    assert "unlike" not in metrics["protocol"]

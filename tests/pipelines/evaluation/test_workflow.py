@@ -9,6 +9,8 @@ import pytest
 import yaml
 
 from delineate.pipelines.core.errors import DelineateError, UnknownNameError
+from delineate.pipelines.evaluation.evaluation import read_evaluation
+from delineate.pipelines.evaluation.summary import summarise
 from delineate.pipelines.evaluation.workflow import evaluate
 
 pytestmark = pytest.mark.filterwarnings("ignore:parsing config_file")  # MONAI says so of every bundle that is run
@@ -19,6 +21,15 @@ def test_scores_come_back_as_they_are_written(phantom_run: Path, phantom_data: P
     assert scores == json.loads((tmp_path / "scores" / "metrics.json").read_text())
     assert scores["split"] == "validation"
     assert 0 <= scores["mean_dice"]["value"] <= 1
+
+
+def test_images_are_compared_with_those_of_the_training(phantom_run: Path, phantom_data: Path, tmp_path: Path) -> None:
+    scores = evaluate(phantom_run, phantom_data, tmp_path, split="validation")
+    with (tmp_path / "per_image.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["feature_distance"]) <= 1 for row in rows] == [row["familiar"] == "1" for row in rows]
+    assert scores["familiar"] == {"count": len(rows), "unfamiliar": 0, "share": 0}
+    assert summarise(read_evaluation(tmp_path))["familiar"] == scores["familiar"]
 
 
 def test_without_a_folder_for_scores_nothing_is_written(

@@ -9,39 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ensembles import random_bundle
+from familiar_bundles import noise, page, teach, write
 from monai.bundle import ConfigWorkflow
-from PIL import Image
 
 from delineate.pipelines.bundling.ensemble import make_ensemble
-from delineate.pipelines.bundling.familiarity import Familiarity, write_familiarity
-from delineate.pipelines.inference.familiarity import features_of, unfamiliar_warning
+from delineate.pipelines.inference.familiarity import unfamiliar_warning
 from delineate.pipelines.inference.segmenter import Segmenter
-
-RNG = np.random.default_rng(0)
-
-
-def noise(size: int = 40) -> np.ndarray:
-    return RNG.integers(0, 256, (size, size), dtype=np.uint8)
-
-
-def page() -> np.ndarray:
-    return np.full((40, 40), 255, np.uint8)
-
-
-def teach(bundle: Path, limit: float | None = None) -> Path:
-    """Let a bundle know noise."""
-    segmenter = Segmenter(bundle)
-    images = (
-        segmenter.preprocessing({"image": str(write(bundle.parent / "noise.png", noise()))})["image"] for _ in range(20)
-    )
-    features = features_of(segmenter.network, segmenter.inferer, images, segmenter.device)
-    write_familiarity(bundle / "models", [Familiarity.of(features[:15], features[15:])])
-    return bundle
-
-
-def write(path: Path, pixels: np.ndarray) -> Path:
-    Image.fromarray(pixels).save(path)
-    return path
 
 
 @pytest.fixture(scope="module")
