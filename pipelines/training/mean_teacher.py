@@ -30,7 +30,8 @@ class MeanTeacher:
     labelled images turns and mirrors it; the network sees the same with much stronger changes of its values, and with a
     rectangle out of another image (CutMix), in which the teacher's answer to that one counts: French et al.,
     Semi-supervised semantic segmentation needs strong, varied perturbations, BMVC 2020,
-    https://arxiv.org/abs/1906.01916. What is compared are probabilities, by their mean squared difference.
+    https://arxiv.org/abs/1906.01916. What is compared are probabilities, by their squared difference, summed over
+    the classes of a pixel.
 
     Attach it to a trainer of MONAI. The teacher is the better of the two, so it is what should be validated and kept.
     Nothing random depends on what was before an epoch, and ``state_dict`` holds the teacher: so a training is resumed
@@ -108,7 +109,8 @@ class MeanTeacher:
         box = _boxes(len(weak), weak.shape[2:]).to(device)
         mixed = torch.where(box, strong.roll(1, 0), strong)
         expected = torch.where(box, expected.roll(1, 0), expected)
-        difference = (self._probabilities(mixed, self.network) - expected).square().mean()
+        squared = (self._probabilities(mixed, self.network) - expected).square()
+        difference = squared.sum(1).mean() if self.exclusive else 2 * squared.mean()  # a sigmoid has two classes
         engine.state.output["loss"] = engine.state.output["loss"] + self._weight_of(engine) * difference
 
     def follow(self, _: Engine) -> None:
