@@ -106,6 +106,7 @@ _KINDS = {
     "mlflow": _SWITCH,
     "allow_leaks": _SWITCH,
     "allow_other_data": _SWITCH,
+    "unlabelled": _or_null(_Kind(lambda value: isinstance(value, Mapping), "what --use-unlabelled sets")),
     "resume": _SWITCH,
     "extended_from": _whole(0),
     "seed": _whole(0),

@@ -25,6 +25,7 @@ from delineate.pipelines.training.mean_teacher import MeanTeacher, _boxes, copy_
 from delineate.pipelines.training.workflow import train
 
 SMALL = {"image_size": [32, 32], "max_epochs": 3, "batch_size": 2, "precision": "float32"}
+LIGHT = "ultra_light_unet"
 
 
 class Noise:
@@ -137,7 +138,7 @@ def few(phantom_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data set in which half of the training images have masks, and a run of three epochs on it."""
     folder = tmp_path_factory.mktemp("few")
     split_dataset(phantom_data, folder / "data", Plan(), labelled_share=0.5)
-    train("skin_lesion", folder / "data", folder / "run", settings=SMALL, use_unlabelled=True)
+    train("skin_lesion", folder / "data", folder / "run", network=LIGHT, settings=SMALL, use_unlabelled=True)
     return folder
 
 
@@ -181,7 +182,7 @@ def test_a_resumed_training_ends_in_the_same_bits(few: Path, tmp_path: Path, mon
 
     monkeypatch.setattr(HistoryLogger, "epoch_started", stop)
     with pytest.raises(DelineateError, match="stopped here"):
-        train("skin_lesion", few / "data", tmp_path / "run", settings=SMALL, use_unlabelled=True)
+        train("skin_lesion", few / "data", tmp_path / "run", network=LIGHT, settings=SMALL, use_unlabelled=True)
     monkeypatch.undo()
     train("skin_lesion", few / "data", tmp_path / "run", resume=True)
     resumed, unbroken = last(tmp_path / "run"), last(few / "run")
@@ -207,3 +208,30 @@ def test_a_bundle_of_before_is_refused(few: Path, tmp_path: Path) -> None:
     config.write_text(config.read_text().replace("unlabelled:", "before:"))
     with pytest.raises(DelineateError, match=r"made before there was --use-unlabelled"):
         train(tmp_path / "old", few / "data", tmp_path / "run", use_unlabelled=True, trust=True)
+
+
+class Constant(torch.nn.Module):
+    """The same logits for each image; while it is trained with coarser ones besides."""
+
+    def __init__(self, *logits: float) -> None:
+        super().__init__()
+        self.logits = torch.nn.Parameter(torch.tensor(logits)[None, :, None, None])
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
+        fine = self.logits.expand(len(images), -1, *images.shape[2:])
+        return [fine, 100 * fine[..., ::2, ::2]] if self.training else fine
+
+
+@pytest.mark.parametrize("exclusive", [False, True])
+def test_a_structure_by_itself_differs_as_it_does_beside_its_background(build: Build, exclusive: bool) -> None:
+    training = build([0.5], 1)
+    teacher = taught(training)
+    logits = ((0.0, 2.0), (0.0, -1.0)) if exclusive else ((2.0,), (-1.0,))
+    teacher.network, teacher.teacher = Constant(*logits[0]), Constant(*logits[1]).eval()
+    teacher.exclusive, teacher.steps = exclusive, 1
+    teacher.epoch_started(training.trainer)
+    training.trainer.state.iteration, training.trainer.state.epoch_length = 1, 1
+    training.trainer.state.output = {"loss": torch.zeros(())}
+    teacher.add_difference(training.trainer)
+    apart = torch.sigmoid(torch.tensor(2.0)) - torch.sigmoid(torch.tensor(-1.0))
+    assert torch.allclose(training.trainer.state.output["loss"], 2 * apart.square())
