@@ -35,9 +35,10 @@ types: $(VENV)/installed-dev  ## mypy sees the tree under its import name, throu
 
 check: lint types test
 
-bundles: $(VENV)/installed  ## the shipped bundles, built anew from configs/
+bundles: $(VENV)/installed  ## the shipped bundles, built anew from configs/; their weights and model cards stay
 	for task in $$(ls configs/tasks); do \
-		rm -rf bundles/$$task && $(BIN)/delineate bundle new bundles/$$task --task $$task || exit 1; \
+		$(BIN)/delineate bundle new bundles/$$task --task $$task \
+			$$(test -d bundles/$$task && echo --replace) || exit 1; \
 	done
 
 docs: $(VENV)/installed  ## docs/networks.md and its pictures, from the registry and the CSVs in benchmarks/

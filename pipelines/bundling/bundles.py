@@ -18,6 +18,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ..core.errors import DelineateError, UnknownNameError, printable
 from ..core.files import write_atomically
 from ..imaging.structures import channels_of, structures_of
+from .card_text import CARD, drop_card
 from .settings import WORKFLOWS, has, refuse_wrong_values, unknown_setting
 from .verify.targets import target_problem
 
@@ -35,6 +36,11 @@ def shipped_bundles() -> dict[str, Path]:
     """Bundles that come with Delineate: name to folder."""
     with as_file(files("delineate.bundles")) as folder:
         return {p.name: p for p in sorted(Path(folder).iterdir()) if (p / "configs").is_dir()}
+
+
+def has_weights(bundle: Path) -> bool:
+    """Whether a bundle can segment at once."""
+    return (bundle / "models" / "model.pt").is_file()
 
 
 def choices(kind: str) -> list[str]:
@@ -134,7 +140,9 @@ def _put_together(out: Path, task: Path, network: Path, loss: Path, name: str) -
         (out / "configs" / f"{workflow}.yaml").write_text("\n".join(texts), encoding="utf-8")
     metadata = _metadata(workflows / "metadata.json", task / "metadata.json")
     readme = (workflows / "README.md").read_text(encoding="utf-8")
-    (out / "docs" / "README.md").write_text(readme.format(id=name, **metadata), encoding="utf-8")
+    why = metadata.get("without_weights")
+    told = {**metadata, "without_weights": f" Delineate ships it without weights: {why}." if why else ""}
+    (out / "docs" / "README.md").write_text(readme.format(id=name, **told), encoding="utf-8")
     (out / "configs" / "metadata.json").write_text(json.dumps(metadata, indent=4) + "\n", encoding="utf-8")
     shutil.copyfile(workflows / "logging.conf", out / "configs" / "logging.conf")
     shutil.copyfile(workflows / "LICENSE", out / "LICENSE")
@@ -168,12 +176,13 @@ def refuse_own_folder(bundle: Path, out: str | Path) -> None:
 
 
 def copy_bundle(bundle: Path, run: Path) -> None:
-    """Copy a bundle's configuration and documents, not its weights or logs, into a new run."""
+    """Copy a bundle's configuration and documents, not its weights, their model card or logs, into a new run."""
     refuse_occupied(run)
     run.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(bundle / "LICENSE", run / "LICENSE")
     for folder in ("configs", "docs"):
-        shutil.copytree(bundle / folder, run / folder, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(bundle / folder, run / folder, ignore=shutil.ignore_patterns("__pycache__", CARD.name))
+    drop_card(run)
 
 
 def change_bundle(bundle: Path, values: Mapping[str, Any], overlays: list[Path] | None = None) -> None:

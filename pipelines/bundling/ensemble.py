@@ -9,11 +9,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from monai.bundle import ConfigParser
-from torch import nn
 
 from ...networks import Ensemble
-from ..core.errors import DelineateError, plain_errors, printable
+from ..core.errors import DelineateError, printable
 from ..core.files import write_atomically
 from ..core.sums import write_sums
 from ..datasets.seen import SEEN, read_seen, write_seen
@@ -23,7 +21,7 @@ from .familiarity import Familiarity, write_familiarity
 from .gate import Admission, Bundle, admit
 from .verify.config import MISSING, SEPARATOR, Config, first_difference, look_up, read_config, walk
 from .verify.expressions import references
-from .weights import load_weights
+from .weights import load_network
 
 _ALIKE = (
     *("channels", "in_channels", "structures", "exclusive", "out_channels", "slicing", "image_size", "window"),
@@ -215,7 +213,7 @@ def _record(path: Path) -> dict[str, Any] | None:
 
 
 def _write_weights(draft: Path, members: Sequence[Admission]) -> None:
-    networks = [_load(member.folder) for member in members]
+    networks = [load_network(member.folder) for member in members]
     ensemble = Ensemble(networks)
     (draft / "models").mkdir()
     with (draft / "models" / "model.pt").open("wb") as file:  # a path's name would be in the file, and in its hash
@@ -224,11 +222,3 @@ def _write_weights(draft: Path, members: Sequence[Admission]) -> None:
     known: list[Sequence[Familiarity]] = [getattr(network, "familiarity", ()) for network in networks]
     if all(known):
         write_familiarity(draft / "models", [each[0] for each in known])
-
-
-def _load(folder: Path) -> nn.Module:
-    parser = ConfigParser()
-    parser.read_config(str(folder / "configs" / "inference.yaml"))
-    parser.update({"bundle_root": str(folder)})
-    with plain_errors():
-        return load_weights(parser.get_parsed_content("network_def"), folder)

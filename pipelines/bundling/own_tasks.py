@@ -28,7 +28,7 @@ flip_left_right: {flip:<8}# training shows images mirrored, too; false where str
 upright: false           # true: images are always upright, so training does not turn them
 """
 _DATA_LICENSE = """\
-This bundle carries no images and no weights trained on them.
+This bundle carries no images.
 
 Name here the data that your weights were trained on, and its terms, before you pass them on.
 """

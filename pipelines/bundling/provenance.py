@@ -11,6 +11,7 @@ from .gate import bundle_in_use
 
 
 def provenance(dataset_dir: str | Path) -> dict[str, Any]:
-    """Versions, commit, data hash and the bundle that runs, as records and scores carry them."""
-    found = {"versions": versions(), "commit": commit(), "data_hash": Datalist.read(dataset_dir).hash}
+    """Versions, commit, name and hash of the data and the bundle that runs, as records and scores carry them."""
+    datalist = Datalist.read(dataset_dir)
+    found = {"versions": versions(), "commit": commit(), "data_name": datalist.name, "data_hash": datalist.hash}
     return {**found, "bundle": bundle_in_use()}

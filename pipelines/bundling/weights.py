@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 from typing import Any
 
 import torch
+from monai.bundle import ConfigParser
 from torch import nn
 
 from ...networks.features import members_of
 from ..core.devices import refuse_missing
-from ..core.errors import DelineateError
+from ..core.errors import DelineateError, plain_errors, printable
 from ..core.finite import not_finite
 from ..core.sums import SUMS, check_sums
+from .bundles import shipped_bundles
 from .familiarity import read_familiarity
 
 logger = logging.getLogger(__name__)
@@ -36,10 +39,7 @@ def load_weights(network: nn.Module, bundle_root: str | Path, device: str | torc
     """
     path = Path(bundle_root) / "models" / "model.pt"
     if not path.is_file():
-        raise DelineateError(
-            f"{bundle_root} has no weights ({path} is missing); "
-            f"train it with 'delineate train {bundle_root} --data DATASET' and use the run, or put the weights there"
-        )
+        raise _no_weights(Path(bundle_root))
     if (path.parent / SUMS).is_file():
         wrong = check_sums(path.parent, [path.name])  # exports beside it, e.g. model.onnx, are not what is loaded
         if wrong:
@@ -62,6 +62,35 @@ def load_weights(network: nn.Module, bundle_root: str | Path, device: str | torc
         ) from error
     network.familiarity = read_familiarity(path.parent, len(members_of(network)))  # type: ignore[assignment]
     return network.to(device).eval()
+
+
+def load_network(bundle: Path) -> nn.Module:
+    """The network of a bundle with its weights, as its ``inference.yaml`` defines it.
+
+    Args:
+        bundle: a folder that was let in.
+
+    Raises:
+        DelineateError: as `load_weights`.
+    """
+    parser = ConfigParser()
+    parser.read_config(str(bundle / "configs" / "inference.yaml"))
+    parser.update({"bundle_root": str(bundle)})
+    with plain_errors():
+        return load_weights(parser.get_parsed_content("network_def"), bundle)
+
+
+def _no_weights(bundle: Path) -> DelineateError:
+    shipped = bundle.resolve() in {folder.resolve() for folder in shipped_bundles().values()}
+    name = bundle.resolve().name if shipped else str(bundle)
+    try:
+        why = json.loads((bundle / "configs" / "metadata.json").read_text(encoding="utf-8"))["without_weights"]
+    except (OSError, ValueError, LookupError, TypeError):
+        why = f"train it with 'delineate train {name} --data DATASET'"
+    missing = bundle / "models" / "model.pt"
+    return DelineateError(
+        f"{name} has no weights ({missing} is missing): {printable(why)[:500]}; use the run, or put weights there"
+    )
 
 
 def _state(path: Path, device: str | torch.device) -> dict[str, Any]:

@@ -9,9 +9,10 @@ from typing import Annotated, Literal
 
 import typer
 
-from ..bundling.bundles import choices, find_bundle, new_bundle, shipped_bundles
+from ..bundling.bundles import choices, find_bundle, has_weights, new_bundle, shipped_bundles
 from ..bundling.gate import admit
 from ..bundling.own_tasks import write_own_task
+from ..bundling.rebuilt import rebuild_bundle
 from ..bundling.settings import structures_in
 from ..core.errors import DelineateError, counted, printable
 from ..training.runs import parse_settings
@@ -25,17 +26,20 @@ app = typer.Typer(help="List the shipped bundles; make, verify and update bundle
 @app.command("list")
 def list_(quiet: Quiet = False) -> None:
     """List the shipped bundles, and the tasks, networks and losses that a bundle can be made of."""
-    rows = []
-    for name, folder in shipped_bundles().items():
-        metadata = json.loads((folder / "configs" / "metadata.json").read_text(encoding="utf-8"))
-        rows.append(
-            [
-                name,
-                metadata["description"],
-                "yes" if (folder / "models" / "model.pt").is_file() else "no, train it",
-            ]
-        )
+    shipped = shipped_bundles()
+    metadata = {
+        name: json.loads((folder / "configs" / "metadata.json").read_text(encoding="utf-8"))
+        for name, folder in shipped.items()
+    }
+    ready = [name for name, folder in shipped.items() if has_weights(folder)]
+    rows = [
+        [name, told["description"], "ready to segment" if name in ready else "none, train it"]
+        for name, told in metadata.items()
+    ]
     show_table("bundles", ["name", "what it does", "weights"], rows)
+    for name in ready:
+        card = shipped[name] / "docs" / "README.md"
+        say(f"at once: delineate segment {name} IMAGES --out MASKS; its model card: {card}")
     for kind in ("tasks", "networks", "losses"):
         print(f"{kind}: {', '.join(choices(kind))}")
 
@@ -67,18 +71,31 @@ def new(
         typer.Option(help="The loss: dice or dice_bce; bce where structures may overlap, ce only with --exclusive."),
     ] = "dice_bce",
     set_: Settings = None,
+    replace: Annotated[
+        bool,
+        typer.Option(
+            "--replace", help="With --task: build the bundle in FOLDER anew; its weights and their card stay."
+        ),
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Make a bundle, without weights, to train on your own data: for a shipped task or a structure of your own."""
     settings = parse_settings(set_ or [])
     own = {"--channels": channels, "--name": name, "--description": description, "--modality": modality}
     own["--exclusive"] = "yes" if exclusive else None
+    if replace and (task is None or settings):
+        raise DelineateError("--replace builds a bundle as its --task has it: give --task, and leave out --set")
     if (task is None) == (structures is None):
         raise DelineateError("say what is outlined: --task skin_lesion, or --structures wound --channels rgb")
     if task is not None:
         if given := [option for option, value in own.items() if value is not None]:
             raise DelineateError(f"{', '.join(given)} go with --structures, not with --task")
-        say(f"written: {new_bundle(out, task, network, loss, settings=settings)}")
+        built = (
+            rebuild_bundle(out, task, network, loss)
+            if replace
+            else new_bundle(out, task, network, loss, settings=settings)
+        )
+        say(f"written: {built}")
         return
     if structures is None or channels is None:
         raise DelineateError("--structures goes with --channels: rgb for colour images, grey for others")
@@ -121,6 +138,34 @@ def familiarity(
     from ..training.familiarity import learn_familiarity
 
     say(f"written: {printable(learn_familiarity(run, data, fold, trust))}")
+
+
+@app.command()
+def publish(
+    run: Annotated[str, typer.Argument(help="Folder of a run with weights.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder to create; or a bundle, which keeps its configuration and gets these weights.")
+    ],
+    evaluation: Annotated[
+        list[Path] | None,
+        typer.Option(help="An evaluation of these weights, or a cross-validation, for the model card; repeatable."),
+    ] = None,
+    notes: Annotated[
+        Path | None,
+        typer.Option(help="YAML with what only a person can say: intended use, data and licences, worst cases ..."),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="The data set of the training, where it is no longer where the run's record says."),
+    ] = None,
+    trust: Trust = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make a bundle to pass on: configuration, weights, what they have seen, and a model card of their scores."""
+    from ..publishing.publish import publish_bundle
+
+    published = publish_bundle(run, out, evaluation or [], notes, data, trust)
+    say(f"written: {printable(published)}; its model card is in docs/README.md")
 
 
 @app.command()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..bundling.bundles import has_weights, shipped_bundles
 from ..core.errors import DelineateError
 from . import data as data_commands
 from .console import say
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from ..inference.outputs import Segmentation
 
 _MARK = ".delineate-demo"
+SHIPPED = "masks_shipped"
 _ITERATIONS = 1500  # about: what the training on a real data set gets
 _BATCH = 8
 _EPOCHS = range(8, 31)
@@ -67,7 +69,11 @@ def demo(
     new = _new_images(out, datalist, data)
     _step(commands, f"delineate segment {run} {' '.join(shlex.quote(str(p)) for p in new)} --out {masks}")
     segment(context, str(run), [str(path) for path in new], out=masks)
-    say(f"page: {_page(out, commands, datalist, new).resolve()}")
+    shipped = shipped_bundles()[bundle]
+    if has_weights(shipped):
+        _step(commands, f"delineate segment {bundle} {shlex.join(map(str, new))} --out {out / SHIPPED}")
+        segment(context, bundle, [str(path) for path in new], out=out / SHIPPED)
+    say(f"page: {_page(out, commands, datalist, new, shipped).resolve()}")
 
 
 def _step(commands: list[str], command: str) -> None:
@@ -94,7 +100,7 @@ def _new_images(out: Path, datalist: Datalist, data: Path | None) -> list[Path]:
     return sorted((write_phantoms(out / "new", 3, seed=1) / "images").iterdir())
 
 
-def _page(out: Path, commands: list[str], datalist: Datalist, new: list[Path]) -> Path:
+def _page(out: Path, commands: list[str], datalist: Datalist, new: list[Path], shipped: Path) -> Path:
     import numpy as np
 
     from ..evaluation.pictures import Picture
@@ -121,9 +127,28 @@ def _page(out: Path, commands: list[str], datalist: Datalist, new: list[Path]) -
         metrics=json.loads((out / "evaluation" / "metrics.json").read_text(encoding="utf-8")),
         history_csv=out / "run" / "logs" / "history.csv",
         pictures=[picture(row["image"], float(row["mean_dice"])) for row in chosen],
-        segmented=[picture(str(path)) for path in new],
+        segmented=[*(picture(str(path)) for path in new), *by_shipped(shipped, new)],
         commands=commands,
     )
+
+
+def by_shipped(bundle: Path, images: list[Path]) -> list[Picture]:
+    """What weights that come with Delineate draw into the same images; nothing where there are none."""
+    import numpy as np
+
+    from ..evaluation.pictures import Picture
+    from ..imaging.pictures import read_image
+
+    results = _results(bundle, list(map(str, images))) if has_weights(bundle) else {}
+    return [
+        Picture(
+            f"{Path(path).name}, by the weights that come with Delineate",
+            read_image(path, "rgb"),
+            np.stack([*found.masks.values()]),
+            structures=found.structures,
+        )
+        for path, found in results.items()
+    ]
 
 
 def _results(run: Path, paths: list[str]) -> dict[str, Segmentation]:

@@ -15,11 +15,12 @@ from typing import Any
 
 import yaml
 
-from ..bundling.bundles import change_bundle, copy_bundle, refuse_occupied
+from ..bundling.bundles import change_bundle, copy_bundle, refuse_occupied, shipped_bundles
 from ..core.errors import DelineateError, InputError
 from ..core.files import hold, is_abandoned, let_go
 from ..core.sums import SUMS, check_sums, write_sums
 from ..datasets.datalist import Datalist
+from ..datasets.seen import SEEN, read_seen, write_seen
 from ..datasets.unlabelled import hash_of
 
 LOCK = "training.lock"
@@ -56,7 +57,7 @@ def begin_run(
         run: a folder that is new or empty.
         values: as :func:`~.bundles.change_bundle` takes them.
         overlays: the same.
-        init_from: weights that the training begins with: a run, a bundle or a file of weights.
+        init_from: weights that the training begins with: a run, a bundle, one by its name, or a file of weights.
 
     Raises:
         DelineateError: ``run`` is occupied, or something is refused.
@@ -282,6 +283,9 @@ def weights_file(source: Path) -> Path:
 
     path = source if source.is_file() else source / "models" / "model.pt"
     if not path.is_file():
+        source = shipped_bundles().get(str(source), source)
+        path = source / "models" / "model.pt"
+    if not path.is_file():
         raise DelineateError(f"{source} has no weights ({path} is missing); name a run, or a file of weights")
     wrong = check_sums(path.parent, [path.name]) if (path.parent / SUMS).is_file() else []
     if wrong or (wrong := [problem for problem in [weights_problem(path)] if problem]):
@@ -297,3 +301,5 @@ def _put_initial_weights(source: Path, run: Path) -> None:
     (run / "checkpoints").mkdir()
     shutil.copyfile(path, run / "checkpoints" / INITIAL)
     write_sums(run / "checkpoints", [INITIAL])
+    if seen := read_seen(path.parents[1] / SEEN):
+        write_seen(run / SEEN, seen)

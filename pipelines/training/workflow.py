@@ -57,7 +57,8 @@ def train(
         resume: go on with a run that was broken off; with more ``max_epochs`` in ``settings``, extend it: from its last
             epoch on, one new cycle of the learning rate.
         trust: use the bundle, and the run that is resumed, although verification has findings; the record says so.
-        init_from: begin with the weights of a run or of a file, as far as names and shapes are the network's.
+        init_from: begin with the weights of a run, of a shipped bundle (by its name) or of a file, as far as names and
+            shapes are the network's.
         allow_other_data: resume although the data are others than before; the run's record says so.
         use_unlabelled: learn from the images without masks, too; see `MeanTeacher`.
         announce: called with the workflow's file and its arguments before it starts.

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 from processes import Done, call, succeeded
 
+from delineate.pipelines.bundling.bundles import has_weights, shipped_bundles
+
 if TYPE_CHECKING:
     from conftest import Place
 
@@ -18,13 +20,15 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("networks", "pipelines", "configs", "bundles")
+LEFT_OUT = ("__pycache__", "checkpoints", "cache")
+READY = [name for name, folder in shipped_bundles().items() if has_weights(folder)]
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Built from a copy: building leaves folders behind, and takes up what earlier builds left."""
     source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
-    ignored = shutil.ignore_patterns("__pycache__", "models", "logs", "cache")
+    ignored = shutil.ignore_patterns(*LEFT_OUT)
     for folder in (*PACKAGES, "tests", "benchmarks", "docs"):
         shutil.copytree(ROOT / folder, source / folder, ignore=ignored)
     for name in ("__init__.py", "errors.py", "py.typed", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md"):
@@ -50,9 +54,10 @@ def installed(site: Path, *words: str | Path, cwd: Path) -> Done:
 
 def test_the_wheel_holds_every_file_of_the_four_packages(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
-    unwanted = {"__pycache__", "models", "logs", "cache"}
     files = {p.relative_to(ROOT) for package in PACKAGES for p in (ROOT / package).rglob("*") if p.is_file()}
-    assert {f"delineate/{file.as_posix()}" for file in files if not unwanted & set(file.parts)} <= names
+    wanted = {file for file in files if not {*LEFT_OUT} & {*file.parts} and file.parent.name != "logs"}
+    wanted |= {file for file in files if file.parts[0] == "bundles" and file.parts[2:] == ("logs", "seen.json")}
+    assert {f"delineate/{file.as_posix()}" for file in wanted} <= names
 
 
 def test_the_wheel_puts_nothing_else_into_site_packages(wheel: Path) -> None:
@@ -97,3 +102,28 @@ def test_the_installed_command_segments(site: Path, place: Place, dataset: Path,
     image = dataset.parent / "phantoms" / "images" / "phantom_0001.jpg"
     succeeded(installed(site, "segment", place.run, image, "--out", "masks", cwd=tmp_path))
     assert (tmp_path / "masks" / "phantom_0001_mask.png").is_file()
+
+
+OFFLINE = """
+import socket, sys
+from delineate.pipelines.cli import main
+
+def refuse(*_):
+    raise AssertionError("a connection was tried")
+
+socket.socket.connect = socket.getaddrinfo = refuse
+sys.argv[0] = "delineate"
+main()
+"""
+
+
+@pytest.mark.skipif(not READY, reason="no shipped bundle has weights yet")
+def test_shipped_weights_segment_a_photo_in_an_empty_folder_without_a_network(
+    site: Path, dataset: Path, tmp_path: Path
+) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (site / "delineate" / "bundles").rglob("*")}
+    image = dataset.parent / "phantoms" / "images" / "phantom_0001.jpg"
+    words = ("-c", OFFLINE, "segment", READY[-1], image, "--out", "masks")
+    succeeded(call(sys.executable, *words, cwd=tmp_path, env={"PYTHONPATH": str(site)}))
+    assert (tmp_path / "masks" / "phantom_0001_mask.png").is_file()
+    assert {path: path.stat().st_mtime_ns for path in (site / "delineate" / "bundles").rglob("*")} == before

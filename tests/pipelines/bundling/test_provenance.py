@@ -23,4 +23,10 @@ def test_the_data_hash_is_that_of_the_index(dataset: Path) -> None:
 
 
 def test_provenance_can_be_written_as_json(dataset: Path) -> None:
-    assert json.loads(json.dumps(provenance(dataset))).keys() == {"versions", "commit", "data_hash", "bundle"}
+    assert json.loads(json.dumps(provenance(dataset))).keys() == {
+        "versions",
+        "commit",
+        "data_name",
+        "data_hash",
+        "bundle",
+    }

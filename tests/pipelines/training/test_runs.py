@@ -6,11 +6,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
-from delineate.pipelines.bundling.bundles import part_file, shipped_bundles
+from delineate.pipelines.bundling.bundles import new_bundle, part_file, shipped_bundles
 from delineate.pipelines.core.errors import DelineateError
 from delineate.pipelines.core.files import hold, let_go
+from delineate.pipelines.core.sums import write_sums
+from delineate.pipelines.datasets.seen import SEEN, read_seen, write_seen
 from delineate.pipelines.training import runs
 from delineate.pipelines.training.runs import begin_run, check_resumable, parse_settings, remove_drafts
 
@@ -124,3 +127,27 @@ def test_of_two_beginnings_in_one_folder_one_is_refused(
 def test_a_setting_of_another_form_is_refused(setting: str) -> None:
     with pytest.raises(DelineateError, match="--set"):
         parse_settings([setting])
+
+
+@pytest.fixture
+def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A bundle with weights that is known by the name ``mine``."""
+    folder = new_bundle(tmp_path / "bundle", "skin_lesion")
+    (folder / "models").mkdir()
+    torch.save({"weight": torch.zeros(2)}, folder / "models" / "model.pt")
+    write_sums(folder / "models", ["model.pt"])
+    write_seen(folder / SEEN, ["one", "two"])
+    monkeypatch.setattr(runs, "shipped_bundles", lambda: {"mine": folder})
+    return folder
+
+
+def test_a_training_does_not_begin_with_a_bundles_weights_unless_it_is_asked_to(shipped: Path, tmp_path: Path) -> None:
+    begin_run(shipped, tmp_path / "run", {}, [])
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"LICENSE", "configs", "docs"}
+
+
+@pytest.mark.parametrize("name", ["mine", "bundle", "bundle/models/model.pt"])
+def test_a_training_that_begins_with_weights_has_seen_what_they_have(shipped: Path, tmp_path: Path, name: str) -> None:
+    begin_run(shipped, tmp_path / "run", {}, [], Path(name) if name == "mine" else tmp_path / name)
+    assert (tmp_path / "run/checkpoints/initial.pt").read_bytes() == (shipped / "models/model.pt").read_bytes()
+    assert read_seen(tmp_path / "run" / SEEN) == {"one", "two"}
