@@ -13,13 +13,13 @@ from torch import nn
 from ..core.errors import DelineateError, InputError, printable
 from ..datasets.datalist import Datalist
 from ..evaluation.evaluation import SUMMARY
-from ..evaluation.tables import main_metrics
+from ..evaluation.headline import main_metrics
 
 Facts = dict[str, Any]
 
 _OF_SCORE = ("value", "ci95", "count")
 _OF_EVALUATION = ("split", "count", "groups", "failures", "seen_in_training", "familiar", "cross_validation", "tta")
-_OF_SESSION = ("settings", "versions", "commit", "device", "initial_weights")
+_OF_SESSION = ("versions", "commit", "device", "initial_weights")
 
 
 def training_facts(sessions: Sequence[Mapping[str, Any]], network: nn.Module, data: Path) -> Facts:
@@ -41,6 +41,7 @@ def training_facts(sessions: Sequence[Mapping[str, Any]], network: nn.Module, da
         "best": last["best"],
         "hours": round(sum(one.get("seconds", 0) for one in sessions) / 3600, 2),
         **{key: last[key] for key in _OF_SESSION if last.get(key) is not None},
+        "pretrained": Path(str(last["settings"].get("pretrained"))).name,  # not where it lay
         "data": _dataset(data, last["data_hash"]),
     }
 

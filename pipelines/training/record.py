@@ -20,7 +20,7 @@ from ..datasets.seen import SEEN, mark, marks_of, write_seen
 from ..datasets.unlabelled import hash_of
 from ..imaging.item import Item
 from .mean_teacher import MeanTeacher
-from .runs import count_items, refuse_other_data, sessions_of
+from .runs import count_items, refuse_other_data, seen_by, sessions_of
 
 
 class RunRecord:
@@ -86,7 +86,8 @@ class RunRecord:
             whole = Datalist.read(self.dataset_dir).part("unlabelled")
             left_out = len(whole) - len(self.unlabelled)
             self._session["unlabelled"] = {"used": len(self.unlabelled), "left_out": left_out, "hash": hash_of(whole)}
-        write_seen(self.output_dir / SEEN.name, marks_of(self.dataset_dir).union(map(mark, self.unlabelled)))
+        before = seen_by(Path(str(self.settings.get("pretrained"))))
+        write_seen(self.output_dir / SEEN.name, before.union(marks_of(self.dataset_dir), map(mark, self.unlabelled)))
         self.write(engine)
 
     def write(self, engine: Engine) -> None:

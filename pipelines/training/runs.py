@@ -273,18 +273,26 @@ def _put_in_place(draft: Path, run: Path) -> None:
         entry.replace(run / entry.name)
 
 
+def seen_by(source: Path) -> frozenset[str]:
+    """What the weights of a run, of a shipped bundle (by its name) or in a file have seen, as far as that is known."""
+    return read_seen(_weights_path(source).parents[1] / SEEN)
+
+
+def _weights_path(source: Path) -> Path:
+    path = source if source.is_file() else source / "models" / "model.pt"
+    shipped = shipped_bundles().get(str(source))
+    return shipped / "models" / "model.pt" if shipped and not path.is_file() else path
+
+
 def weights_file(source: Path) -> Path:
-    """The weights of a run or a bundle, or a file of weights itself, looked at before anything is loaded.
+    """The weights of a run or a bundle (a shipped one by its name), or in a file, looked at before anything is loaded.
 
     Raises:
         DelineateError: there are none, their hash is wrong, or the file could hold more than tensors.
     """
     from ..bundling.verify.tensors import weights_problem
 
-    path = source if source.is_file() else source / "models" / "model.pt"
-    if not path.is_file():
-        source = shipped_bundles().get(str(source), source)
-        path = source / "models" / "model.pt"
+    path = _weights_path(source)
     if not path.is_file():
         raise DelineateError(f"{source} has no weights ({path} is missing); name a run, or a file of weights")
     wrong = check_sums(path.parent, [path.name]) if (path.parent / SUMS).is_file() else []
@@ -301,5 +309,5 @@ def _put_initial_weights(source: Path, run: Path) -> None:
     (run / "checkpoints").mkdir()
     shutil.copyfile(path, run / "checkpoints" / INITIAL)
     write_sums(run / "checkpoints", [INITIAL])
-    if seen := read_seen(path.parents[1] / SEEN):
+    if seen := seen_by(path):
         write_seen(run / SEEN, seen)

@@ -97,7 +97,7 @@ def test_other_data_than_that_of_the_training_are_refused(
 
 
 def test_a_bundle_keeps_its_configuration_and_gets_the_weights(phantom_run: Path, tmp_path: Path) -> None:
-    bundle = new_bundle(tmp_path / "b", "skin_lesion", settings={"image_size": [64, 64]})
+    bundle = new_bundle(tmp_path / "b", "skin_lesion", "ultra_light_unet", settings={"image_size": [64, 64]})
     before = {path.name: path.read_bytes() for path in (bundle / "configs").iterdir()}
     publish_bundle(phantom_run, bundle)
     assert {path.name: path.read_bytes() for path in (bundle / "configs").iterdir()} == before
@@ -105,8 +105,8 @@ def test_a_bundle_keeps_its_configuration_and_gets_the_weights(phantom_run: Path
 
 
 def test_a_bundle_that_the_weights_do_not_fit_is_left_as_it_was(phantom_run: Path, tmp_path: Path) -> None:
-    bundle = new_bundle(tmp_path / "b", "skin_lesion")
-    with pytest.raises(DelineateError, match=r"were trained with image_size \[64, 64\], and .* has \[256, 256\]"):
+    bundle = new_bundle(tmp_path / "b", "skin_lesion", "ultra_light_unet")
+    with pytest.raises(DelineateError, match=r"were trained with image_size \[64, 64\], and .* has \[192, 192\]"):
         publish_bundle(phantom_run, bundle)
     assert not (bundle / "models").exists()
 
