@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from ensembles import random_bundle
 from PIL import Image
-from processes import NO_PAGE, inside, refusal, stock, succeeded
+from processes import inside, refusal, stock, succeeded
 
 from delineate import Segmenter, evaluate
 from delineate.pipelines.bundling.gate import admit
@@ -62,7 +62,7 @@ def test_the_table_names_members_and_views(folder: Path) -> None:
 
 
 def test_an_ensemble_is_scored_alike_from_the_command_line_and_from_python(folder: Path, dataset: Path) -> None:
-    words = ["--ensemble", "a", "b", "--data", dataset, "--out", "scores", "--tta", "flips", *NO_PAGE]
+    words = ["--ensemble", "a", "b", "--data", dataset, "--out", "scores", "--tta", "flips"]
     succeeded(inside("evaluate", *words, cwd=folder))
     told = json.loads((folder / "scores" / "metrics.json").read_text())
     assert told["tta"] == "flips"
