@@ -18,14 +18,15 @@ def members_of(network: nn.Module) -> list[nn.Module]:
     return list(network.members) if isinstance(network, Ensemble) else [network]
 
 
-def deepest_levels(network: nn.Module) -> list[nn.Module]:
-    """The modules whose outputs (B, C, H, W) say most of what an image shows: the two deepest of an encoder.
+def telling_levels(network: nn.Module) -> list[nn.Module]:
+    """The modules whose outputs (B, C, H, W) tell best what kind of image it is: the two levels above the deepest.
 
-    Those of the U-Nets here and of `EfficientNetLite`; none where they are not known.
+    The deepest knows little but what it was trained for: it tells other kinds of images less well from new images of
+    the same kind. Known of the U-Nets here and of `EfficientNetLite`; else none.
     """
     encoder = getattr(network, "encoder", None)
     levels = getattr(encoder, "levels", encoder)
-    return list(levels[-2:]) if isinstance(levels, nn.ModuleList) else []
+    return list(levels[-3:-1]) if isinstance(levels, nn.ModuleList) else []
 
 
 @contextmanager
@@ -33,7 +34,7 @@ def pooling_features(network: nn.Module) -> Iterator[Callable[[], list[torch.Ten
     """While the block runs, see what the encoder of a network computes in this thread.
 
     Args:
-        network: one that has `deepest_levels`, or an ensemble of such.
+        network: one that has `telling_levels`, or an ensemble of such.
 
     Yields:
         a function that gives of each member, in their order, the mean of all features that were computed since, over
@@ -48,7 +49,7 @@ def pooling_features(network: nn.Module) -> Iterator[Callable[[], list[torch.Ten
     with ExitStack() as stack:
         for member in members_of(network):
             found.append([])
-            for level in deepest_levels(member):
+            for level in telling_levels(member):
                 seen: list[torch.Tensor] = []
                 found[-1].append(seen)
 

@@ -33,6 +33,7 @@ DIRECTIONS = 64
 """Along which the spread of features is known; across all others it is taken to be alike."""
 
 _FORMAT, _DIGITS, _SMALLEST = 1, 6, 1e-6
+_ROUNDED = 1.001  # so that the image that sets the limit is within it, rounded as numbers are in the file
 _LEAST_VARIANCE = 1e-2  # of the mean one: what varied less in training may yet vary, and is rounded in the file
 
 Floats = NDArray[np.float64]
@@ -106,7 +107,7 @@ def _limit(distances: Floats) -> float:
     """Beyond which `FLAGGED` of the images are; of few images, beyond all of them."""
     if len(distances) < LEAST:
         return max(float(distances.max()) * MARGIN, _SMALLEST)
-    return max(float(np.quantile(distances, 1 - FLAGGED, method="higher")), _SMALLEST)
+    return max(float(np.quantile(distances, 1 - FLAGGED, method="higher")) * _ROUNDED, _SMALLEST)
 
 
 def write_familiarity(models: Path, known: Sequence[Familiarity]) -> None:

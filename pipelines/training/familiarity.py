@@ -14,7 +14,7 @@ from ignite.engine import Engine, Events
 from monai.data import MetaTensor
 from torch import nn
 
-from ...networks.features import deepest_levels
+from ...networks.features import telling_levels
 from ..bundling.bundles import members_of
 from ..bundling.familiarity import LEAST, Familiarity, write_familiarity
 from ..bundling.gate import Bundle, admit
@@ -61,7 +61,7 @@ class FamiliarityWriter:
 
     def completed(self, _: Engine) -> None:
         """Learn and write it; what is in the way of that is a warning: the training itself is done."""
-        if not deepest_levels(self.network) or not (self.bundle_root / "models" / "model.pt").is_file():
+        if not telling_levels(self.network) or not (self.bundle_root / "models" / "model.pt").is_file():
             return
         try:
             network = load_weights(deepcopy(self.network), self.bundle_root, self.device)
@@ -95,7 +95,7 @@ def learn_familiarity(run: Bundle, data: str | Path, fold: int | None = None, tr
             f"{printable(admission.folder)} is an ensemble: learn it of each member, and put them together again"
         )
     segmenter = Segmenter(admission)
-    if not deepest_levels(segmenter.network):
+    if not telling_levels(segmenter.network):
         raise DelineateError(
             f"the features of a {type(segmenter.network).__name__} are not known here: its images cannot be compared "
             "with those of the training"

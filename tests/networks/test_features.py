@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from delineate.networks import Ensemble, create_network
-from delineate.networks.features import deepest_levels, pooling_features
+from delineate.networks.features import pooling_features, telling_levels
 
 
 def light(seed: int = 0) -> torch.nn.Module:
@@ -24,13 +24,13 @@ def features(network: torch.nn.Module, *images: torch.Tensor) -> list[torch.Tens
 IMAGE = torch.rand(1, 1, 32, 48, generator=torch.Generator().manual_seed(0))
 
 
-def test_features_are_means_of_what_the_two_deepest_levels_compute() -> None:
+def test_features_are_means_of_the_two_levels_above_the_deepest() -> None:
     network = create_network("efficient_lite_unet", in_channels=1, out_channels=1).eval()
     image = torch.rand(1, 1, 64, 64)
     (found,) = features(network, image)
     with torch.no_grad():
-        *_, above, deepest = network.encoder((image * 255 - 127) / 128)
-    assert torch.allclose(found, torch.cat([above.mean((0, 2, 3)), deepest.mean((0, 2, 3))]), atol=1e-5)
+        *_, one, two, _ = network.encoder((image * 255 - 127) / 128)
+    assert torch.allclose(found, torch.cat([one.mean((0, 2, 3)), two.mean((0, 2, 3))]), atol=1e-5)
 
 
 def test_those_of_several_windows_are_their_mean() -> None:
@@ -67,4 +67,4 @@ def test_a_network_is_afterwards_as_before() -> None:
 
 @pytest.mark.parametrize(("name", "count"), [("unet", 2), ("cmunext", 2), ("tiny_unet", 2), ("deeplabv3plus", 0)])
 def test_levels_are_known_of_the_u_nets(name: str, count: int) -> None:
-    assert len(deepest_levels(create_network(name, in_channels=1, out_channels=1))) == count
+    assert len(telling_levels(create_network(name, in_channels=1, out_channels=1))) == count

@@ -56,7 +56,7 @@ def test_better_weights_put_away_what_was_familiar_to_those_before(build: Build,
 def test_a_network_whose_features_are_unknown_is_refused(
     run: Path, phantom_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("delineate.pipelines.training.familiarity.deepest_levels", lambda _: [])
+    monkeypatch.setattr("delineate.pipelines.training.familiarity.telling_levels", lambda _: [])
     with pytest.raises(DelineateError, match="the features of a UltraLightUNet are not known here"):
         learn_familiarity(run, phantom_data)
 
