@@ -163,7 +163,7 @@ class DeepLabV3Plus(nn.Module):
     trains.
 
     ResNet: He K et al. CVPR 2016, https://doi.org/10.1109/CVPR.2016.90, with projection shortcuts. EfficientNet:
-    Tan M, Le QV. ICML 2019, https://proceedings.mlr.press/v97/tan19a.html, with convolutions padded alike on all
+    Tan M, Le QV. ICML 2019, https://doi.org/10.48550/arXiv.1905.11946, with convolutions padded alike on all
     sides.
 
     Args:

@@ -54,7 +54,7 @@ class EfficientLiteUNet(nn.Module):
     """U-Net whose encoder is EfficientNet-Lite, with a light decoder: 2,495,537 parameters with ``lite0``.
 
     The encoder: Tan M, Le QV. EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks. ICML 2019,
-    https://proceedings.mlr.press/v97/tan19a.html, its Lite form. It may begin with the weights of ImageNet, see
+    https://doi.org/10.48550/arXiv.1905.11946, its Lite form. It may begin with the weights of ImageNet, see
     `networks.pretrained`. The image is normalised inside, as these weights want it. Logits are made at half the image's
     size and resized, as the masks of a light network are smooth at that scale.
 
@@ -77,7 +77,7 @@ class EfficientLiteUNet(nn.Module):
 
     reference: ClassVar[str] = (
         "Tan M, Le QV. EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks. ICML 2019, "
-        "https://proceedings.mlr.press/v97/tan19a.html"
+        "https://doi.org/10.48550/arXiv.1905.11946"
     )
 
     def __init__(

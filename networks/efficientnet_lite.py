@@ -65,7 +65,7 @@ class EfficientNetLite(nn.Module):
     """The features of an image at strides of 2, 4, 8, 16 and 32.
 
     Tan M, Le QV. EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks. ICML 2019,
-    https://proceedings.mlr.press/v97/tan19a.html, in the Lite form of its authors (ReLU6, no squeeze-and-excitation),
+    https://doi.org/10.48550/arXiv.1905.11946, in the Lite form of its authors (ReLU6, no squeeze-and-excitation),
     without the last stage and the classifier.
 
     Args:

@@ -13,7 +13,7 @@ import torch
 import typer
 from processes import EPOCHS, NO_PAGE, SMALL, call, delineate, inside, printed_line, refusal, stock, succeeded
 
-from delineate.pipelines.bundling.bundles import shipped_bundles
+from delineate.pipelines.bundling.bundles import change_bundle, shipped_bundles
 from delineate.pipelines.cli import app
 
 if TYPE_CHECKING:
@@ -144,9 +144,14 @@ def test_bundle_list_names_every_bundle() -> None:
     assert set(shipped_bundles()) <= {row[0] for row in rows}
 
 
-def test_settings_are_kept_in_all_three_workflows_with_their_comments(place: Place) -> None:
+def test_settings_are_kept_in_all_three_workflows_with_their_comments(tmp_path: Path) -> None:
+    bundle = shipped_bundles()["skin_lesion"]
+    shutil.copytree(bundle, tmp_path / "run")
+    change_bundle(tmp_path / "run", {"image_size": [64, 64], "max_epochs": 12, "learning_rate": 0.01})
     for workflow in ("train", "evaluate", "inference"):
-        shipped, run = (f / "configs" / f"{workflow}.yaml" for f in (shipped_bundles()["skin_lesion"], place.run))
+        shipped, run = (
+            f / "configs" / f"{workflow}.yaml" for f in (shipped_bundles()["skin_lesion"], tmp_path / "run")
+        )
         comments = [line.split("#")[1] for line in shipped.read_text().splitlines() if "#" in line]
         kept = [line.split("#")[1] for line in run.read_text().splitlines() if "#" in line]
         assert "image_size: [64, 64]" in run.read_text()
