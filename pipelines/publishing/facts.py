@@ -94,7 +94,7 @@ def evaluation_facts(folder: Path, hashes: Sequence[str]) -> Facts:
     if cross := kept.get("cross_validation"):
         kept["cross_validation"] = {key: cross[key] for key in ("folds", "seeds", "test_kept_apart")}
     names = main_metrics(metrics)
-    kept |= {"data": metrics.get("data_name", ""), "data_hash": metrics.get("data_hash"), "metrics": names}
+    kept |= {"data": metrics.get("data_name") or "a data set", "data_hash": metrics.get("data_hash"), "metrics": names}
     return kept | {"rows": _rows(metrics, names)}
 
 
