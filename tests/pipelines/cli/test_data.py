@@ -220,6 +220,24 @@ def test_a_set_without_any_label_says_what_to_do_next(tmp_path: Path) -> None:
     )
 
 
+def test_images_without_a_mask_are_refused_with_the_way_to_keep_them(paired_source: Path, tmp_path: Path) -> None:
+    (paired_source / "masks/a.png").unlink()
+    refused = run("index", paired_source, "--out", tmp_path / "one")
+    assert "1 image without a mask; --unlabelled keeps them" in refused.stdout
+    kept = run("index", paired_source, "--out", tmp_path / "other", "--unlabelled")
+    assert (refused.exit_code, kept.exit_code) == (1, 0)
+    assert "1 image without label, in no split" in kept.stdout
+
+
+def test_an_image_without_a_mask_whose_patient_is_not_known_is_not_kept(tmp_path: Path) -> None:
+    source = tmp_path / "nerve"
+    source.mkdir()
+    for name in ("1_1", "1_1_mask", "1_2"):
+        Image.fromarray(np.zeros((8, 8), np.uint8)).save(source / f"{name}.tif")
+    with pytest.raises(DelineateError, match=r"1_2\.tif has no mask, and the layout nerve .* --layout csv"):
+        run("index", source, "--out", tmp_path / "out", "--layout", "nerve", "--unlabelled")
+
+
 def test_masks_are_read_as_the_options_say_and_that_is_told(tmp_path: Path) -> None:
     classes = np.zeros((20, 30), np.uint8)
     classes[4:9, 4:9], classes[12:18, 12:25] = 1, 2
