@@ -30,6 +30,7 @@ SHIPPED = "masks_shipped"
 _ITERATIONS = 1500  # about: what the training on a real data set gets
 _BATCH = 8
 _EPOCHS = range(8, 31)
+_NETWORK = "ultra_light_unet"  # a demo is not to take long
 BUNDLES = dict.fromkeys(("busi", "busbra", "stu"), "breast_lesion")
 BUNDLES |= {"nerve": "nerve", "jsrt": "chest_xray", "kvasir": "polyp"}
 """What is trained on a layout; skin_lesion on any other."""
@@ -61,9 +62,10 @@ def demo(
     settings = ["image_size=[128,128]", f"max_epochs={epochs}"]
     _step(
         commands,
-        f"delineate train {bundle} --data {dataset} --out {run} " + " ".join(f"--set '{s}'" for s in settings),
+        f"delineate train {bundle} --data {dataset} --network {_NETWORK} --out {run} "
+        + " ".join(f"--set '{s}'" for s in settings),
     )
-    train(bundle, dataset, out=run, set_=settings)
+    train(bundle, dataset, out=run, network=_NETWORK, set_=settings)
     _step(commands, f"delineate evaluate {run} --data {dataset} --out {scores}")
     evaluate(context, [str(run)], dataset, scores)
     new = _new_images(out, datalist, data)
