@@ -1,6 +1,6 @@
 """How many planted duplicates of real images are found, and how many different images are taken for duplicates.
 
-    python benchmarks/audit.py FOLDER [FOLDER ...] --out benchmarks/audit.csv [--count 60] [--ids even]
+    python benchmarks/audit.py FOLDER [FOLDER ...] --out benchmarks/audit.csv [--count 60] [--ids even] [--features]
 
 A FOLDER holds images, at any depth; masks (by the names of files and folders) are passed over. Of each twice
 ``--count`` images are taken, by the order of their hashes; of every cluster of images that repeat each other the first
@@ -8,6 +8,7 @@ stays (``pairs_before`` counts what is taken out; look at it with ``delineate da
 Each change is then planted singly: a copy of every image is put among the images, and counts as found when it pairs
 with its own original. A false pair joins different originals or their copies. ``--ids odd`` or ``even`` takes the
 images alone whose last number in the name is so: thresholds were chosen on odd ids of ISIC 2018 and on BUSI.
+``--features`` adds the third search, by an encoder; ``--only REGEX`` takes the changes that it finds in their names.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import re
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import lru_cache, partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,9 @@ from planted import CHANGES  # beside this script
 from delineate.pipelines.core.files import replacing
 from delineate.pipelines.core.versions import commit
 from delineate.pipelines.duplicates import likeness
+from delineate.pipelines.duplicates.encoded import imagenet_encoder, propose
 from delineate.pipelines.duplicates.features import Features, features
-from delineate.pipelines.duplicates.search import Signature, find_duplicates, signature
+from delineate.pipelines.duplicates.search import Propose, Signature, find_duplicates, signature
 from delineate.pipelines.imaging.pictures import read_image
 
 Pixels = NDArray[np.uint8]
@@ -66,7 +68,18 @@ def remembered(described: Callable[[Pixels], Features]) -> Callable[[Pixels], Fe
     return lambda picture: of_bytes(picture.tobytes(), picture.shape)
 
 
-def measure(folder: Path, ids: str, count: int) -> list[dict[str, Any]]:
+def third_search() -> Propose:
+    """The originals are encoded once, not with every change."""
+    encode = imagenet_encoder()
+
+    @lru_cache(maxsize=500)
+    def of_bytes(content: bytes, shape: tuple[int, ...]) -> NDArray[Any]:
+        return encode(np.frombuffer(content, np.uint8).reshape(shape))
+
+    return partial(propose, encode=lambda picture: of_bytes(picture.tobytes(), picture.shape))
+
+
+def measure(folder: Path, ids: str, count: int, only: str, third: Propose | None) -> list[dict[str, Any]]:
     paths = images_of(folder, ids)[: 2 * count]
     with ThreadPoolExecutor(2) as pool:
         plain = list(pool.map(lambda path: signature(read_image(path, "rgb")), paths))
@@ -74,11 +87,13 @@ def measure(folder: Path, ids: str, count: int) -> list[dict[str, Any]]:
         repeated = {max(pair.first, pair.second) for pair in before}
         clean = [path for index, path in enumerate(paths) if index not in repeated][:count]
         kept = list(pool.map(signatures_of, clean))
-    name = folder.name + ("" if ids == "all" else f" ({ids} ids)")
+    name = folder.name + ("" if ids == "all" else f" ({ids} ids)") + (", features" if third else "")
     rows = []
     for number, change in enumerate(CHANGES, start=1):
+        if not re.search(only, change):
+            continue
         start = time.perf_counter()
-        pairs = find_duplicates([one[0] for one in kept] + [one[number] for one in kept])
+        pairs = find_duplicates([one[0] for one in kept] + [one[number] for one in kept], third)
         seconds = time.perf_counter() - start
         origins = {(min(both), max(both)) for both in ((p.first % len(kept), p.second % len(kept)) for p in pairs)}
         found = sum(first == second for first, second in origins)
@@ -94,9 +109,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="rows are added where it exists")
     parser.add_argument("--count", type=int, default=60)
     parser.add_argument("--ids", choices=["all", "odd", "even"], default="all")
+    parser.add_argument("--features", action="store_true", help="with the third search, by an encoder")
+    parser.add_argument("--only", default="", metavar="REGEX", help="the changes to measure")
     arguments = parser.parse_args()
     likeness.features = remembered(features)  # type: ignore[attr-defined]
-    rows = [row for folder in arguments.folders for row in measure(folder, arguments.ids, arguments.count)]
+    third = third_search() if arguments.features else None
+    rows = [
+        row
+        for folder in arguments.folders
+        for row in measure(folder, arguments.ids, arguments.count, arguments.only, third)
+    ]
     if arguments.out.exists():
         with arguments.out.open(encoding="utf-8", newline="") as file:
             new = {row["dataset"] for row in rows}

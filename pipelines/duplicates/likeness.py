@@ -5,7 +5,7 @@ Pictures that share rare visual words are candidates (https://doi.org/10.1109/IC
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
@@ -41,26 +41,31 @@ class Alike(NamedTuple):
     transform: Array
 
 
-def find_alike(pictures: Sequence[NDArray[np.uint8]], known: set[tuple[int, int]]) -> list[Alike]:
+def find_alike(
+    pictures: Sequence[NDArray[np.uint8]], known: set[tuple[int, int]], proposed: Mapping[tuple[int, int], Array]
+) -> list[Alike]:
     """Pairs of pictures that agree when laid onto each other, sorted by index.
 
     Args:
         pictures: (H, W), grey, 0-255, the longer sides alike.
         known: pairs not to be looked at.
+        proposed: further candidates, and a transform (2, 3), in pixels, that may lay the first on the second.
     """
     with ThreadPoolExecutor(max_workers=2) as pool:  # scipy's filters leave the interpreter free
         described = list(pool.map(features, pictures))
-        pairs = [pair for pair in _candidates(described) if pair not in known]
-        found = pool.map(partial(_compare, described), pairs)
+        pairs = sorted({*_candidates(described), *proposed} - known)
+        found = pool.map(partial(_compare, described, proposed), pairs)
         return [one for one in found if one]
 
 
-def _compare(described: Sequence[Features], pair: tuple[int, int]) -> Alike | None:
-    """The better of the two ways to lay one on the other, as it is or mirrored, where they agree."""
+def _compare(
+    described: Sequence[Features], proposed: Mapping[tuple[int, int], Array], pair: tuple[int, int]
+) -> Alike | None:
+    """The best of the ways to lay one on the other, as it is, mirrored or as proposed, where they agree."""
     first, second = pair
     one, other = described[first], described[second]
     best: Alike | None = None
-    for transform in transforms(one, other):
+    for transform in [*transforms(one, other), *([proposed[pair]] if pair in proposed else [])]:
         refined, agree, shared = confirm(one, other, transform)
         if agree >= max(_FEWEST_AGREE, best.agree if best else 0) and shared >= _LEAST_SHARED:
             best = Alike(first, second, agree, refined)

