@@ -30,7 +30,7 @@ def network() -> torch.nn.Module:
 
 @pytest.fixture(scope="module")
 def trained(network: torch.nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = new_bundle(tmp_path_factory.mktemp("bundles") / "nerve", "nerve")
+    folder = new_bundle(tmp_path_factory.mktemp("bundles") / "nerve", "nerve", "ultra_light_unet")
     change_bundle(folder, {"image_size": [64, 96]})
     (folder / "models").mkdir()
     torch.save(network.state_dict(), folder / "models" / "model.pt")

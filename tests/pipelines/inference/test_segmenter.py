@@ -27,7 +27,7 @@ RNG = np.random.default_rng(0)
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """With the weights that chance gives."""
-    folder = new_bundle(tmp_path_factory.mktemp("bundles") / "skin", "skin_lesion")
+    folder = new_bundle(tmp_path_factory.mktemp("bundles") / "skin", "skin_lesion", "ultra_light_unet")
     change_bundle(folder, {"image_size": [32, 32]})
     torch.manual_seed(0)
     network = create_network("ultra_light_unet", in_channels=3, out_channels=1)
@@ -164,7 +164,7 @@ def test_what_holds_no_images_at_all_is_refused(segmenter: Segmenter) -> None:
 
 def test_a_bundle_without_weights_is_refused_in_one_clear_line() -> None:
     with pytest.raises(DelineateError, match="has no weights") as refused:
-        Segmenter("skin_lesion")
+        Segmenter("nerve")
     assert "_mode_" not in str(refused.value)
 
 
