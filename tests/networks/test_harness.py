@@ -191,7 +191,7 @@ def test_the_number_of_parameters_is_pinned(name: str) -> None:
 def from_overlay(name: str, in_channels: int, out_channels: int) -> Any:
     """On no device, in a task of so many channels."""
     parser = ConfigParser(ConfigParser.load_config_file(CONFIGS / "tasks" / "skin_lesion" / "parameters.yaml"))
-    parser.update({"in_channels": in_channels, "out_channels": out_channels})
+    parser.update({"in_channels": in_channels, "out_channels": out_channels, "image_size": [256, 256]})
     parser.update(ConfigParser.load_config_file(CONFIGS / "networks" / f"{name}.yaml"))
     with torch.device("meta"):
         make(name)  # skips where a package is missing

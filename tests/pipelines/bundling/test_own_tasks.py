@@ -90,7 +90,7 @@ def test_what_is_refused_leaves_nothing(tmp_path: Path, words: tuple[str, ...], 
 
 def test_it_is_no_task_of_the_package() -> None:
     """Else there would have to be a shipped bundle of it."""
-    assert choices("tasks") == ["breast_lesion", "chest_xray", "ct_slice", "nerve", "skin_lesion"]
+    assert choices("tasks") == ["breast_lesion", "chest_xray", "ct_slice", "nerve", "polyp", "skin_lesion"]
 
 
 @pytest.mark.parametrize(("words", "channels"), [((), 3), (("--exclusive",), 4), (("--exclusive", "--loss", "ce"), 4)])

@@ -46,7 +46,7 @@ def test_an_updated_bundle_is_what_is_built_today(older: Path) -> None:
 
 def test_an_update_leaves_foreign_names_alone(older: Path) -> None:
     path = older / "configs/inference.yaml"
-    path.write_text(path.read_text().replace("delineate.networks.UltraLightUNet", "delineate.networks.Unknown"))
+    path.write_text(path.read_text().replace("delineate.networks.EfficientLiteUNet", "delineate.networks.Unknown"))
     update_bundle(older)
     assert "delineate.networks.Unknown" in path.read_text()
 

@@ -72,7 +72,8 @@ def slow() -> None:
     with replacing("a.png") as path:
         path.write_bytes(b"half")
         print("writing", flush=True)
-        time.sleep(60)
+        for _ in range(600):  # a signal just before a long sleep would be seen after it
+            time.sleep(0.1)
 
 cli.app = slow
 cli.main()

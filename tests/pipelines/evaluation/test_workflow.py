@@ -44,7 +44,7 @@ def test_without_a_folder_for_scores_nothing_is_written(
 
 def test_a_bundle_without_weights_is_refused_in_one_clear_line(phantom_data: Path) -> None:
     with pytest.raises(DelineateError, match="has no weights") as refused:
-        evaluate("skin_lesion", phantom_data)
+        evaluate("nerve", phantom_data)
     assert "_mode_" not in str(refused.value)
 
 
