@@ -29,7 +29,9 @@ from .thresholds import parse_thresholds
 
 if TYPE_CHECKING:
     from ..bundling.gate import Admission
+    from ..imaging.item import Item
     from ..inference.files import OutputOptions
+    from ..inference.results import ResultFolder
 
 _LATER = ("label_map", "formats", "seg_type", "tta")
 """Settings that bundles made by earlier versions do not have."""
@@ -47,6 +49,14 @@ LabelMap = Annotated[
     typer.Option(
         "--label-map",
         help="Write one file with 1, 2, 3 ... instead of a mask for each structure; refused where masks overlap.",
+    ),
+]
+SkipExisting = Annotated[
+    bool,
+    typer.Option(
+        "--skip-existing",
+        help="Go on where an earlier call stopped: pass over images whose masks are whole and were made of the same "
+        "files, bundle and settings.",
     ),
 ]
 Formats = Annotated[
@@ -90,6 +100,7 @@ def segment(
     stow: Stow = False,
     token_file: TokenFile = None,
     header: Header = None,
+    skip_existing: SkipExisting = False,
     set_: Settings = None,
     trust: Trust = False,
     quiet: Quiet = False,
@@ -108,6 +119,8 @@ def segment(
     if out is None and not stow:
         also = "; or add --stow, which stores the results on the server" if remote else ""
         raise DelineateError("--out: name the folder for the masks and results.csv" + also)
+    if skip_existing and stow:
+        raise DelineateError("--skip-existing and --stow: nobody knows what the server stored before; leave one out")
     admission = context.with_resource(admitted_runs(runs, trust)) if ensemble else admit(bundle, trust)
     root = admission.folder
     chosen = list(parse_formats(format_ or ("seg" if remote else None))) or None
@@ -130,7 +143,9 @@ def segment(
         remote = remote.located()
     with nullcontext(out) if out else TemporaryDirectory(prefix="delineate-") as folder:
         gone = None if out else str(folder)
-        refused = _write_results(admission, remote or sources, Path(folder), output_options, settings, gone)
+        refused = _write_results(
+            admission, remote or sources, Path(folder), output_options, settings, skip_existing, gone
+        )
     if refused:
         raise typer.Exit(1)
 
@@ -150,6 +165,7 @@ def _write_results(
     out: Path,
     options: OutputOptions,
     settings: dict[str, Any],
+    skip_existing: bool,
     gone: str | None = None,
 ) -> int:
     """Segment each input and write its result; how many were refused. A folder that will be ``gone`` is not shown."""
@@ -161,7 +177,7 @@ def _write_results(
 
     keep_freed_memory()
     segmenter = Segmenter(admission, **settings)
-    folder = ResultFolder(out, segmenter.facts, segmenter.thresholds, options)
+    folder = ResultFolder(out, segmenter.facts, segmenter.thresholds, options, settings)
     found: list[InputError] = []
 
     def refuse(error: InputError) -> None:
@@ -174,7 +190,8 @@ def _write_results(
     for batch in inputs.fetch(refuse) if isinstance(inputs, Remote) else [Inputs(inputs)]:
         with progress("segmenting") as moved:
             told = partial(_refuse_as, batch, refuse)
-            for own in segmenter.segment(batch.sources, on_error=told, on_progress=moved):
+            skip = partial(_skip, folder, batch, skip_existing)
+            for own in segmenter.segment(batch.sources, on_error=told, on_progress=moved, skip=skip):
                 result = batch.result(own)
                 try:
                     paths = folder.write(result, batch.place)
@@ -191,9 +208,15 @@ def _write_results(
         warn(unfamiliar_warning(unfamiliar, done, TABLE))
     fates = Counter(map(fate, found))
     skipped = f", {fates['skipped']} skipped" if fates["skipped"] else ""
-    say(f"{done} segmented, {fates['refused']} refused{skipped}{f', {unsent} not stored' if unsent else ''}")
+    before = f", {folder.done} done before" if skip_existing else ""
+    say(f"{done} segmented{before}, {fates['refused']} refused{skipped}{f', {unsent} not stored' if unsent else ''}")
     return fates["refused"] + unsent
 
 
 def _refuse_as(batch: Inputs, refuse: Callable[[InputError], None], error: InputError) -> None:
     refuse(batch.error(error))
+
+
+def _skip(folder: ResultFolder, batch: Inputs, wanted: bool, item: Item) -> bool:
+    """Always asked: the record of what is made now has the hash of its input."""
+    return folder.is_done(item, batch.place) and wanted

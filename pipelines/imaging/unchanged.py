@@ -37,7 +37,7 @@ def refuse_changed(paths: str | Path | Sequence[str | Path], hashes: str | Seque
         return
     paths = [paths] if isinstance(paths, str | Path) else paths
     for path, expected in zip(map(Path, paths), [hashes] if isinstance(hashes, str) else hashes, strict=True):
-        if path.exists() and _hash(path, _stamps(path)) != expected:
+        if path.exists() and _hash(path, stamps_of(path)) != expected:
             raise InputError(path, "changed since it was indexed", "index again, or restore it")
 
 
@@ -46,7 +46,8 @@ def _hash(path: Path, _: tuple[Stamp, ...]) -> str:
     return content_hash(path)
 
 
-def _stamps(path: Path) -> tuple[Stamp, ...]:
+def stamps_of(path: Path) -> tuple[Stamp, ...]:
+    """Names, sizes and times of what `content_hash` reads."""
     states = [(str(file), os.stat(file)) for file in _files(path)]
     return tuple((name, state.st_size, state.st_mtime_ns, state.st_ctime_ns) for name, state in states)
 

@@ -215,13 +215,8 @@ class Segmentation:
 
     @property
     def series(self) -> str:
-        """The SeriesInstanceUID of a DICOM series; in place of one that is no UID, and may say anything, a hash."""
-        uid = self.item.series or ""
-        return (
-            uid
-            if not uid or (len(uid) <= 64 and _UID.fullmatch(uid))
-            else f"no UID, SHA-256 {sha256(uid.encode()).hexdigest()[:16]}"
-        )
+        """As `series_of`."""
+        return series_of(self.item)
 
     @property
     def label(self) -> str:
@@ -342,6 +337,14 @@ class Segmentation:
         axes.set_title(title if len(self.masks) == 1 else title.replace("; ", "\n"), fontsize="small")
         axes.set_axis_off()
         return axes.figure.canvas.figure
+
+
+def series_of(item: Item) -> str:
+    """The SeriesInstanceUID of a DICOM series; in place of one that is no UID, and may say anything, a hash."""
+    uid = item.series or ""
+    if not uid or (len(uid) <= 64 and _UID.fullmatch(uid)):
+        return uid
+    return f"no UID, SHA-256 {sha256(uid.encode()).hexdigest()[:16]}"
 
 
 def grid_of(result: Segmentation) -> tuple[Affine, Axis]:

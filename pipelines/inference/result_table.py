@@ -20,12 +20,21 @@ COLUMNS = (
     *("input", "series", "frame", "structure", "status", "reason", *PIXEL_KINDS, "value", "grid"),
     *("foreground", "area_or_volume", "unit", "threshold", "bundle", "bundle_verified", "delineate"),
     *("members", "tta", "familiar", "feature_distance"),
-    *OBJECT_FORMATS,
+    *(*OBJECT_FORMATS, "record"),
 )
 """``structure`` is empty where there is one; ``value`` is that of its pixels in the mask's file, or its segment;
-``members`` are hashes of what an ensemble is made of; ``familiar`` is yes or no, see `Segmentation`."""
+``members`` are hashes of what an ensemble is made of; ``familiar`` is yes or no, see `Segmentation`;
+``record`` is a hash of what the files were made of and of the files, see `Records`."""
 
-_LATER = ("structure", "members", "tta", "familiar", "feature_distance", *OBJECT_FORMATS)  # not in tables of before
+_LATER = (
+    "structure",
+    "members",
+    "tta",
+    "familiar",
+    "feature_distance",
+    *OBJECT_FORMATS,
+    "record",
+)  # not in tables of before
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
 
 Row = dict[str, str]
@@ -92,6 +101,8 @@ class ResultTable:
     def put(self, rows: Sequence[Row], instead_of: Iterable[Key] = ()) -> None:
         """Add the rows of one key, which take the place of all of that key and of those in `instead_of`."""
         key = key_of(rows[0])
+        if not instead_of and self._intact and self.rows.get(key) == list(rows):
+            return
         replaced = [old for old in {key, *instead_of} if old in self.rows]
         for old in replaced:
             del self.rows[old]

@@ -9,7 +9,7 @@ import os
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import count
 from pathlib import Path, PurePath
 from typing import Any
@@ -19,10 +19,12 @@ from ..bundling.gate import Admission, fingerprint
 from ..core.errors import DelineateError, InputError, fate, printable
 from ..core.files import remove_leftovers, taking_turns
 from ..core.versions import versions
+from ..imaging.item import Item
 from ..imaging.objects import Model
 from ..imaging.structures import structures_of, thresholds_of
 from .files import KINDS, OutputOptions, name_of, possible_endings
-from .outputs import UNNAMED, Segmentation, main_files, write_outputs
+from .outputs import UNNAMED, Segmentation, main_files, series_of, write_outputs
+from .records import Pending, input_hash, record_of
 from .result_table import TABLE, Key, ResultTable, Row, key_of, main_file
 
 _LONGEST_NAME, _SHORTEST = 255, 20  # bytes of a file's name, with and without what is added to it
@@ -42,6 +44,7 @@ class ResultFolder:
         facts: cells that all rows share, as `facts_of` gives them.
         thresholds: of each structure, by its name; none where they are not known.
         options: what is written of each result.
+        settings: all else that decides what the masks are; without it results have no record, and none is ever done.
 
     Raises:
         DelineateError: the folder cannot be written, or holds a ``results.csv`` that is something else.
@@ -53,10 +56,14 @@ class ResultFolder:
         facts: Mapping[str, str] | None = None,
         thresholds: Mapping[str, float] | None = None,
         options: OutputOptions | None = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.folder, self.facts, self._thresholds = Path(folder), dict(facts or {}), dict(thresholds or {})
         self._options = options or OutputOptions()
-        self._table, self._owners = ResultTable(folder), dict[str, Key]()
+        self._settings = None if settings is None else [dict(settings), asdict(self._options)]
+        self._table, self._owners, self._pending = ResultTable(folder), dict[str, Key](), Pending(self.folder)
+        self._inputs: dict[Key, str] = {}  # hashes of what is being segmented
+        self._done: dict[Key, bool] = {}
         with self._turn():
             for place in [self.folder, *(path for path in self.folder.rglob("*") if path.is_dir())]:
                 remove_leftovers(place)
@@ -80,25 +87,28 @@ class ResultFolder:
             DelineateError: the folder can no longer be written.
         """
         with self._turn():
-            where = _place(result, place)
-            key = key_of({**where, "mask": "?"})
-            before = self._table.rows.get(key, [])
+            where = _place(result.item, None if result.volume is not None else result.item.slice, place)
+            key = _key(where)
+            before = {row[kind] for row in self._table.rows.get(key, []) for kind in KINDS} - {""}
             name = self._free_name(key, result)
-            try:
-                written = write_outputs(replace(result, name=name), self.folder, self._options)
-            except OSError as error:
-                if error.errno not in _UNNAMEABLE:
-                    raise
-                reason = f"its mask cannot be named {printable(name)} ({error.strerror})"
-                raise InputError(result.source, reason, "give it a shorter name") from error
-            rows = [where | row for row in self._rows(result, written)]
-            self._put(rows)
-            files = {row[kind] for row in rows for kind in KINDS}
-            for earlier in (
-                {row[kind] for row in before for kind in KINDS} - files - {""}
-            ):  # of other options or structures
-                (self.folder / earlier).unlink(missing_ok=True)
+            ends = {ending for one in result.file_endings(self._options) for ending in one.values()}
+            with self._pending.of(before | {f"{name}{ending}" for ending in ends}, self._is_listed):
+                written = self._write_files(replace(result, name=name))
+                rows = [where | row for row in self._rows(result, written)]
+                record = self._record(rows, self._inputs.pop(key, ""))
+                self._put([row | {"record": record} for row in rows])
+                for earlier in before - {row[kind] for row in rows for kind in KINDS}:  # of other options or structures
+                    (self.folder / earlier).unlink(missing_ok=True)
         return main_files(written)
+
+    def _write_files(self, result: Segmentation) -> list[dict[str, Path]]:
+        try:
+            return write_outputs(result, self.folder, self._options)
+        except OSError as error:
+            if error.errno not in _UNNAMEABLE:
+                raise
+            reason = f"its mask cannot be named {printable(result.name)} ({error.strerror})"
+            raise InputError(result.source, reason, "give it a shorter name") from error
 
     def _rows(self, result: Segmentation, written: Sequence[Mapping[str, Path]]) -> Iterator[Row]:
         values = result.pixel_values(self._options)
@@ -113,6 +123,35 @@ class ResultFolder:
                 **{"threshold": _number(self._thresholds.get(name)), **self.facts},
                 **{"familiar": _YES_NO[result.familiar], "feature_distance": _number(result.feature_distance, 4)},
             }
+
+    def is_done(self, item: Item, place: Callable[[str], str] = str) -> bool:
+        """Whether an earlier call made this result of the same input, bundle and settings, and its files are whole.
+
+        It is to be asked before an image is read: the hash of its input goes into the record of its result.
+
+        Args:
+            item: an image, as `find_images` has it; a volume is judged at its first slice.
+            place: as for `write`.
+        """
+        key = _key(_place(item, None if item.slices else item.slice, place))
+        if key not in self._done:
+            hashed = self._inputs[key] = input_hash(item)
+            rows = self._table.rows.get(key, [])
+            same = bool(rows and hashed) and all(
+                row.get(name) == cell for row in rows for name, cell in self.facts.items()
+            )
+            self._done[key] = same and rows[0]["record"] == self._record(rows, hashed) != ""
+        return self._done[key]
+
+    @property
+    def done(self) -> int:
+        """How many of those that were asked for are done."""
+        return sum(self._done.values())
+
+    def _record(self, rows: Sequence[Row], hashed: str) -> str:
+        if self._settings is None or not hashed:
+            return ""
+        return record_of(self.folder, rows, (hashed, *self._settings))
 
     def refuse(self, error: InputError) -> None:
         """Write the row of an input that was refused or skipped, or of a note on it.
@@ -139,6 +178,7 @@ class ResultFolder:
                     self._owners.clear()
                     for rows in self._table.rows.values():
                         self._own(rows)
+                self._pending.clear(self._is_listed)
                 yield
         except OSError as error:
             room = "make room there, or " if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
@@ -147,6 +187,9 @@ class ResultFolder:
                 f"{printable(self.folder)}: results cannot be written there ({error.strerror or error}); "
                 f"{room}choose another --out{before}"
             ) from error
+
+    def _is_listed(self, file: str) -> bool:
+        return _folded(file) in self._owners
 
     def _put(self, rows: list[Row]) -> None:
         self._table.put(rows, self._earlier.pop(rows[0]["input"], ()))
@@ -207,12 +250,15 @@ def _name(row: Mapping[str, str]) -> str:
     return name_of(main_file(row), row["structure"])
 
 
-def _place(result: Segmentation, place: Callable[[str], str]) -> Row:
+def _key(where: Row) -> Key:
+    return key_of({**where, "mask": "?"})
+
+
+def _place(item: Item, frame: int | None, place: Callable[[str], str]) -> Row:
     """What a row is of."""
-    frame = None if result.volume is not None else result.item.slice
     return {
-        "input": printable("; ".join(_absolute(place(str(path))) for path in result.item.files)),
-        "series": result.series,
+        "input": printable("; ".join(_absolute(place(str(path))) for path in item.files)),
+        "series": series_of(item),
         "frame": "" if frame is None else str(frame + 1),
     }
 

@@ -13,6 +13,7 @@ from ..bundling.gate import Admission, Bundle
 from ..bundling.settings import refuse_unknown, refuse_wrong_values
 from ..bundling.several import admitted
 from ..core.errors import DelineateError, InputError, NotedError, counted, plain_errors
+from ..imaging.item import Item
 from ..imaging.structures import structures_of
 from ..loading.datasets import StreamDataset
 from . import backends
@@ -93,6 +94,7 @@ class Segmenter:
         sources: Sources,
         on_error: Callable[[InputError], None] | None = None,
         on_progress: Callable[[int, int], None] | None = None,
+        skip: Callable[[Item], bool] | None = None,
     ) -> Iterator[Segmentation]:
         """Outline each image, one after the other.
 
@@ -102,6 +104,8 @@ class Segmenter:
             on_error: called with each input that is refused. Without it they are logged, and the generator ends by
                 raising when all others are done.
             on_progress: called with how many images and slices are done, and how many there are.
+            skip: asked of each image, and each slice of a volume, before it is read; where it says yes, that is passed
+                over, as what `ResultFolder.is_done` knows.
 
         Yields:
             one result an image, on the image's own grid; a volume's slices come together as one.
@@ -117,7 +121,7 @@ class Segmenter:
             on_error(error) if on_error else logger.error(str(error))
 
         assembler = Assembler(self.structures, self.model)
-        stream = StreamDataset(stream_items(sources, refuse, self.slicing), self.preprocessing, refuse)
+        stream = StreamDataset(stream_items(sources, refuse, self.slicing), self.preprocessing, refuse, skip)
         for item in stream:
             if on_progress:
                 on_progress(stream.position, stream.total)

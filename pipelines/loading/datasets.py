@@ -250,6 +250,7 @@ class StreamDataset(IterableDataset[Any]):
         data: items; those of `find_images` bring along what was refused while they were looked for.
         transform: reads and prepares an item.
         on_error: called with each ``InputError``; logs it where ``None``.
+        skip: asked of each item before it is read; where it says yes, the item is passed over.
     """
 
     def __init__(
@@ -257,8 +258,9 @@ class StreamDataset(IterableDataset[Any]):
         data: Iterable[Fields],
         transform: Callable[[Fields], Any],
         on_error: Callable[[InputError], None] | None = None,
+        skip: Callable[[Item], bool] | None = None,
     ) -> None:
-        self.data, self.transform = data, transform
+        self.data, self.transform, self.skip = data, transform, skip
         self.on_error = on_error or (lambda error: logger.error(str(error)))
         self.refused: list[InputError] = []
         self.position = 0
@@ -275,6 +277,8 @@ class StreamDataset(IterableDataset[Any]):
             volume = f"{item['image']} {item.get('series')}" if "slices" in item else ""
             if volume in refused_volumes:
                 continue  # one refusal a volume is enough
+            if self.skip is not None and self.skip(Item.from_fields(item)):
+                continue
             try:
                 ready = self.transform(item)
             except Exception as error:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import shutil
 import sys
@@ -102,7 +103,8 @@ def test_the_printed_line_of_segment_writes_the_same_masks(place: Place, dataset
     said, unverified = (files.pop("results.csv").decode("utf-8-sig").splitlines() for files in (one, other))
     assert one == other
     assert len(one) == 4
-    assert [row.replace(",yes,", ",unknown,", 1) for row in said] == unverified
+    without = [re.sub(r",[0-9a-f]{64}$", ",", row) for row in said]  # nobody goes on with a stock run
+    assert [row.replace(",yes,", ",unknown,", 1) for row in without] == unverified
 
 
 def test_the_printed_line_survives_the_shell_and_fire(place: Place, tmp_path: Path) -> None:

@@ -109,7 +109,8 @@ def test_stock_monai_writes_the_same_masks(place: Place, segmented: Done) -> Non
     )
     rows, stock_rows = (table.pop("results.csv").decode("utf-8-sig") for table in (ours, stocks))
     verified = re.compile(r",yes,(?=\d+\.\d+\.\d)")  # the version comes after it
-    assert verified.sub(",unknown,", rows) == stock_rows  # nobody verifies a bundle for a stock run
+    rows = re.sub(r",[0-9a-f]{64}$", ",", rows, flags=re.MULTILINE)  # nobody goes on with a stock run
+    assert verified.sub(",unknown,", rows) == stock_rows  # nor verifies a bundle for it
     assert set(ours) == {
         f"{name}_{end}" for name in ("phantom_0001", "series") for end in ("mask.nii.gz", "overlay.png")
     }

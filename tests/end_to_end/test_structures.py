@@ -35,7 +35,7 @@ class Place:
 
     def table(self, out: str) -> list[dict[str, str]]:
         with (self.folder / out / "results.csv").open(encoding="utf-8-sig", newline="") as file:
-            return [row | {"bundle_verified": ""} for row in csv.DictReader(file)]
+            return [row | {"bundle_verified": "", "record": ""} for row in csv.DictReader(file)]
 
     def files(self, out: str) -> dict[str, bytes]:
         return {path.name: path.read_bytes() for path in (self.folder / out).iterdir() if path.suffix != ".csv"}

@@ -28,3 +28,25 @@ def test_images_unlike_those_of_the_training_are_told_in_one_line(tmp_path: Path
     done = succeeded(inside("segment", "known", "photos", "--out", "masks", cwd=tmp_path))
     told = "with: 5 of 6 (photos/a.png, photos/b.png, photos/c.png, ...); do not rely on their masks"
     assert [told in line for line in done.stderr.splitlines()] == [True]
+
+
+def test_a_call_goes_on_where_an_earlier_one_stopped(tmp_path: Path) -> None:
+    random_bundle(tmp_path / "known", 0)
+    (tmp_path / "photos").mkdir()
+    for name in "ab":
+        write(tmp_path / "photos" / f"{name}.png", noise())
+    (tmp_path / "photos" / "c.png").write_bytes(b"")
+
+    def last_line(*words: str) -> str:
+        done = inside("segment", "known", "photos", "--out", "masks", *words, cwd=tmp_path)
+        assert done.stderr.startswith("refused: photos/c.png: is empty")
+        return done.stdout.splitlines()[-1]
+
+    assert last_line() == "2 segmented, 1 refused"
+    (tmp_path / "masks" / "b_mask.png").unlink()
+    assert last_line("--skip-existing") == "1 segmented, 1 done before, 1 refused"
+    table = (tmp_path / "masks" / "results.csv").read_bytes()
+    assert last_line("--skip-existing") == "0 segmented, 2 done before, 1 refused"
+    assert (tmp_path / "masks" / "results.csv").read_bytes() == table
+    assert last_line("--skip-existing", "--threshold", "0.4") == "2 segmented, 0 done before, 1 refused"
+    assert last_line() == "2 segmented, 1 refused"

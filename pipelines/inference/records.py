@@ -1,0 +1,97 @@
+"""What each result was made of, so that a later call knows which are done; and what a killed one left half-written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path, PurePath
+from typing import Any
+
+from ..core.errors import InputError
+from ..core.sums import sha256 as file_hash
+from ..imaging.held import HeldImage
+from ..imaging.item import Item
+from ..imaging.reading import series_at
+from ..imaging.unchanged import Stamp, content_hash, stamps_of
+from .files import KINDS
+
+Rows = Sequence[Mapping[str, str]]
+_PENDING = ".delineate.pending"
+
+
+def input_hash(item: Item) -> str:
+    """SHA-256 over the bytes of an item's files, whatever they are called; nothing where they cannot be read."""
+    if isinstance(item.image, HeldImage):
+        return ""
+    try:
+        files = series_at(item.file, item.series).files if item.series is not None else item.files
+        hashes = [_hash(path, stamps_of(path)) for path in files]
+    except (OSError, InputError):  # whoever reads the image says so
+        return ""
+    return sha256("".join(hashes).encode()).hexdigest()
+
+
+@lru_cache(maxsize=16)  # the frames of a file come one after the other
+def _hash(path: Path, _: tuple[Stamp, ...]) -> str:
+    return content_hash(path)
+
+
+def record_of(folder: Path, rows: Rows, made_of: Iterable[Any]) -> str:
+    """A result's record: SHA-256 over its rows, its files, and what it was made of.
+
+    Args:
+        folder: that the rows name files of.
+        rows: of one result, with or without their record.
+        made_of: the hash of its input, and the settings.
+
+    Returns:
+        64 hex digits, or nothing where a file is missing.
+    """
+    cells = [{name: cell for name, cell in row.items() if cell and name != "record"} for row in rows]
+    files = sorted({row[kind] for row in rows for kind in KINDS if row.get(kind)})
+    try:
+        hashes = [file_hash(folder / file) for file in files]
+    except OSError:
+        return ""
+    return sha256(json.dumps([cells, hashes, *made_of], sort_keys=True, default=str).encode()).hexdigest()
+
+
+class Pending:
+    """The files of the result that is being written to a folder, noted there until its rows are in the table.
+
+    Args:
+        folder: the folder; whoever calls has it for himself.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._note = folder, folder / _PENDING
+
+    @contextmanager
+    def of(self, files: Collection[str], is_listed: Callable[[str], bool]) -> Iterator[None]:
+        """While the block writes these files and their rows; as `clear` where it fails."""
+        self._note.write_text(json.dumps(sorted(files)), encoding="utf-8")
+        try:
+            yield
+        except BaseException:
+            self.clear(is_listed)
+            raise
+        self._note.unlink()
+
+    def clear(self, is_listed: Callable[[str], bool]) -> None:
+        """Remove what a writer that was stopped left, but for what the table lists: that is told by its record."""
+        try:
+            names = json.loads(self._note.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return
+        except ValueError:  # it was stopped before it wrote anything else
+            names = []
+        for name in names:
+            inside = not PurePath(name).is_absolute() and ".." not in PurePath(name).parts
+            if inside and not is_listed(name):
+                with suppress(OSError):  # it was never there, or cannot be: no file has such a name
+                    (self._folder / name).unlink()
+        with suppress(OSError):
+            self._note.unlink()

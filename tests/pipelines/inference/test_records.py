@@ -1,0 +1,174 @@
+"""Which results are done, and what is left of one that was being written when its process was killed."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+from collections.abc import Callable, Iterator
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from segmentations import segmentation
+
+from delineate.pipelines.imaging.item import Item
+from delineate.pipelines.inference.files import OutputOptions
+from delineate.pipelines.inference.results import ResultFolder
+
+FACTS = {"bundle": "ab12", "delineate": "1.0"}
+OVERLAY = OutputOptions(overlay=True)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> list[Path]:
+    (tmp_path / "photos").mkdir()
+    files = [tmp_path / "photos" / f"{name}.png" for name in "abc"]
+    for number, file in enumerate(files):
+        Image.fromarray(np.full((4, 6, 3), number, np.uint8)).save(file)
+    return files
+
+
+def opened(folder: Path, facts: dict[str, str] | None = None, **more: Any) -> ResultFolder:
+    return ResultFolder(folder, facts or FACTS, {"": 0.5}, **{"options": OVERLAY, "settings": {"tta": None}} | more)
+
+
+def segment(folder: ResultFolder, files: list[Path]) -> list[str]:
+    """Make what is not done; the names of what was made."""
+    items = [item for item in map(Item.of, files) if not folder.is_done(item)]
+    for item in items:
+        folder.write(segmentation(item.file, np.full((4, 6), item.file.stem != "b", np.uint8), item=item))
+    return [item.file.stem for item in items]
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "results.csv").open(encoding="utf-8-sig", newline="") as file:
+        return sorted(csv.DictReader(file), key=lambda row: row["input"])
+
+
+def test_what_is_done_is_not_made_again(tmp_path: Path, photos: list[Path]) -> None:
+    assert segment(opened(tmp_path / "out"), photos[:2]) == ["a", "b"]
+    again = opened(tmp_path / "out")
+    assert segment(again, photos) == ["c"]
+    assert again.done == 2
+    assert segment(opened(tmp_path / "out"), photos) == []
+
+
+def touch_input(out: Path, photo: Path) -> dict[str, Any]:
+    Image.fromarray(np.full((4, 6, 3), 200, np.uint8)).save(photo)
+    return {}
+
+
+def cut_mask(out: Path, photo: Path) -> dict[str, Any]:
+    (out / "a_mask.png").write_bytes((out / "a_mask.png").read_bytes()[:-9])
+    return {}
+
+
+def remove_overlay(out: Path, photo: Path) -> dict[str, Any]:
+    (out / "a_overlay.png").unlink()
+    return {}
+
+
+def take_anothers_mask(out: Path, photo: Path) -> dict[str, Any]:
+    (out / "a_mask.png").write_bytes((out / "b_mask.png").read_bytes())
+    return {}
+
+
+OTHERS: dict[str, Callable[[Path, Path], dict[str, Any]]] = {
+    "input": touch_input,
+    "mask cut": cut_mask,
+    "overlay gone": remove_overlay,
+    "mask of another": take_anothers_mask,
+    "bundle": lambda *_: {"facts": FACTS | {"bundle": "cd34"}},
+    "version": lambda *_: {"facts": FACTS | {"delineate": "1.1"}},
+    "settings": lambda *_: {"settings": {"tta": "flips"}},
+    "options": lambda *_: {"options": OutputOptions(overlay=True, probability=True)},
+}
+
+
+@pytest.mark.parametrize("what", OTHERS)
+def test_what_differs_is_made_anew_and_in_its_place(tmp_path: Path, photos: list[Path], what: str) -> None:
+    out = tmp_path / "out"
+    segment(opened(out), photos)
+    before = set(files(out))
+    more = OTHERS[what](out, photos[0])
+    assert segment(opened(out, **more), photos) == (["a", "b", "c"] if more else ["a"])
+    assert [Path(row["input"]).stem for row in rows(out)] == ["a", "b", "c"]
+    assert set(files(out)) - {f"{name}_probability.png" for name in "abc"} == before
+    assert segment(opened(out, **more), photos) == []
+
+
+def test_a_row_without_record_is_of_no_known_settings(tmp_path: Path, photos: list[Path]) -> None:
+    segment(opened(tmp_path, settings=None), photos[:1])
+    assert [row["record"] for row in rows(tmp_path)] == [""]
+    assert segment(opened(tmp_path), photos[:1]) == ["a"]
+
+
+def test_an_input_that_cannot_be_read_is_not_done(tmp_path: Path, photos: list[Path]) -> None:
+    segment(opened(tmp_path), photos[:1])
+    photos[0].unlink()
+    assert not opened(tmp_path).is_done(Item.of(photos[0]))
+
+
+def test_a_note_that_a_stranger_left_removes_nothing_outside(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "kept.png").write_bytes(b"kept")
+    (tmp_path / "out" / ".delineate.pending").write_text(f'["../kept.png", "{tmp_path}/kept.png"]')
+    opened(tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["kept.png"]
+    assert files(tmp_path / "out") == {}
+
+
+# killed
+
+
+def _killed_at(step: int, out: Path, photos: list[Path]) -> None:
+    """Segment in this process, which is killed at the given call of those that change the folder."""
+    steps = iter(range(step))
+
+    def killing(name: str, owner: Any) -> Iterator[None]:
+        own = getattr(owner, name)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if next(steps, None) is None:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return own(*args, **kwargs)
+
+        setattr(owner, name, call)
+        yield
+
+    for name, owner in (("replace", os), ("unlink", Path), ("write_text", Path), ("fsync", os), ("stat", Path)):
+        next(killing(name, owner))
+    segment(opened(out), photos)
+
+
+@pytest.mark.parametrize("before", ["nothing", "other masks"])
+def test_killed_at_any_step_nothing_is_lost_and_nothing_twice(tmp_path: Path, photos: list[Path], before: str) -> None:
+    def begin(out: Path) -> None:
+        if before == "other masks":
+            segment(opened(out, options=OutputOptions(probability=True)), photos)
+
+    begin(tmp_path / "whole")
+    segment(opened(tmp_path / "whole"), photos)
+    whole, fork = files(tmp_path / "whole"), get_context("fork")
+    for step in range(1000):
+        out = tmp_path / f"killed_{step}"
+        begin(out)
+        process = fork.Process(target=_killed_at, args=(step, out, photos))
+        process.start()
+        process.join(60)
+        segment(opened(out), photos)
+        found = files(out)
+        assert rows(out) == rows(tmp_path / "whole"), step
+        assert {**found, "results.csv": b""} == {**whole, "results.csv": b""}, step
+        if process.exitcode == 0:
+            break
+    assert process.exitcode == 0
+    assert step > 10
