@@ -108,6 +108,7 @@ class SegResNet(MonaiNetwork, nets.SegResNet):
         "Myronenko A. 3D MRI Brain Tumor Segmentation Using Autoencoder Regularization. BrainLes 2018, "
         "https://doi.org/10.1007/978-3-030-11726-9_28"
     )
+    trained_on_cpu_in = "float32"  # a step of 4 images of 192x192 on a core with AMX: 1.5 s, in bfloat16 2.1 s
 
     def __init__(
         self,

@@ -135,7 +135,7 @@ def _put_together(out: Path, task: Path, network: Path, loss: Path, name: str) -
     (out / "configs").mkdir(parents=True)
     (out / "docs").mkdir()
     for workflow in WORKFLOWS:
-        chosen = [*parts, loss] if workflow == "train" else parts
+        chosen = [*parts, loss, task / "training.yaml"] if workflow == "train" else parts
         texts = [p.read_text(encoding="utf-8") for p in [*chosen, workflows / f"{workflow}.yaml"]]
         (out / "configs" / f"{workflow}.yaml").write_text("\n".join(texts), encoding="utf-8")
     metadata = _metadata(workflows / "metadata.json", task / "metadata.json")

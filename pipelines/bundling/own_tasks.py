@@ -27,6 +27,10 @@ window: "@image_size"    # of the sliding window; make it smaller than image_siz
 flip_left_right: {flip:<8}# training shows images mirrored, too; false where structures have a side
 upright: false           # true: images are always upright, so training does not turn them
 """
+_TRAINING = """\
+# --- how long the task is trained -----------------------------------------------------------------------------------
+max_epochs: 30           # one cycle of the learning rate; fewer images need more
+"""
 _DATA_LICENSE = """\
 This bundle carries no images.
 
@@ -77,6 +81,7 @@ def write_own_task(
     )
     metadata = _metadata(names, exclusive, channels, name or _listed(names), description, modality)
     (folder / "parameters.yaml").write_text(parameters, encoding="utf-8")
+    (folder / "training.yaml").write_text(_TRAINING, encoding="utf-8")
     (folder / "metadata.json").write_text(json.dumps(metadata), encoding="utf-8")
     (folder / "data_license.txt").write_text(_DATA_LICENSE, encoding="utf-8")
     return folder

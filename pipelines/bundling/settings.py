@@ -113,7 +113,7 @@ _KINDS = {
     "max_epochs": _whole(1, ", e.g. 20"),
     "epoch_length": _or_null(_whole(1)),
     "batch_size": _whole(1, ", e.g. 8"),
-    "learning_rate": _number(lambda value: value > 0, "a number above 0, e.g. 0.002"),
+    "learning_rate": _number(lambda value: value > 0, "a number above 0, e.g. 0.001"),
     "pretrained": _or_null(_Kind(lambda value: isinstance(value, str), "imagenet, a run or a file of weights")),
     "encoder_rate": _number(lambda value: value > 0, "a number above 0, e.g. 0.33"),
     "val_interval": _whole(1),

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from threading import RLock
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 import torch
 from monai.data import MetaTensor
@@ -23,21 +23,28 @@ from .views import refuse_oblong, views_of
 
 logger = logging.getLogger(__name__)
 _ONE_AT_A_TIME = RLock()  # while weights are cast, no other thread may see the network
-_LOGGED: WeakSet[Callable[..., Any]] = WeakSet()  # networks whose precision was logged
+_LOGGED: WeakKeyDictionary[Callable[..., Any], set[torch.dtype]] = WeakKeyDictionary()
 _CAST_BY_AUTOCAST = (nn.modules.conv._ConvNd, nn.Linear)
 PRECISIONS = ("auto", "float32", "bfloat16")
 
 
-def fastest_precision(device: torch.device) -> tuple[torch.dtype, str]:
+def fastest_precision(device: torch.device, learner: object = None) -> tuple[torch.dtype, str]:
     """The faster of float32 and bfloat16 on ``device``, with the reason.
 
     On a CPU without AVX512-BF16 or AMX bfloat16 is emulated and slower than float32.
+
+    Args:
+        device: where the network is.
+        learner: the network, while it is trained; on a CPU it may be faster in float32 on the way back, and says so by
+            ``trained_on_cpu_in``.
     """
     if device.type == "cuda":
         if torch.cuda.is_bf16_supported():
             return torch.bfloat16, "a GPU that computes in bfloat16"
         return torch.float32, "a GPU without bfloat16"
     if device.type == "cpu":
+        if getattr(learner, "trained_on_cpu_in", None) == "float32":
+            return torch.float32, "a CPU, on which this network learns faster so"
         able: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
         for unit, name in (("amx_bf16", "AMX"), ("avx512_bf16", "AVX512-BF16")):
             if able.get(unit):
@@ -50,7 +57,8 @@ class PrecisionInferer(Inferer):
     """Hands the network a plain tensor in channels_last layout under autocast; gives float32 logits back.
 
     MONAI's ``amp=True`` autocasts on CUDA only, and a ``MetaTensor`` inside the network costs more than a light network
-    does. The chosen precision is logged once a network, though training and validation have an inferer each.
+    does. The chosen precision is logged once a network, though training and validation have an inferer each; twice
+    where a network learns in another one than it is validated in.
 
     Args:
         inferer: how the network is applied, e.g. ``SlidingWindowInferer``; ``SimpleInferer`` where ``None``.
@@ -79,7 +87,7 @@ class PrecisionInferer(Inferer):
         self.exclusive, self.views = exclusive, views_of(tta, flip_left_right, upright)
         self.inferer = inferer or SimpleInferer()
         self.precision = look_up_option(precision, PRECISIONS)
-        self._chosen: dict[torch.device, torch.dtype] = {}
+        self._chosen: dict[tuple[torch.device, bool], torch.dtype] = {}
         self._laid_out: nn.Module | None = None
         self._cast: list[tuple[nn.Module, nn.Parameter]] = []
         self._cast_from: list[tuple[int, int, int]] = []
@@ -99,9 +107,8 @@ class PrecisionInferer(Inferer):
         plain = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
         if plain.dim() == 4:
             self._lay_out(network)
-        if plain.device not in self._chosen:
-            self._chosen[plain.device] = self._choose(plain.device, network)
-        with self._autocast(plain.device), self._weights_cast_once(network, plain.device):
+        precision = self._precision_of(network, plain.device)
+        with self._autocast(plain.device, precision), self._weights_cast_once(network, precision):
             views = self._views(plain)
             with noting_distance(network, inputs):  # of the image as it is, which is the first view
                 found = [self.inferer(next(views), network, *args, **kwargs)]
@@ -120,19 +127,30 @@ class PrecisionInferer(Inferer):
         for view in self.views:
             yield _channels_last(view.of(image)) if image.dim() == 4 else view.of(image)
 
-    def _autocast(self, device: torch.device) -> AbstractContextManager[Any]:
-        if self._chosen[device] == torch.float32:
-            return nullcontext()
-        return torch.autocast(device.type, self._chosen[device])
+    @property
+    def learned_in(self) -> list[str]:
+        """The precisions in which networks learned so far, e.g. ``["float32"]``."""
+        return sorted({_name(dtype) for (_, learning), dtype in self._chosen.items() if learning})
 
-    def _choose(self, device: torch.device, network: Callable[..., Any]) -> torch.dtype:
+    @staticmethod
+    def _autocast(device: torch.device, precision: torch.dtype) -> AbstractContextManager[Any]:
+        return nullcontext() if precision == torch.float32 else torch.autocast(device.type, precision)
+
+    def _precision_of(self, network: Callable[..., Any], device: torch.device) -> torch.dtype:
+        learning = torch.is_grad_enabled()
+        if (device, learning) not in self._chosen:
+            self._chosen[device, learning] = self._choose(device, network, learning)
+        return self._chosen[device, learning]
+
+    def _choose(self, device: torch.device, network: Callable[..., Any], learning: bool) -> torch.dtype:
         if self.precision == "auto":
-            dtype, reason = fastest_precision(device)
+            dtype, reason = fastest_precision(device, network if learning else None)
         else:
             dtype, reason = getattr(torch, self.precision), "as set"
-        if network not in _LOGGED:
-            logger.info(f"precision on {device}: {str(dtype).removeprefix('torch.')} ({reason}), channels_last")
-            _LOGGED.add(network)
+        logged = _LOGGED.setdefault(network, set())
+        if dtype not in logged:
+            logger.info(f"precision on {device}: {_name(dtype)} ({reason}), channels_last")
+            logged.add(dtype)
         return dtype
 
     def _lay_out(self, network: Callable[..., Any]) -> None:
@@ -141,14 +159,14 @@ class PrecisionInferer(Inferer):
             self._laid_out = network
 
     @contextmanager
-    def _weights_cast_once(self, network: Callable[..., Any], device: torch.device) -> Iterator[None]:
+    def _weights_cast_once(self, network: Callable[..., Any], precision: torch.dtype) -> Iterator[None]:
         """In inference: what autocast would cast anew in each call, a sixth of the large U-Net's time."""
-        in_float32 = self._chosen[device] == torch.float32
+        in_float32 = precision == torch.float32
         if in_float32 or not isinstance(network, nn.Module) or network.training or torch.is_grad_enabled():
             yield
             return
         with _ONE_AT_A_TIME:
-            cast = self._cast_weights(network, self._chosen[device])
+            cast = self._cast_weights(network, precision)
             before: list[nn.Parameter | None] = [module._parameters["weight"] for module, _ in cast]
             try:
                 for module, weight in cast:
@@ -170,6 +188,10 @@ class PrecisionInferer(Inferer):
             cast = [nn.Parameter(w.detach().to(dtype), requires_grad=False) for w in weights]
             self._cast, self._cast_from = list(zip(modules, cast, strict=True)), now
         return self._cast
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _channels_last(image: torch.Tensor) -> torch.Tensor:

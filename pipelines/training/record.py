@@ -102,6 +102,8 @@ class RunRecord:
                 "value": float(best.best_metric),
             },
         }
+        if precisions := getattr(getattr(engine, "inferer", None), "learned_in", None):
+            self._session["precision"] = ", ".join(precisions)
         if initial := getattr(engine.state, "initial_weights", None):
             self._session["initial_weights"] = initial
         record = {"sessions": [*self._earlier, self._session]}

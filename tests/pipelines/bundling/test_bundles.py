@@ -15,6 +15,7 @@ from delineate.pipelines.bundling.bundles import (
     choices,
     copy_bundle,
     find_bundle,
+    has_weights,
     new_bundle,
     part_file,
     shipped_bundles,
@@ -74,6 +75,13 @@ def test_a_shipped_bundle_is_what_new_bundle_builds_today(name: str, tmp_path: P
         shipped[document] = without_card(shipped[document].decode()).encode()
     stale = sorted(path for path in built | shipped if built.get(path) != shipped.get(path))
     assert not stale, f"bundles/{name} is stale ({', '.join(stale)}); run: make bundles"
+
+
+@pytest.mark.parametrize("name", [name for name, folder in shipped_bundles().items() if has_weights(folder)])
+def test_a_training_without_a_flag_is_as_long_as_that_of_the_shipped_weights(name: str) -> None:
+    folder = shipped_bundles()[name]
+    told = json.loads((folder / CARD).read_text(encoding="utf-8"))["training"]
+    assert config(folder, "train")["max_epochs"] == told["epochs"]
 
 
 @pytest.mark.parametrize("name", shipped_bundles())
@@ -210,10 +218,10 @@ def test_a_copy_does_not_overwrite(bundle: Path, tmp_path: Path) -> None:
 def test_nothing_but_the_value_changes(bundle: Path) -> None:
     before = text(bundle, "train")
     change_bundle(bundle, {"max_epochs": 7})
-    assert "max_epochs: 60" in before
+    assert "max_epochs: 14" in before
     assert config(bundle, "train")["max_epochs"] == 7
     changed = [(a, b) for a, b in zip(before.splitlines(), text(bundle, "train").splitlines(), strict=True) if a != b]
-    assert [a.replace("60", "7").split() for a, _ in changed] == [b.split() for _, b in changed]
+    assert [a.replace("14", "7").split() for a, _ in changed] == [b.split() for _, b in changed]
 
 
 def test_comments_stay(bundle: Path) -> None:

@@ -10,7 +10,7 @@ from monai.data import MetaTensor
 from monai.inferers import SlidingWindowInferer
 from torch import nn
 
-from delineate.networks import UltraLightUNet
+from delineate.networks import EfficientLiteUNet, UltraLightUNet
 from delineate.pipelines.core.errors import InputError
 from delineate.pipelines.inference.inferer import PrecisionInferer, fastest_precision
 
@@ -262,3 +262,45 @@ def test_logits_that_are_not_finite_are_refused_by_the_name_of_the_image(value: 
     picture = MetaTensor(image(), meta={"filename_or_obj": ["a.png", "b.png"]})
     with torch.no_grad(), pytest.raises(InputError, match=r"a\.png, b\.png: the network answers with NaN"):
         PrecisionInferer()(picture, network)
+
+
+def computed_in(network: Spy, inferer: PrecisionInferer) -> torch.dtype:
+    with_hook = network.conv.register_forward_hook(lambda *args: computed.append(args[-1].dtype))
+    computed: list[torch.dtype] = []
+    inferer(image(), network)
+    with_hook.remove()
+    return computed[0]
+
+
+def test_a_network_that_learns_faster_in_float32_does_so_on_a_cpu_and_answers_in_bfloat16(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with_capabilities(monkeypatch, amx_bf16=True)
+    inferer, network = PrecisionInferer(), Spy()
+    network.trained_on_cpu_in = "float32"
+    with caplog.at_level(logging.INFO, "delineate"):
+        learned = computed_in(network, inferer)
+        with torch.no_grad():
+            answered = computed_in(network, inferer)
+        assert computed_in(network, inferer) is learned  # one does not decide for the other
+    assert (learned, answered) == (torch.float32, torch.bfloat16)
+    assert inferer.learned_in == ["float32"]
+    assert [message.split()[3] for message in caplog.messages] == ["float32", "bfloat16"]
+
+
+def test_what_is_set_holds_for_learning_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_capabilities(monkeypatch)
+    network = Spy()
+    network.trained_on_cpu_in = "float32"
+    assert computed_in(network, PrecisionInferer(precision="bfloat16")) is torch.bfloat16
+
+
+def test_on_a_gpu_all_networks_learn_in_what_it_is_fastest_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    assert fastest_precision(torch.device("cuda"), EfficientLiteUNet())[0] is torch.bfloat16
+
+
+def test_the_light_network_learns_in_float32_on_any_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_capabilities(monkeypatch, amx_bf16=True)
+    assert fastest_precision(CPU, EfficientLiteUNet())[0] is torch.float32
+    assert fastest_precision(CPU, UltraLightUNet())[0] is torch.bfloat16

@@ -69,6 +69,10 @@ def test_a_run_has_a_page_of_its_curves_and_of_validation_images(begun: Path) ->
     assert "<script" not in page
 
 
+def test_the_record_says_in_what_precision_the_network_learned(begun: Path) -> None:
+    assert last_session(begun / "run")["precision"] == "float32"
+
+
 def test_tensorboard_has_the_images_of_each_best_validation(begun: Path) -> None:
     events = EventAccumulator(str(begun / "run" / "logs"), {"images": 0}).Reload()
     assert last_session(begun / "run")["best"]["epoch"] == events.Images("validation/case_1")[-1].step
