@@ -6,12 +6,22 @@ import logging
 import shlex
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
+from time import monotonic
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -19,6 +29,7 @@ from ..core.errors import InputError, fate, printable
 from ..core.logs import library_loggers
 
 QUIET, NORMAL, VERBOSE = -1, 0, 1
+_SELDOM = 60.0  # seconds
 _state: dict[str, Any] = {"verbosity": NORMAL, "bar": None}
 
 
@@ -100,13 +111,25 @@ def show_refused(refused: Sequence[InputError]) -> None:
 
 
 @contextmanager
-def progress(description: str) -> Iterator[Any]:
-    """A callable ``(done, total)`` that moves a bar with the time left on a terminal, and is silent elsewhere."""
+def progress(description: str, unit: str = "") -> Iterator[Callable[[int, int], None]]:
+    """A callable ``(done, total)`` that moves a bar with the time left on a terminal, and is silent elsewhere.
+
+    Args:
+        description: what is done.
+        unit: what is counted, e.g. ``images``: how many a second is shown then, and elsewhere than on a terminal a line
+            is printed after a minute, and again whenever another tenth of the time has gone by, at least a minute.
+    """
     console = Console(stderr=True)
     if not console.is_terminal or verbosity() <= QUIET:
-        yield lambda done, total: None
+        yield _seldom(description, unit) if unit and verbosity() > QUIET else lambda done, total: None
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns: list[ProgressColumn] = [
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    ]
+    columns += [_Speed(unit)] if unit else []
     with Progress(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False) as bar:
         task = bar.add_task(description, total=None)
         _state["bar"] = bar
@@ -114,6 +137,34 @@ def progress(description: str) -> Iterator[Any]:
             yield lambda done, total: bar.update(task, completed=done, total=total)
         finally:
             _state["bar"] = None
+
+
+class _Speed(ProgressColumn):
+    """How many a second."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self.unit = unit
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:.3g} {self.unit} a second" if task.speed else "", style="progress.data.speed")
+
+
+def _seldom(description: str, unit: str) -> Callable[[int, int], None]:
+    began = told = monotonic()
+    before = 0
+
+    def moved(done: int, total: int) -> None:
+        nonlocal told, before
+        now = monotonic()
+        if now - told < max(_SELDOM, (now - began) / 10) or done <= before:
+            return
+        rate = (done - before) / (now - told)
+        left = timedelta(seconds=round((total - done) / rate))
+        warn(f"{description}: {done} of {total}, {rate:.3g} {unit} a second, {left} left")
+        told, before = now, done
+
+    return moved
 
 
 def monai_line(config_file: str, arguments: Mapping[str, object]) -> str:

@@ -188,7 +188,7 @@ def _write_results(
     done = unsent = 0
     unfamiliar: list[str] = []
     for batch in inputs.fetch(refuse) if isinstance(inputs, Remote) else [Inputs(inputs)]:
-        with progress("segmenting") as moved:
+        with progress("segmenting", "images") as moved:
             told = partial(_refuse_as, batch, refuse)
             skip = partial(_skip, folder, batch, skip_existing)
             for own in segmenter.segment(batch.sources, on_error=told, on_progress=moved, skip=skip):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import logging
 import warnings
 from collections.abc import Iterator
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from typer.main import get_command
 from typer.testing import CliRunner
 
@@ -107,3 +109,48 @@ def test_an_error_that_a_library_logs_is_left_to_our_own_line(library: str, caps
 def test_a_table_in_a_pipe_names_its_columns(capsys: pytest.CaptureFixture[str]) -> None:
     show_table("title", ["name", "dice"], [["unet", 0.9]])
     assert capsys.readouterr().out == "name\tdice\nunet\t0.9\n"
+
+
+# progress
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [0.0]
+    monkeypatch.setattr(console, "monotonic", lambda: now[0])
+    return now
+
+
+def work(clock: list[float], seconds: int, unit: str = "images") -> None:
+    """Two images a second."""
+    with console.progress("segmenting", unit) as moved:
+        for done in range(2 * seconds):
+            clock[0] = done / 2
+            moved(done, 4 * seconds)
+
+
+def test_elsewhere_than_on_a_terminal_progress_is_a_line_a_minute_then_fewer(
+    clock: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    work(clock, 3600)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "segmenting: 120 of 14400, 2 images a second, 1:59:00 left"
+    assert 20 < len(lines) < 35
+
+
+@pytest.mark.parametrize(
+    ("seconds", "unit", "verbosity"), [(50, "images", NORMAL), (600, "", NORMAL), (600, "images", QUIET)]
+)
+def test_short_work_and_quiet_commands_tell_no_progress(
+    clock: list[float], capsys: pytest.CaptureFixture[str], seconds: int, unit: str, verbosity: int
+) -> None:
+    set_verbosity(verbosity)
+    work(clock, seconds, unit)
+    assert capsys.readouterr().err == ""
+
+
+def test_on_a_terminal_progress_tells_the_speed(clock: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = Console(force_terminal=True, width=120, file=io.StringIO(), get_time=lambda: clock[0])
+    monkeypatch.setattr(console, "Console", lambda **_: shown)
+    work(clock, 100)
+    assert "2 images a second" in shown.file.getvalue()  # type: ignore[attr-defined]
