@@ -111,7 +111,7 @@ def show_refused(refused: Sequence[InputError]) -> None:
 
 
 @contextmanager
-def progress(description: str, unit: str = "") -> Iterator[Callable[[int, int], None]]:
+def progress(description: str, unit: str = "") -> Iterator[Callable[[int, int | None], None]]:
     """A callable ``(done, total)`` that moves a bar with the time left on a terminal, and is silent elsewhere.
 
     Args:
@@ -150,14 +150,14 @@ class _Speed(ProgressColumn):
         return Text(f"{task.speed:.3g} {self.unit} a second" if task.speed else "", style="progress.data.speed")
 
 
-def _seldom(description: str, unit: str) -> Callable[[int, int], None]:
+def _seldom(description: str, unit: str) -> Callable[[int, int | None], None]:
     began = told = monotonic()
     before = 0
 
-    def moved(done: int, total: int) -> None:
+    def moved(done: int, total: int | None) -> None:
         nonlocal told, before
         now = monotonic()
-        if now - told < max(_SELDOM, (now - began) / 10) or done <= before:
+        if now - told < max(_SELDOM, (now - began) / 10) or done <= before or total is None:
             return
         rate = (done - before) / (now - told)
         left = timedelta(seconds=round((total - done) / rate))

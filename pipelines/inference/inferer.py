@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from threading import RLock
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from threading import Lock, RLock
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -16,13 +16,15 @@ from monai.utils import look_up_option
 from torch import nn
 
 from ...networks.ensemble import mean_of_probabilities
+from ..core.cores import use_own_cores
 from ..core.errors import InputError
 from ..core.finite import REMEDY
 from .familiarity import noting_distance
 from .views import refuse_oblong, views_of
 
 logger = logging.getLogger(__name__)
-_ONE_AT_A_TIME = RLock()  # while weights are cast, no other thread may see the network
+_REGISTER = Lock()
+_TURNS: WeakKeyDictionary[nn.Module, RLock] = WeakKeyDictionary()  # no other thread may see weights that are cast
 _LOGGED: WeakKeyDictionary[Callable[..., Any], set[torch.dtype]] = WeakKeyDictionary()
 _CAST_BY_AUTOCAST = (nn.modules.conv._ConvNd, nn.Linear)
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -143,6 +145,8 @@ class PrecisionInferer(Inferer):
         return self._chosen[device, learning]
 
     def _choose(self, device: torch.device, network: Callable[..., Any], learning: bool) -> torch.dtype:
+        if device.type == "cpu":
+            use_own_cores()
         if self.precision == "auto":
             dtype, reason = fastest_precision(device, network if learning else None)
         else:
@@ -165,8 +169,10 @@ class PrecisionInferer(Inferer):
         if in_float32 or not isinstance(network, nn.Module) or network.training or torch.is_grad_enabled():
             yield
             return
-        with _ONE_AT_A_TIME:
-            cast = self._cast_weights(network, precision)
+        castable = [m for m in network.modules() if isinstance(m, _CAST_BY_AUTOCAST)]
+        modules = [m for m in castable if "weight" in m._parameters]  # a parametrized weight is computed in each call
+        with _taking_turns(modules):
+            cast = self._cast_weights(modules, precision)
             before: list[nn.Parameter | None] = [module._parameters["weight"] for module, _ in cast]
             try:
                 for module, weight in cast:
@@ -176,10 +182,10 @@ class PrecisionInferer(Inferer):
                 for (module, _), original in zip(cast, before, strict=True):
                     module._parameters["weight"] = original
 
-    def _cast_weights(self, network: nn.Module, dtype: torch.dtype) -> list[tuple[nn.Module, nn.Parameter]]:
+    def _cast_weights(
+        self, modules: Sequence[nn.modules.conv._ConvNd | nn.Linear], dtype: torch.dtype
+    ) -> list[tuple[nn.Module, nn.Parameter]]:
         """Modules and their weights in ``dtype``, made anew where the weights have changed."""
-        castable = [m for m in network.modules() if isinstance(m, _CAST_BY_AUTOCAST)]
-        modules = [m for m in castable if "weight" in m._parameters]  # a parametrized weight is computed in each call
         weights = [m.weight for m in modules]
         if any(w.is_inference() for w in weights):  # these don't tell when they change
             return []
@@ -192,6 +198,18 @@ class PrecisionInferer(Inferer):
 
 def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
+
+
+@contextmanager
+def _taking_turns(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """Hold these modules; another thread that asks for one of them, as part of whatever network, waits."""
+    with _REGISTER:
+        new = RLock()
+        turns = {id(turn): turn for turn in (_TURNS.setdefault(module, new) for module in modules)}
+    with ExitStack() as held:
+        for _, turn in sorted(turns.items()):  # in one order, or two threads would wait for each other
+            held.enter_context(turn)
+        yield
 
 
 def _channels_last(image: torch.Tensor) -> torch.Tensor:

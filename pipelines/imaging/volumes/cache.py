@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from pathlib import Path
-from threading import RLock
+from threading import Lock
+from weakref import WeakValueDictionary
 
 from .formats import read_volume
 from .volume import Volume
@@ -14,7 +15,15 @@ MAX_BYTES = 2**30
 """What all kept volumes may take together; the latest is kept whatever its size."""
 
 _VOLUMES: OrderedDict[Hashable, Volume] = OrderedDict()
-_LOCK = RLock()  # held while reading, so that two threads do not decode the same volume
+_LOCK = Lock()  # of what follows and precedes
+_READING: WeakValueDictionary[Hashable, _Turn] = WeakValueDictionary()
+
+
+class _Turn:
+    """Of the threads that want one volume: the first decodes it. Other volumes are decoded meanwhile."""
+
+    def __init__(self) -> None:
+        self.lock = Lock()
 
 
 def cached(read: Callable[[], Volume], key: Hashable) -> Volume:
@@ -28,13 +37,18 @@ def cached(read: Callable[[], Volume], key: Hashable) -> Volume:
         The volume, whose voxels cannot be written to.
     """
     with _LOCK:
-        if key not in _VOLUMES:
-            _VOLUMES[key] = read()
-            _VOLUMES[key].voxels.setflags(write=False)
-        _VOLUMES.move_to_end(key)
-        while len(_VOLUMES) > 1 and sum(volume.voxels.nbytes for volume in _VOLUMES.values()) > MAX_BYTES:
-            _VOLUMES.popitem(last=False)
-        return _VOLUMES[key]
+        turn = _READING.setdefault(key, _Turn())
+    with turn.lock:
+        with _LOCK:
+            volume = _VOLUMES.get(key)
+        volume = volume or read()
+        volume.voxels.setflags(write=False)
+        with _LOCK:
+            _VOLUMES[key] = volume
+            _VOLUMES.move_to_end(key)
+            while len(_VOLUMES) > 1 and sum(kept.voxels.nbytes for kept in _VOLUMES.values()) > MAX_BYTES:
+                _VOLUMES.popitem(last=False)
+        return volume
 
 
 def cached_volume(path: str | Path) -> Volume:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -235,6 +236,32 @@ def test_threads_that_share_a_network_leave_it_its_weights() -> None:
         results = list(pool.map(lambda _: infer(inferer, net), range(16)))
     assert all(torch.equal(result, expected) for result in results)
     assert {p.dtype for p in net.parameters()} == {torch.float32}
+
+
+def test_threads_with_networks_of_their_own_do_not_wait_for_each_other() -> None:
+    both = Barrier(2, timeout=20)  # nobody passes it alone
+
+    def meet(*_: object) -> None:
+        both.wait()
+
+    def segment(_: int) -> None:
+        net = small_net()
+        net.register_forward_pre_hook(meet)
+        infer(PrecisionInferer(precision="bfloat16"), net)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(segment, range(2)))
+
+
+def test_a_network_and_a_larger_one_that_it_is_part_of_take_turns() -> None:
+    part = small_net()
+    whole = nn.Sequential(part, nn.Conv2d(1, 1, 3, padding=1)).eval()
+    expected = [infer(PrecisionInferer(precision="bfloat16"), net) for net in (part, whole)]
+    with ThreadPoolExecutor(4) as pool:
+        inferers = [PrecisionInferer(precision="bfloat16") for _ in range(2)]
+        results = list(pool.map(lambda n: infer(inferers[n % 2], (part, whole)[n % 2]), range(16)))
+    assert all(torch.equal(result, expected[n % 2]) for n, result in enumerate(results))
+    assert {p.dtype for p in whole.parameters()} == {torch.float32}
 
 
 def test_a_weight_that_is_computed_from_others_is_left_to_autocast() -> None:

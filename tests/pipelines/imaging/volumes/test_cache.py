@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from time import sleep
 
 import nibabel as nib
@@ -43,6 +44,17 @@ def test_threads_read_a_volume_once() -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda _: cached(reader("a", reads), "a"), range(8)))
     assert reads == ["a"]
+
+
+def test_threads_read_several_volumes_at_once() -> None:
+    both = Barrier(2, timeout=20)  # nobody passes it alone
+
+    def read() -> Volume:
+        both.wait()
+        return Volume(Path("a"), np.zeros((9, 1, 1), np.uint8), np.eye(4))
+
+    with ThreadPoolExecutor(2) as pool:
+        assert all(pool.map(lambda key: cached(read, key), "ab"))
 
 
 def test_what_was_used_longest_ago_is_let_go() -> None:
