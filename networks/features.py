@@ -40,12 +40,33 @@ def pooling_features(network: nn.Module) -> Iterator[Callable[[], list[torch.Ten
         a function that gives of each member, in their order, the mean of all features that were computed since, over
         pixels, windows and images: (D,), float32, the channels of one level after those of the other.
     """
+    with _seeing(network) as found:
+        yield lambda: [torch.cat([torch.cat(level).mean(0) for level in levels]) for levels in found]
+
+
+class WithFeatures(nn.Module):
+    """A network that gives its features beside its logits, as a graph of it does, which knows no hooks.
+
+    Args:
+        network: any; one without `telling_levels` gives its logits alone.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Image (B, C, H, W) to logits (B, out_channels, H, W), and the features (B, D) of each member."""
+        with _seeing(self.network) as found:
+            logits = self.network(x)
+            return (logits, *(torch.cat([level[-1] for level in levels], 1) for levels in found if levels))
+
+
+@contextmanager
+def _seeing(network: nn.Module) -> Iterator[list[list[list[torch.Tensor]]]]:
+    """While the block runs, note what this thread computes: by member, level and call, (B, D)."""
     here = get_ident()
     found: list[list[list[torch.Tensor]]] = []
-
-    def pooled() -> list[torch.Tensor]:
-        return [torch.cat([torch.cat(level).mean(0) for level in levels]) for levels in found]
-
     with ExitStack() as stack:
         for member in members_of(network):
             found.append([])
@@ -58,4 +79,4 @@ def pooling_features(network: nn.Module) -> Iterator[Callable[[], list[torch.Ten
                         seen.append(output.detach().mean((2, 3), dtype=torch.float32))
 
                 stack.enter_context(level.register_forward_hook(see))  # type: ignore[arg-type]
-        yield pooled
+        yield found

@@ -17,6 +17,10 @@ from ..imaging.structures import Structure, structures_of, thresholds_of
 from ..imaging.writers import FORMATS, VOLUME_FORMATS
 
 WORKFLOWS = ("train", "evaluate", "inference")
+BACKENDS = ("torch", "onnxruntime", "openvino")
+"""What may compute a network: `inference.backends`."""
+_BY_BACKEND = "delineate.pipelines.inference.load_network"
+_TAKES = ("bundle_root", "device", "precision", "in_channels", "window")
 _STAGES = {"train": "training", "evaluate": "evaluation", "inference": "segmentation"}
 
 
@@ -91,6 +95,7 @@ _KINDS = {
     "flip_left_right": _SWITCH,
     "upright": _SWITCH,
     "precision": _one_of("auto", "float32", "bfloat16"),
+    "backend": _one_of(*BACKENDS),
     "tta": _or_null(_one_of("flips", "rotations")),
     "overlay": _SWITCH,
     "probability": _SWITCH,
@@ -194,6 +199,26 @@ def unknown_setting(name: str, configs: Iterable[Mapping[str, Any]]) -> UnknownN
     plain = ", ".join(id_ for id_ in known if id_ in _KINDS or id_ in ("device", "threshold"))
     there = f"there are, among others: {plain}; " if plain else ""
     return UnknownNameError("setting", name, known, instead=f"{there}all stand in the bundle's configs/*.yaml")
+
+
+def backend_settings(config: Mapping[str, Any], backend: str | None) -> dict[str, Any]:
+    """The settings of a workflow that choose a backend.
+
+    Args:
+        config: of the workflow; one of before there were backends has no setting of that name.
+        backend: one of ``BACKENDS``; ``None``: the bundle's own.
+
+    Raises:
+        UnknownNameError: there is no such backend.
+    """
+    if backend is None:
+        return {}
+    if backend not in BACKENDS:
+        raise UnknownNameError("backend", backend, BACKENDS)
+    if "backend" in config or backend == "torch":
+        return {"backend": backend} if "backend" in config else {}
+    references = {name: f"@{name}" for name in _TAKES}
+    return {"network": {"_target_": _BY_BACKEND, "network": "@network_def", "backend": backend, **references}}
 
 
 def has(config: Any, name: str) -> bool:

@@ -13,7 +13,7 @@ from ..evaluation import workflow
 from ..training.runs import parse_settings
 from .console import QUIET, print_monai_line, progress, verbosity, warn
 from .ensembles import admitted_runs
-from .options import AsEnsemble, Dataset, Quiet, Settings, Trust, Tta, Verbose, bundle_names
+from .options import AsEnsemble, Backend, Dataset, Quiet, Settings, Trust, Tta, Verbose, bundle_names
 from .scores import Failures, Subgroups, Table, Tolerance, parse_failures, show_scores
 
 
@@ -38,6 +38,7 @@ def evaluate(
     fold: Annotated[int | None, typer.Option(min=0, help="Score this fold, in a data set with folds.")] = None,
     ensemble: AsEnsemble = False,
     tta: Tta = None,
+    backend: Backend = None,
     subgroups: Subgroups = None,
     table: Table = None,
     failure: Failures = None,
@@ -66,6 +67,7 @@ def evaluate(
             table=table,
             failures=parse_failures(failure),
             tolerance_mm=tolerance_mm,
+            backend=backend,
             settings=settings,
             trust=trust,
             announce=None if ensemble else print_monai_line,

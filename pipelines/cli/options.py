@@ -68,6 +68,14 @@ Tta = Annotated[
         show_default=False,
     ),
 ]
+Backend = Annotated[
+    Literal["torch", "onnxruntime", "openvino"] | None,
+    typer.Option(
+        help="What computes the network on the CPU: torch, onnxruntime or openvino; masks are the same, the speed is "
+        "not. Without it, the bundle's own, which is torch unless it was set.",
+        show_default=False,
+    ),
+]
 Threshold = Annotated[
     list[str] | None,
     typer.Option(

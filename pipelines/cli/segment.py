@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..bundling.gate import admit
-from ..bundling.settings import refuse_unknown, structures_in, workflow_config
+from ..bundling.settings import backend_settings, refuse_unknown, structures_in, workflow_config
 from ..bundling.workflow import refuse_decided
 from ..core.errors import DelineateError, InputError, fate
 from ..core.files import refuse_unwritable
@@ -23,7 +23,7 @@ from ..imaging.writers import FORMATS, VolumeFormat
 from ..training.runs import parse_settings
 from .console import print_monai_line, progress, say, show_refused, warn
 from .ensembles import admitted_runs, split_runs
-from .options import AsEnsemble, BundleOrRun, Quiet, Settings, Threshold, Trust, Tta, Verbose
+from .options import AsEnsemble, Backend, BundleOrRun, Quiet, Settings, Threshold, Trust, Tta, Verbose
 from .remote import Header, Inputs, Remote, Series, ServerUrl, Stow, Study, TokenFile, remote_of
 from .thresholds import parse_thresholds
 
@@ -89,6 +89,7 @@ def segment(
     label_map: LabelMap = False,
     threshold: Threshold = None,
     tta: Tta = None,
+    backend: Backend = None,
     format_: Formats = None,
     seg_type: Annotated[
         SegType, typer.Option(help="Of a DICOM SEG: binary, fractional (probabilities) or labelmap (no overlap).")
@@ -130,7 +131,8 @@ def segment(
     thresholds = {} if of_structures is None else {"threshold": of_structures}
     arguments = _arguments(root, sources, out, options | {"tta": tta}) | thresholds
     settings = parse_settings(set_ or [])
-    refuse_decided(settings, arguments | options)
+    by_backend = backend_settings(workflow_config(root, "inference"), backend)
+    refuse_decided(settings, arguments | options | by_backend)
     settings |= thresholds | ({"tta": tta} if tta else {})
     output_options = OutputOptions.of(**options)
     if stow and not output_options.objects:
@@ -138,8 +140,9 @@ def segment(
     if out is not None:
         refuse_unwritable(out)
     if remote is None and not ensemble:  # stock MONAI fetches nothing, and the ensemble goes again
-        print_monai_line(str(root / "configs" / "inference.yaml"), arguments | settings)
-    elif remote is not None:  # before anything that takes seconds
+        print_monai_line(str(root / "configs" / "inference.yaml"), arguments | settings | by_backend)
+    settings |= {"backend": backend} if backend else {}
+    if remote is not None:  # before anything that takes seconds
         remote = remote.located()
     with nullcontext(out) if out else TemporaryDirectory(prefix="delineate-") as folder:
         gone = None if out else str(folder)

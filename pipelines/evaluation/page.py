@@ -178,6 +178,7 @@ def _notes(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
         "Hash of the bundle": bundle.get("hash"),
         "Members of the ensemble": ", ".join(_member(one) for one in metrics.get("members") or ()),
         "Test-time augmentation": metrics.get("tta"),
+        "Network computed by": metrics.get("backend"),
         "Settings": settings,
         "Hash of the data": metrics.get("data_hash"),
         "Grid": metrics.get("grid"),

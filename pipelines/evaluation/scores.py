@@ -23,6 +23,7 @@ from ..imaging.item import Item
 from ..imaging.structures import UNANNOTATED, Structure, structures_of
 from ..imaging.volumes.slicing import Slicing
 from ..inference.familiarity import noted_distance, unfamiliar_warning
+from ..inference.inferer import backend_of
 from .columns import Columns
 from .evaluation import SCORES, write_evaluation
 from .headline import headline
@@ -190,6 +191,7 @@ class ScoreWriter:
                 "refused": [str(error) for error in self.dataset.refused],
                 "settings": self._settings,
                 "tta": self._tta,
+                "backend": backend_of(engine),
                 **self._provenance(),
             },
             worst=self._worst,

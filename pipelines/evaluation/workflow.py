@@ -13,7 +13,7 @@ import yaml
 
 from ..bundling.bundles import refuse_own_folder
 from ..bundling.gate import Bundle
-from ..bundling.settings import refuse_unknown, refuse_wrong_values
+from ..bundling.settings import backend_settings, refuse_unknown, refuse_wrong_values
 from ..bundling.several import admitted
 from ..bundling.workflow import Announce, refuse_decided, run_workflow
 from ..core.errors import UnknownNameError
@@ -94,6 +94,7 @@ def evaluate(
     table: str | Path | None = None,
     failures: Mapping[str, float] | None = None,
     tolerance_mm: float | None = None,
+    backend: str | None = None,
     settings: Mapping[str, Any] | None = None,
     trust: bool = False,
     announce: Announce | None = None,
@@ -115,6 +116,7 @@ def evaluate(
         failures: scores beyond which an image counts as failed; ``{"mean_dice": 0.7, "mean_iou": 0.65}`` where
             ``None``.
         tolerance_mm: of the normalised surface Dice where the size of pixels is known; 2 where ``None``.
+        backend: what computes the network, as for `Segmenter`.
         settings: ids of the bundle's ``evaluate.yaml`` and their values, e.g. ``{"threshold": 0.4}``.
         trust: use it although verification has findings; ``metrics.json`` says so.
         announce: called with the workflow's file and its arguments before it starts.
@@ -144,8 +146,9 @@ def evaluate(
             zip(_OF_WRITER, (subgroups, table and str(table), failures, tolerance_mm), strict=True)
         )
         asked = {name: value for name, value in asked.items() if value is not None}
-        refuse_decided(settings or {}, arguments | asked)
         settled = yaml.safe_load(config.read_text(encoding="utf-8"))
+        arguments |= backend_settings(settled, backend)
+        refuse_decided(settings or {}, arguments | asked)
         arguments |= settings or {}
         refuse_unknown(root, settled, "evaluate", arguments)
         arguments |= asked | ({"page": False} if out is None and "page" in settled else {})

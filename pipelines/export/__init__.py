@@ -75,7 +75,7 @@ def export_bundle(
     if format_ not in FORMATS:
         raise UnknownNameError("format", format_, FORMATS)
     module = FORMATS[format_]
-    segmenter = Segmenter(bundle, device="cpu", trust=trust)
+    segmenter = Segmenter(bundle, device="cpu", trust=trust, backend="torch")
     root = segmenter.bundle
     channels, size = segmenter.in_channels, segmenter.window
     axes = graph_axes(segmenter.network, size)

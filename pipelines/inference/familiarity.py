@@ -15,6 +15,7 @@ from torch import nn
 from ...networks.features import pooling_features
 from ..bundling.familiarity import Floats
 from ..core.errors import printable
+from .backends.runner import Runner
 
 DISTANCE = "feature_distance"
 """Of an image's metadata: see `Familiarity.distances`; of an ensemble the mean over its members."""
@@ -33,9 +34,11 @@ def noting_distance(network: Any, image: torch.Tensor) -> Iterator[None]:
     if not known or not isinstance(image, MetaTensor) or len(image) != 1:
         yield
         return
-    with pooling_features(network) as pooled:
+    with network.pooling_features() if isinstance(network, Runner) else pooling_features(network) as pooled:
         yield
         features = [each.double().cpu().numpy()[None] for each in pooled()]
+    if not features:  # a graph of before, or of another tool
+        return
     distances = [float(one.distances(found)[0]) for one, found in zip(known, features, strict=True)]
     image.meta[DISTANCE] = [float(np.mean(distances))]
 

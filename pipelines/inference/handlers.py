@@ -15,6 +15,7 @@ from ..imaging.writers import VolumeFormat
 from .assembler import Assembler
 from .familiarity import unfamiliar_warning
 from .files import OutputOptions
+from .inferer import backend_of
 from .result_table import TABLE
 from .results import ResultFolder, facts_of, model_of, shown_path, used_thresholds
 
@@ -76,11 +77,13 @@ class MaskWriter:
         engine.add_event_handler(Events.COMPLETED, self.completed)
         engine.add_event_handler(Events.EXCEPTION_RAISED, self.failed)
 
-    def started(self, _: Engine) -> None:
+    def started(self, engine: Engine) -> None:
         """Open the folder: one that cannot be written is refused before the work."""
-        facts = facts_of(self._bundle_root, self._tta)
+        backend = backend_of(engine)
+        facts = facts_of(self._bundle_root, self._tta, backend)
         self._folder = ResultFolder(self.output_dir, facts, self._thresholds, self._options)
-        self._assembler = Assembler(self._structures, model_of(self._bundle_root, self._thresholds, self._tta))
+        model = model_of(self._bundle_root, self._thresholds, self._tta, backend)
+        self._assembler = Assembler(self._structures, model)
         self._refused, self._done, self._unfamiliar = 0, 0, list[str]()
 
     def __call__(self, engine: Engine) -> None:

@@ -19,6 +19,7 @@ from ...networks.ensemble import mean_of_probabilities
 from ..core.cores import use_own_cores
 from ..core.errors import InputError
 from ..core.finite import REMEDY
+from .backends.runner import Runner
 from .familiarity import noting_distance
 from .views import refuse_oblong, views_of
 
@@ -147,6 +148,8 @@ class PrecisionInferer(Inferer):
     def _choose(self, device: torch.device, network: Callable[..., Any], learning: bool) -> torch.dtype:
         if device.type == "cpu":
             use_own_cores()
+        if isinstance(network, Runner):
+            return torch.float32  # of what it takes and gives
         if self.precision == "auto":
             dtype, reason = fastest_precision(device, network if learning else None)
         else:
@@ -210,6 +213,29 @@ def _taking_turns(modules: Iterable[nn.Module]) -> Iterator[None]:
         for _, turn in sorted(turns.items()):  # in one order, or two threads would wait for each other
             held.enter_context(turn)
         yield
+
+
+def computed_by(inferer: Any, network: Any, device: str | torch.device) -> str:
+    """What computes a network, in words for records: the runtime, its version and its precision.
+
+    Args:
+        inferer: that calls it; of another than `PrecisionInferer` the precision is not known.
+        network: torch's, or a `Runner`.
+        device: where images are.
+    """
+    if isinstance(network, Runner):
+        return network.computed_by
+    told = f"torch {str(torch.__version__).partition('+')[0]}"
+    if not isinstance(inferer, PrecisionInferer):
+        return told
+    dtype = fastest_precision(torch.device(device))[0] if inferer.precision == "auto" else inferer.precision
+    return f"{told} {dtype if isinstance(dtype, str) else _name(dtype)}"
+
+
+def backend_of(engine: Any) -> str:
+    """What computes the network of an evaluator, as `computed_by` tells; empty where the engine has none."""
+    inferer, network, device = (getattr(engine, name, None) for name in ("inferer", "network", "device"))
+    return "" if network is None or device is None else computed_by(inferer, network, device)
 
 
 def _channels_last(image: torch.Tensor) -> torch.Tensor:

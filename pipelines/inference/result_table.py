@@ -19,21 +19,17 @@ TABLE = "results.csv"
 COLUMNS = (
     *("input", "series", "frame", "structure", "status", "reason", *PIXEL_KINDS, "value", "grid"),
     *("foreground", "area_or_volume", "unit", "threshold", "bundle", "bundle_verified", "delineate"),
-    *("members", "tta", "familiar", "feature_distance"),
+    *("members", "tta", "backend", "familiar", "feature_distance"),
     *(*OBJECT_FORMATS, "record"),
 )
 """``structure`` is empty where there is one; ``value`` is that of its pixels in the mask's file, or its segment;
-``members`` are hashes of what an ensemble is made of; ``familiar`` is yes or no, see `Segmentation`;
-``record`` is a hash of what the files were made of and of the files, see `Records`."""
+``members`` are hashes of what an ensemble is made of; ``backend`` is what computed the network, its version and
+precision; ``familiar`` is yes or no, see `Segmentation`; ``record`` is a hash of what the files were made of and of the
+files, see `Records`."""
 
 _LATER = (
-    "structure",
-    "members",
-    "tta",
-    "familiar",
-    "feature_distance",
-    *OBJECT_FORMATS,
-    "record",
+    *("structure", "members", "tta", "backend", "familiar", "feature_distance"),
+    *(*OBJECT_FORMATS, "record"),
 )  # not in tables of before
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
 

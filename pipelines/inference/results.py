@@ -305,14 +305,15 @@ def shown_path(paths: Sequence[Path], result: Segmentation) -> str:
     return ", ".join(map(printable, [*masks, *(path for path in paths if path.suffix == ".dcm")]))
 
 
-def facts_of(bundle: Admission | str | Path | None, tta: str | None = None) -> Row:
+def facts_of(bundle: Admission | str | Path | None, tta: str | None = None, backend: str = "") -> Row:
     """The cells that all results of a bundle share; one that did not pass the gate is verified by nobody.
 
     Args:
         bundle: let in, or its folder; ``None`` where it is not known.
         tta: the bundle's setting.
+        backend: what computes its network, as `computed_by` tells.
     """
-    cells = {"delineate": versions()["delineate"], "tta": tta or ""}
+    cells = {"delineate": versions()["delineate"], "tta": tta or "", "backend": backend}
     if bundle is None:
         return cells
     cells["members"] = "; ".join(_members(bundle))
@@ -331,15 +332,18 @@ def _folder(bundle: Admission | str | Path) -> Path:
     return bundle.folder if isinstance(bundle, Admission) else Path(bundle)
 
 
-def model_of(bundle: Admission | str | Path | None, thresholds: Mapping[str, float], tta: str | None = None) -> Model:
-    """What DICOM objects say of a bundle: its name, version, hash and members, and the thresholds and views used."""
+def model_of(
+    bundle: Admission | str | Path | None, thresholds: Mapping[str, float], tta: str | None = None, backend: str = ""
+) -> Model:
+    """What DICOM objects say of a bundle: its name, version, hash and members; thresholds, views and backend used."""
     facts, used = facts_of(bundle, tta), tuple(thresholds.items())
     if bundle is None:
-        return Model(thresholds=used, delineate=facts["delineate"], tta=tta or "")
+        return Model(thresholds=used, delineate=facts["delineate"], tta=tta or "", backend=backend)
     try:
         told = json.loads((_folder(bundle) / "configs" / "metadata.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         told = {}
     name, version = (str(told.get(key) or "unknown") for key in ("name", "version"))
     members = _members(bundle)
-    return Model(printable(name), printable(version), facts["bundle"], used, facts["delineate"], members, facts["tta"])
+    shown = printable(name), printable(version)
+    return Model(*shown, facts["bundle"], used, facts["delineate"], members, facts["tta"], backend)

@@ -10,15 +10,15 @@ import torch
 from monai.bundle import ConfigParser
 
 from ..bundling.gate import Admission, Bundle
-from ..bundling.settings import refuse_unknown, refuse_wrong_values
+from ..bundling.settings import backend_settings, refuse_unknown, refuse_wrong_values
 from ..bundling.several import admitted
 from ..core.errors import DelineateError, InputError, NotedError, counted, plain_errors
 from ..imaging.item import Item
 from ..imaging.structures import structures_of
 from ..loading.datasets import StreamDataset
-from . import backends
 from .assembler import Assembler
 from .familiarity import DISTANCE, noted_distance
+from .inferer import computed_by
 from .outputs import Segmentation
 from .results import facts_of, model_of, used_thresholds
 from .streams import Sources, stream_items
@@ -33,7 +33,8 @@ class Segmenter:
         bundle: folder of a bundle or run, the name of a shipped bundle, or one that was let in (`admit`); of several
             runs in a list, the mean of their probabilities is taken, as `make_ensemble` does.
         trust: use the bundle although verification has findings; it may then run any code.
-        backend: what computes the network: one of ``backends.BACKENDS``.
+        backend: what computes the network: ``"torch"``, ``"onnxruntime"`` or ``"openvino"``; the bundle's own setting,
+            which is torch unless it was set, where ``None``.
         settings: ids of ``inference.yaml`` and their values, e.g. ``threshold=0.3``, ``threshold={"heart": 0.3}``,
             ``device="cpu"``, ``tta="flips"``.
 
@@ -56,22 +57,22 @@ class Segmenter:
     """
 
     def __init__(
-        self, bundle: Bundle | Sequence[Bundle], *, trust: bool = False, backend: str = "torch", **settings: Any
+        self, bundle: Bundle | Sequence[Bundle], *, trust: bool = False, backend: str | None = None, **settings: Any
     ) -> None:
         with admitted(bundle, trust) as admission:
             self._load(admission, backend, settings)
 
-    def _load(self, admission: Admission, backend: str, settings: Mapping[str, Any]) -> None:
+    def _load(self, admission: Admission, backend: str | None, settings: Mapping[str, Any]) -> None:
         self.admission, self.bundle = admission, admission.folder
         parser = ConfigParser()
         parser.read_config(str(self.bundle / "configs" / "inference.yaml"))
         parser.read_meta(str(self.bundle / "configs" / "metadata.json"))
         refuse_unknown(self.bundle, parser.config, "inference", settings)
         refuse_wrong_values(parser.config | settings)
-        parser.update({"bundle_root": str(self.bundle), **settings})
+        parser.update({"bundle_root": str(self.bundle), **settings, **backend_settings(parser.config, backend)})
         with plain_errors():
             self.device = torch.device(parser.get_parsed_content("device"))
-            self.network = backends.load_network(backend, parser)
+            self.network = parser.get_parsed_content("network")
             self.preprocessing = parser.get_parsed_content("preprocessing")
             structures, threshold, exclusive, self.slicing, tta = (
                 parser.get_parsed_content(id_) if id_ in parser else None
@@ -79,8 +80,10 @@ class Segmenter:
             )
             self.structures = structures_of(structures)
             self.thresholds = used_thresholds(structures, threshold, bool(exclusive))
-            self.model, self.facts = model_of(admission, self.thresholds, tta), facts_of(admission, tta)
             self.inferer = parser.get_parsed_content("inferer")
+            backend = computed_by(self.inferer, self.network, self.device)
+            self.model = model_of(admission, self.thresholds, tta, backend)
+            self.facts = facts_of(admission, tta, backend)
             self.in_channels = int(parser.get_parsed_content("in_channels"))
             rows, columns = parser.get_parsed_content("window")
             self.postprocessing = parser.get_parsed_content("postprocessing")

@@ -94,7 +94,7 @@ def learn_familiarity(run: Bundle, data: str | Path, fold: int | None = None, tr
         raise DelineateError(
             f"{printable(admission.folder)} is an ensemble: learn it of each member, and put them together again"
         )
-    segmenter = Segmenter(admission)
+    segmenter = Segmenter(admission, backend="torch")
     if not telling_levels(segmenter.network):
         raise DelineateError(
             f"the features of a {type(segmenter.network).__name__} are not known here: its images cannot be compared "

@@ -31,6 +31,7 @@ class Model:
         delineate: version of this package.
         members: of an ensemble: the hashes of what it is made of.
         tta: of which views of an image probabilities are the mean; empty where of none.
+        backend: what computed the network: runtime, version, precision; empty where it is not known.
     """
 
     name: str = "unknown"
@@ -40,11 +41,13 @@ class Model:
     delineate: str = ""
     members: tuple[str, ...] = ()
     tta: str = ""
+    backend: str = ""
 
     def parameters(self) -> dict[str, str]:
         """What it was used with, and what it is made of, in words."""
         found = {f"threshold {name}".strip(): f"{value:.10g}" for name, value in self.thresholds}
         found |= {"test-time augmentation": self.tta} if self.tta else {}
+        found |= {"computed by": self.backend} if self.backend else {}
         return found | {f"member {place} SHA-256": member for place, member in enumerate(self.members, start=1)}
 
 

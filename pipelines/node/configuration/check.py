@@ -116,5 +116,5 @@ def _of_rule(key: str, rule: Rule) -> Iterator[tuple[str, str]]:
 def _refuse_settings(folder: Path, settings: dict[str, Any]) -> None:
     refuse_decided(settings, _DECIDED)
     workflow = workflow_config(folder, "inference")
-    refuse_unknown(folder, workflow, "inference", settings)
+    refuse_unknown(folder, workflow, "inference", settings.keys() - {"backend"})  # older bundles take it, too
     refuse_wrong_values(workflow | settings)

@@ -92,7 +92,7 @@ PUBLIC = {
     "delineate.pipelines.bundling": "load_weights refuse_training",
     "delineate.pipelines.core": "keep_freed_memory",
     "delineate.pipelines.evaluation": "PerStructure PixelAccuracy ScoreWriter",
-    "delineate.pipelines.inference": "MaskWriter PrecisionInferer end_with_refused find_images",
+    "delineate.pipelines.inference": "load_network MaskWriter PrecisionInferer end_with_refused find_images",
     "delineate.pipelines.loading": """AugmentedDataset EpochSampler ReadImaged ReadMaskd ResizeToGridd StreamDataset
         StructureMasksd cached_dataset load_datalist load_unlabelled""",
     "delineate.pipelines.training": """CheckpointSaver EarlyStop EpochSeed FamiliarityWriter HistoryLogger MeanTeacher

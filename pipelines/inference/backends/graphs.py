@@ -1,0 +1,130 @@
+"""The graph of a bundle's network that other runtimes read: the bundle's own, or written once and kept for the user."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from ....networks.features import WithFeatures
+from ....networks.graphs import GraphAxes, graph_axes
+from ...bundling.settings import workflow_config
+from ...core.errors import DelineateError, printable
+from ...core.files import replacing
+from ...core.logs import quiet_libraries
+from ...core.sums import SUMS, check_sums, sha256
+from ...core.versions import versions
+from .runner import Compute
+
+logger = logging.getLogger(__name__)
+TOLERANCES = {"float32": 1e-3, "bfloat16": 0.1}
+"""Of a logit, as a share of the largest where that is above 1."""
+_FORMAT = 1  # of the graphs that are kept: other numbers are written anew
+
+
+def graph_of(network: nn.Module, root: Path, shape: tuple[int, ...], names: Sequence[str]) -> Path:
+    """The graph of a bundle's network: in its ``models/``, else in the user's cache, where it is written if need be.
+
+    Args:
+        network: with the bundle's weights, on the CPU.
+        root: the bundle's folder.
+        shape: (1, C, H, W) of its images.
+        names: of graphs that may lie in ``models/``, the first before the others.
+
+    Raises:
+        DelineateError: there is none, and the cache cannot be written.
+    """
+    models = root / "models"
+    for name in names:
+        if (models / name).is_file() and (models / SUMS).is_file() and not check_sums(models, [name]):
+            return models / name
+    path = _cache() / f"{_key(root, shape)}.onnx"
+    if path.is_file():
+        return path
+    logger.warning(f"{printable(root)}: its network is exported once, which takes up to a minute; it is kept in {path}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with replacing(path) as temporary:
+            write_onnx(network, shape[1], graph_axes(network, (shape[2], shape[3])), temporary)
+    except OSError as error:
+        raise DelineateError(
+            f"the exported network cannot be kept in {path.parent} ({error.strerror}); export it into the bundle with "
+            "'delineate export', set XDG_CACHE_HOME to another folder, or take the backend torch"
+        ) from error
+    return path
+
+
+def write_onnx(network: nn.Module, channels: int, axes: GraphAxes, path: Path) -> None:
+    """Write ``image`` (B, C, H, W) to ``pred``, logits, and ``features`` (B, D) of each member, where it has them."""
+    example = torch.rand(2, channels, *axes.drawn, generator=torch.Generator().manual_seed(0))
+    with warnings.catch_warnings(), quiet_libraries(("torch",)), torch.no_grad():  # it logs that it has no torchvision
+        warnings.simplefilter("ignore", FutureWarning)  # torch's exporter calls torch so
+        whole = WithFeatures(network).eval()
+        program = torch.export.export(whole, (example,), dynamic_shapes=(axes.dynamic,))
+        features = [f"features_{place}" for place in range(1, len(program.graph_signature.user_outputs))]
+        model = torch.onnx.export(
+            program, dynamo=True, verbose=False, input_names=["image"], output_names=["pred", *features]
+        )
+    assert model is not None  # it is for dynamo=True
+    path.write_bytes(model.model_proto.SerializeToString())
+
+
+def refuse_other_logits(
+    compute: Compute, network: nn.Module, shape: tuple[int, ...], path: Path, told: str, seed: int = 0
+) -> float:
+    """See that a runtime's logits are those of torch, on an image that is made.
+
+    Args:
+        compute: image (B, C, H, W) to logits first.
+        network: torch's.
+        shape: of the image.
+        path: of the graph; one in the user's cache is removed where it differs, so that it is written anew.
+        told: what computes; its last word is the precision.
+        seed: of the image.
+
+    Returns:
+        the largest difference of a logit.
+
+    Raises:
+        DelineateError: it is too large.
+    """
+    image = torch.rand(shape, generator=torch.Generator().manual_seed(seed))
+    with torch.no_grad():
+        expected = network(image).float().numpy()
+    found = compute(image.numpy())[0]
+    difference = float(np.abs(found - expected).max()) if found.shape == expected.shape else float("inf")
+    tolerance = TOLERANCES[told.rpartition(" ")[2]]
+    if difference <= tolerance * max(1.0, float(np.abs(expected).max())):
+        return difference
+    drop_kept(path)
+    raise DelineateError(
+        f"{told} differs from torch by up to {difference:.2g} of a logit at {shape} with {path}, which is not used; "
+        "write it anew with 'delineate export', or take the backend torch"
+    )
+
+
+def drop_kept(path: Path) -> None:
+    """Remove a graph that is of no use, where it is the user's cache's: it is written anew."""
+    if path.parent == _cache():
+        path.unlink(missing_ok=True)
+
+
+def _cache() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "delineate" / "graphs"
+
+
+def _key(root: Path, shape: tuple[int, ...]) -> str:
+    """Names weights, network and versions."""
+    network = workflow_config(root, "inference").get("network_def")
+    used = {name: versions()[name] for name in ("delineate", "torch", "monai")}
+    told = [_FORMAT, sha256(root / "models" / "model.pt"), network, shape, used]
+    return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()

@@ -1,0 +1,49 @@
+"""ONNX Runtime, on the CPU, in float32."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...core.errors import DelineateError
+from .runner import Compute
+
+GRAPHS = ("model.onnx",)
+_ERRORS_ONLY = 3
+
+
+def open_graph(path: Path, precision: str, threads: int) -> tuple[Compute, str]:
+    """As `Backend.open_graph`.
+
+    Raises:
+        DelineateError: the package is missing, or bfloat16 is wanted.
+    """
+    runtime = _runtime()
+    if precision == "bfloat16":
+        raise DelineateError("onnxruntime computes in float32; leave precision=bfloat16 out, or take another backend")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # others may need the cores
+    options.log_severity_level = _ERRORS_ONLY
+    session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    (image,) = session.get_inputs()
+
+    def compute(pixels: NDArray[np.float32]) -> Sequence[NDArray[np.float32]]:
+        found: list[NDArray[np.float32]] = session.run(None, {image.name: pixels})
+        return found
+
+    return compute, f"onnxruntime {runtime.__version__} float32"
+
+
+def _runtime() -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise DelineateError(
+            "onnxruntime is not installed; pip install 'delineate[onnx]', or take the backend torch"
+        ) from error
+    return onnxruntime

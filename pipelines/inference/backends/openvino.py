@@ -1,0 +1,95 @@
+"""OpenVINO, on the CPU, in float32 unless bfloat16 is asked for: by itself it would take bfloat16 without a word."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...core.child import Child, ChildError
+from ...core.errors import DelineateError
+from .runner import Compute
+
+GRAPHS = ("model.xml", "model.onnx")
+_HINTS = {"auto": "f32", "float32": "f32", "bfloat16": "bf16"}
+_NAMES = {"f32": "float32", "bf16": "bfloat16"}
+_SHAPES = 8  # graphs of one shape each that are kept; an open shape costs up to twice the time
+_PROBE = Path(__file__).with_name("openvino_apart.py")
+
+
+def open_graph(path: Path, precision: str, threads: int) -> tuple[Compute, str]:
+    """As `Backend.open_graph`.
+
+    Raises:
+        DelineateError: the package is missing, it crashes on this CPU, or this has no bfloat16.
+    """
+    openvino = _runtime()
+    hint = _HINTS[precision]
+    core = openvino.Core()
+    if hint == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise DelineateError("this CPU does not compute in bfloat16; leave precision=bfloat16 out")
+    _refuse_crash(path, core)
+    settings = {
+        "INFERENCE_PRECISION_HINT": hint,
+        "INFERENCE_NUM_THREADS": threads,
+        "PERFORMANCE_HINT": "LATENCY",
+        "ENABLE_CPU_PINNING": False,  # two processes would be put on the same cores
+    }
+    return _ByShape(core, path, settings), f"openvino {openvino.__version__.partition('-')[0]} {_NAMES[hint]}"
+
+
+class _ByShape:
+    """A graph compiled for each shape of images, one at a time: requests are not for two threads."""
+
+    def __init__(self, core: Any, path: Path, settings: dict[str, Any]) -> None:
+        self._core, self._path, self._settings = core, path, settings
+        self._requests: OrderedDict[tuple[int, ...], Any] = OrderedDict()
+        self._one_at_a_time = Lock()
+
+    def __call__(self, pixels: NDArray[np.float32]) -> Sequence[NDArray[np.float32]]:
+        with self._one_at_a_time:
+            request = self._request(pixels.shape)
+            found = request.infer([pixels], share_inputs=True)
+            return [np.array(found[place]) for place in range(len(found))]
+
+    def _request(self, shape: tuple[int, ...]) -> Any:
+        if shape not in self._requests:
+            model = self._core.read_model(str(self._path))
+            model.reshape(list(shape))
+            compiled = self._core.compile_model(model, "CPU", self._settings)
+            self._requests[shape] = compiled.create_infer_request()
+            if len(self._requests) > _SHAPES:
+                self._requests.popitem(last=False)
+        self._requests.move_to_end(shape)
+        return self._requests[shape]
+
+
+def _refuse_crash(path: Path, core: Any) -> None:
+    """On other CPUs than Intel's, for which OpenVINO is not made, try it where a crash ends another process."""
+    if "intel" in str(core.get_property("CPU", "FULL_DEVICE_NAME")).lower():
+        return
+    child = Child(_PROBE, patience=120.0, resident=True, tries=1)
+    try:
+        child.ask(str(path).encode())
+    except ChildError as error:
+        raise DelineateError(
+            f"openvino does not work on this CPU, which its makers do not support ({error}); take the backend "
+            "onnxruntime or torch"
+        ) from error
+    finally:
+        child.stop()
+
+
+def _runtime() -> Any:
+    try:
+        import openvino
+    except ImportError as error:
+        raise DelineateError(
+            "openvino is not installed; pip install 'delineate[openvino]', or take the backend torch"
+        ) from error
+    return openvino
