@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -191,10 +191,12 @@ def _write_results(
     done = unsent = 0
     unfamiliar: list[str] = []
     for batch in inputs.fetch(refuse) if isinstance(inputs, Remote) else [Inputs(inputs)]:
-        with progress("segmenting", "images") as moved:
-            told = partial(_refuse_as, batch, refuse)
-            skip = partial(_skip, folder, batch, skip_existing)
-            for own in segmenter.segment(batch.sources, on_error=told, on_progress=moved, skip=skip):
+        told, skip = partial(_refuse_as, batch, refuse), partial(_skip, folder, batch, skip_existing)
+        with (
+            progress("segmenting", "images") as moved,
+            closing(segmenter.segment(batch.sources, on_error=told, on_progress=moved, skip=skip)) as results,
+        ):
+            for own in results:
                 result = batch.result(own)
                 try:
                     paths = folder.write(result, batch.place)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence, Sized
+from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
 from typing import Any
 
 import torch
@@ -12,6 +14,8 @@ from monai.bundle import ConfigParser
 from ..bundling.gate import Admission, Bundle
 from ..bundling.settings import backend_settings, refuse_unknown, refuse_wrong_values
 from ..bundling.several import admitted
+from ..core.ahead import Attempts, ahead, lone_threads, one_by_one
+from ..core.cores import usable_cores, use_own_cores
 from ..core.errors import DelineateError, InputError, NotedError, counted, plain_errors
 from ..imaging.item import Item
 from ..imaging.structures import structures_of
@@ -24,6 +28,8 @@ from .results import facts_of, model_of, used_thresholds
 from .streams import Sources, stream_items
 
 logger = logging.getLogger(__name__)
+_MOST_READERS = 8
+Fields = dict[Any, Any]
 
 
 class Segmenter:
@@ -88,6 +94,7 @@ class Segmenter:
             rows, columns = parser.get_parsed_content("window")
             self.postprocessing = parser.get_parsed_content("postprocessing")
         self.window: tuple[int, int] = (rows, columns)
+        self._finishing = Lock()  # Invertd changes the transforms that it inverts, for the time of a call
 
     def __repr__(self) -> str:
         return f"<Segmenter of {self.bundle} on {self.device}>"
@@ -98,8 +105,11 @@ class Segmenter:
         on_error: Callable[[InputError], None] | None = None,
         on_progress: Callable[[int, int], None] | None = None,
         skip: Callable[[Item], bool] | None = None,
-    ) -> Iterator[Segmentation]:
+    ) -> Generator[Segmentation, None, None]:
         """Outline each image, one after the other.
+
+        Of several files the next ones are read and computed while a result is in use; close the generator where the
+        rest is not wanted.
 
         Args:
             sources: files (pictures, DICOM, volumes), folders, globs; arrays (H, W) or (H, W, 3), uint8, 0-255;
@@ -117,34 +127,51 @@ class Segmenter:
             DelineateError: ``sources`` is nothing of this kind; or at the end, naming the refused inputs, unless
                 ``on_error`` is given.
         """
-        refused: list[InputError] = []
+        refused: dict[str, InputError] = {}
 
         def refuse(error: InputError) -> None:
-            refused.append(error)
-            on_error(error) if on_error else logger.error(str(error))
+            if refused.setdefault(str(error), error) is error:  # what is wrong with a file is wrong with each frame
+                on_error(error) if on_error else logger.error(str(error))
 
         assembler = Assembler(self.structures, self.model)
-        stream = StreamDataset(stream_items(sources, refuse, self.slicing), self.preprocessing, refuse, skip)
-        for item in stream:
+        items = stream_items(sources, refuse, self.slicing)
+        several = isinstance(items, Sized) and len(items) > 1  # an iterator's next is asked for when the last is done
+        stream = StreamDataset(items, self._segment_one, refuse, skip, self._ahead if several else None)
+        for output in stream:
             if on_progress:
                 on_progress(stream.position, stream.total)
-            try:
-                output = self._segment_one(item)
-            except InputError as error:  # the network has no answer to it
-                if error.source not in {known.source for known in refused}:  # one refusal a volume is enough
-                    refuse(error)
-                continue
             if (result := assembler.add(output)) is not None:
                 yield result
-        if not on_error and (ends := [error for error in refused if not isinstance(error, NotedError)]):
+        if not on_error and (ends := [error for error in refused.values() if not isinstance(error, NotedError)]):
             raise DelineateError(f"{counted(len(ends), 'input')} refused: " + "; ".join(map(str, ends)))
 
+    def _segment_one(self, item: Fields) -> Fields:
+        return self._finish(self._infer(self.preprocessing(item)))
+
+    def _ahead(self, items: Iterable[Fields]) -> Attempts[Fields, Fields]:
+        """While a result is written, images are read, inferred and finished, each in its order: so the same."""
+        if self.device.type == "cpu":
+            use_own_cores()
+        readers = min(usable_cores(), _MOST_READERS)
+        read = ahead(self.preprocessing, one_by_one(_same, items), lone_threads(readers), 2 * readers)
+        inferred = ahead(self._infer, read, ThreadPoolExecutor(1, "delineate"), 2)
+        return ahead(self._finish, inferred, lone_threads(1), 1)  # these are as large as the image
+
     @torch.no_grad()
-    def _segment_one(self, item: dict[str, Any]) -> dict[Any, Any]:
+    def _infer(self, item: Fields) -> Fields:
         """As ``SupervisedEvaluator`` does it, for a batch of one image (1, C, H, W)."""
         image = item["image"][None].to(self.device)
         logits = self.inferer(image, self.network)
         item["image"].meta[DISTANCE] = noted_distance(image)
-        known: dict[Any, Any] = {key: item[key] for key in ("image", "name", "held") if key in item}
-        output: dict[Any, Any] = self.postprocessing({**known, "pred": logits[0]})
-        return output
+        known = {key: item[key] for key in ("image", "name", "held") if key in item}
+        return {**known, "pred": logits[0]}
+
+    @torch.no_grad()
+    def _finish(self, output: Fields) -> Fields:
+        with self._finishing:
+            finished: Fields = self.postprocessing(output)
+        return finished
+
+
+def _same(item: Fields) -> Fields:
+    return item

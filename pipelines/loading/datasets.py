@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, get_args
@@ -14,6 +16,7 @@ from monai.data import Dataset, MetaTensor
 from monai.transforms import Compose
 from torch.utils.data import DistributedSampler, IterableDataset
 
+from ..core.ahead import Attempts, one_by_one
 from ..core.errors import DelineateError, InputError, UnknownNameError
 from ..datasets.datalist import Datalist
 from ..imaging.item import Item, Split
@@ -251,6 +254,7 @@ class StreamDataset(IterableDataset[Any]):
         transform: reads and prepares an item.
         on_error: called with each ``InputError``; logs it where ``None``.
         skip: asked of each item before it is read; where it says yes, the item is passed over.
+        run: begins items before they are asked for, in place of ``transform``; as `ahead`.
     """
 
     def __init__(
@@ -259,9 +263,11 @@ class StreamDataset(IterableDataset[Any]):
         transform: Callable[[Fields], Any],
         on_error: Callable[[InputError], None] | None = None,
         skip: Callable[[Item], bool] | None = None,
+        run: Callable[[Iterable[Fields]], Attempts[Fields, Any]] | None = None,
     ) -> None:
         self.data, self.transform, self.skip = data, transform, skip
         self.on_error = on_error or (lambda error: logger.error(str(error)))
+        self.run = run or partial(one_by_one, transform)
         self.refused: list[InputError] = []
         self.position = 0
 
@@ -272,24 +278,34 @@ class StreamDataset(IterableDataset[Any]):
 
     def __iter__(self) -> Iterator[Any]:
         self.refused, self.position = list(getattr(self.data, "refused", [])), 0
-        refused_volumes: set[str] = set()
-        for self.position, item in enumerate(self.data, start=1):  # noqa: B020
-            volume = f"{item['image']} {item.get('series')}" if "slices" in item else ""
-            if volume in refused_volumes:
-                continue  # one refusal a volume is enough
-            if self.skip is not None and self.skip(Item.from_fields(item)):
+        refused_volumes: set[str] = set()  # one refusal a volume is enough
+        numbers: deque[int] = deque()  # of the items that were begun
+
+        def wanted() -> Iterator[Fields]:
+            for number, item in enumerate(self.data, start=1):
+                if _volume_of(item) not in refused_volumes and not (self.skip and self.skip(Item.from_fields(item))):
+                    numbers.append(number)
+                    yield item
+
+        for item, attempt in self.run(wanted()):
+            self.position = numbers.popleft()
+            if (volume := _volume_of(item)) in refused_volumes:
                 continue
             try:
-                ready = self.transform(item)
+                ready = attempt()
             except Exception as error:
                 cause = refusal(error)
                 if cause is None:
                     raise
                 self.refused.append(cause)
                 self.on_error(cause)
-                refused_volumes |= {volume} - {""}
+                refused_volumes |= {volume} if volume else set()
                 continue
             yield ready
+
+
+def _volume_of(item: Fields) -> str | None:
+    return f"{item['image']} {item.get('series')}" if "slices" in item else None
 
 
 def refusal(error: BaseException | None) -> InputError | None:

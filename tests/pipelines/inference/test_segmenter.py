@@ -112,6 +112,32 @@ def test_an_iterator_is_asked_for_the_next_when_the_last_is_done(segmenter: Segm
     assert [asked for _ in results] == [1, 2, 3]
 
 
+def test_what_is_computed_ahead_is_the_same_and_in_the_same_order(
+    segmenter: Segmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = [tmp_path / f"{number}.png" for number in range(9)]
+    for number, file in enumerate(files):
+        Image.fromarray(photo(20 + number, 33, 3)).save(file)
+    files[4].write_bytes(b"")
+    alone, together = list[InputError](), list[InputError]()
+    expected = list(segmenter.segment(iter(files), alone.append))
+    for cores in (1, 5):
+        monkeypatch.setattr("delineate.pipelines.inference.segmenter.usable_cores", lambda cores=cores: cores)
+        together.clear()
+        found = list(segmenter.segment(files, together.append))
+        assert [one.source for one in found] == [str(file) for file in files if file != files[4]]
+        assert all(alike(*pair) for pair in zip(found, expected, strict=True))
+        assert [str(error) for error in together] == [str(error) for error in alone] != []
+
+
+def test_what_is_skipped_is_not_read(segmenter: Segmenter, tmp_path: Path) -> None:
+    for name in "abc":
+        Image.fromarray(photo()).save(tmp_path / f"{name}.png")
+    (tmp_path / "b.png").write_bytes(b"no image")
+    results = segmenter.segment([tmp_path], skip=lambda item: item.file.stem == "b")
+    assert [result.name for result in results] == ["a", "c"]
+
+
 def test_names_of_a_stream_stay_apart(segmenter: Segmenter, tmp_path: Path) -> None:
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
