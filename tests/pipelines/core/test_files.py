@@ -31,6 +31,13 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, mon
     assert list(tmp_path.iterdir()) == [file]
 
 
+def test_what_is_written_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[bytes, bool]] = []
+    monkeypatch.setattr(os, "fsync", lambda file: seen.append((os.pread(file, 9, 0), (tmp_path / "a").exists())))
+    write_atomically(tmp_path / "a", b"new")
+    assert seen == [(b"new", False)]
+
+
 # --- what killed processes leave -----------------------------------------------------------------------------
 
 
