@@ -121,6 +121,8 @@ _KINDS = {
     "learning_rate": _number(lambda value: value > 0, "a number above 0, e.g. 0.001"),
     "pretrained": _or_null(_Kind(lambda value: isinstance(value, str), "imagenet, a run or a file of weights")),
     "encoder_rate": _number(lambda value: value > 0, "a number above 0, e.g. 0.33"),
+    "ema": _number(lambda value: 0 <= value < 1, "a number of 0 or more, below 1, e.g. 0.99; 0 for no running mean"),
+    "elastic": _number(lambda value: 0 <= value <= 1, "a probability, 0 to 1"),
     "val_interval": _whole(1),
     "patience": _whole(0),
     "save_interval": _whole(0),

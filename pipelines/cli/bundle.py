@@ -68,7 +68,9 @@ def new(
     network: Annotated[str, typer.Option(help="The network; 'delineate networks' lists them.")] = "efficient_lite_unet",
     loss: Annotated[
         str,
-        typer.Option(help="The loss: dice or dice_bce; bce where structures may overlap, ce only with --exclusive."),
+        typer.Option(
+            help="The loss: dice, dice_bce, tversky_focal, boundary; bce where structures overlap, ce with --exclusive."
+        ),
     ] = "dice_bce",
     set_: Settings = None,
     replace: Annotated[

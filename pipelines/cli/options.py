@@ -94,7 +94,10 @@ Bundle = Annotated[
 ]
 Loss = Annotated[
     str | None,
-    typer.Option(help="Use this loss instead of the bundle's: bce, dice or dice_bce; ce for exclusive structures."),
+    typer.Option(
+        help="Use this loss instead of the bundle's: bce, dice, dice_bce, tversky_focal or boundary; "
+        "ce for exclusive structures."
+    ),
 ]
 Fold = Annotated[int | None, typer.Option(min=0, help="Validate on this fold, in a data set with folds.")]
 AllowLeaks = Annotated[

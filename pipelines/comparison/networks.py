@@ -100,7 +100,7 @@ def compare_networks(
         networks: names, see ``delineate.networks.list_networks()``.
         minutes: of training for each; either these or ``epochs``.
         epochs: of training for each.
-        loss: another loss: ``bce``, ``dice`` or ``dice_bce``; of exclusive structures ``ce``, ``dice`` or ``dice_bce``.
+        loss: another loss, see :func:`~.workflow.train`.
         settings: ids of the bundle and their values.
         fold: of a data set with folds, the one to validate on.
         allow_leaks: train although the splits leak.

@@ -5,15 +5,18 @@ from lazy_loader import attach
 __getattr__, __dir__, __all__ = attach(
     __name__,
     submod_attrs={
+        "average": ["WeightAverage", "copy_network", "kept_network"],
+        "boundary": ["DiceCEBoundaryLoss"],
         "checkpoint": ["CheckpointSaver", "EarlyStop"],
         "familiarity": ["FamiliarityWriter"],
         "finite": ["StopWhenNotFinite"],
         "history": ["EpochSeed", "HistoryLogger"],
         "losses": ["StructureLoss"],
-        "mean_teacher": ["MeanTeacher", "copy_network"],
+        "mean_teacher": ["MeanTeacher"],
         "mlflow": ["MlflowLogger"],
         "pretrained": ["one_cycle", "parameter_groups", "with_pretrained"],
         "record": ["RunRecord"],
         "report": ["RunReport"],
+        "tversky": ["FocalTverskyLoss"],
     },
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from copy import deepcopy
 from typing import Any
 
 import torch
@@ -14,32 +13,27 @@ from monai.engines import IterationEvents
 from monai.inferers import Inferer
 from torch import nn
 
+from ..core.errors import WrongValueError
 from ..loading.datasets import AugmentedDataset, EpochSampler
-
-
-def copy_network(network: nn.Module) -> nn.Module:
-    """A copy of a network that no optimizer changes: a teacher."""
-    return deepcopy(network).eval().requires_grad_(False)
 
 
 class MeanTeacher:
     """Adds to the loss of a training how far the network differs from its teacher on images without masks.
 
-    The teacher is the exponential moving average of the network's weights, as in Tarvainen and Valpola, Mean teachers
-    are better role models, NeurIPS 2017, https://arxiv.org/abs/1703.01780. It sees an image as the augmentation of
-    labelled images turns and mirrors it; the network sees the same with much stronger changes of its values, and with a
-    rectangle out of another image (CutMix), in which the teacher's answer to that one counts: French et al.,
-    Semi-supervised semantic segmentation needs strong, varied perturbations, BMVC 2020,
+    The teacher is the exponential moving average of the network's weights (`WeightAverage`), as in Tarvainen and
+    Valpola, Mean teachers are better role models, NeurIPS 2017, https://arxiv.org/abs/1703.01780. It sees an image as
+    the augmentation of labelled images turns and mirrors it; the network sees the same with much stronger changes of
+    its values, and with a rectangle out of another image (CutMix), in which the teacher's answer to that one counts:
+    French et al., Semi-supervised semantic segmentation needs strong, varied perturbations, BMVC 2020,
     https://arxiv.org/abs/1906.01916. What is compared are probabilities, by their squared difference, summed over
     the classes of a pixel.
 
     Attach it to a trainer of MONAI. The teacher is the better of the two, so it is what should be validated and kept.
-    Nothing random depends on what was before an epoch, and ``state_dict`` holds the teacher: so a training is resumed
-    to the bit.
+    Nothing random depends on what was before an epoch: so a training is resumed to the bit.
 
     Args:
         network: the one that is trained.
-        teacher: a copy of it, as of `copy_network`.
+        teacher: its average, as of `kept_network`.
         items: of the images without masks, as of :func:`delineate.pipelines.loading.load_unlabelled`.
         dataset: what is drawn from: items with ``weak`` and ``strong``, (C, H, W), 0-1, on one grid.
         inferer: how the networks are applied.
@@ -48,7 +42,9 @@ class MeanTeacher:
         seed: of their order; a non-negative integer.
         weight: of the difference in the loss, at the end of the ramp.
         ramp_up: epochs in which the weight grows from 0; 0 for none.
-        decay: of the average, 0-1: what stays of the teacher in an iteration; at first less.
+
+    Raises:
+        WrongValueError: the teacher is the network itself.
     """
 
     def __init__(
@@ -63,35 +59,23 @@ class MeanTeacher:
         seed: int = 0,
         weight: float = 1.0,
         ramp_up: float = 0,
-        decay: float = 0.99,
     ) -> None:
+        if teacher is network:
+            raise WrongValueError("ema is 0, so the network has no teacher; set a share of 1, e.g. ema=0.99")
         self.network, self.teacher, self.items, self.dataset = network, teacher, items, dataset
         self.inferer, self.exclusive, self.seed = inferer, exclusive, seed
-        self.weight, self.ramp_up, self.decay = weight, ramp_up, decay
-        self.sampler, self.steps = EpochSampler(dataset, seed), 0
+        self.weight, self.ramp_up, self.sampler = weight, ramp_up, EpochSampler(dataset, seed)
         whole = len(dataset) >= batch_size
         self.loader = DataLoader(dataset, batch_size=batch_size, sampler=self.sampler, drop_last=whole)
         self._batches: Iterator[dict[str, torch.Tensor]] = iter(())
-
-    def state_dict(self) -> dict[str, Any]:
-        """The teacher, and how often it was brought up to date."""
-        return {"teacher": self.teacher.state_dict(), "steps": self.steps}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on with the teacher of ``state``."""
-        self.teacher.load_state_dict(state["teacher"])
-        self.steps = int(state["steps"])
 
     def attach(self, engine: Engine) -> None:
         """Attach to the trainer."""
         engine.add_event_handler(Events.EPOCH_STARTED, self.epoch_started)
         engine.add_event_handler(IterationEvents.LOSS_COMPLETED, self.add_difference)
-        engine.add_event_handler(IterationEvents.MODEL_COMPLETED, self.follow)
 
     def epoch_started(self, engine: Engine) -> None:
-        """Begin with the images of this epoch; the teacher begins as what the network is by now."""
-        if not self.steps:
-            self.teacher.load_state_dict(self.network.state_dict())
+        """Begin with the images of this epoch."""
         self.dataset.set_epoch(engine.state.epoch)
         self.sampler.set_epoch(engine.state.epoch)
         self._batches = self._again_and_again()
@@ -113,14 +97,6 @@ class MeanTeacher:
         difference = squared.sum(1).mean() if self.exclusive else 2 * squared.mean()  # a sigmoid has two classes
         engine.state.output["loss"] = engine.state.output["loss"] + self._weight_of(engine) * difference
 
-    def follow(self, _: Engine) -> None:
-        """Bring the teacher up to date."""
-        self.steps += 1
-        decay = min(self.decay, self.steps / (self.steps + 10))
-        with torch.no_grad():
-            for ours, new in zip(_values(self.teacher), _values(self.network), strict=True):
-                ours.lerp_(new, 1 - decay) if ours.is_floating_point() else ours.copy_(new)
-
     def _probabilities(self, images: torch.Tensor, network: nn.Module) -> torch.Tensor:
         """(B, C, H, W) of a batch; of a network that supervises itself deeply, those of its finest logits."""
         found = self.inferer(images, network)
@@ -132,11 +108,6 @@ class MeanTeacher:
         epochs = (engine.state.iteration - 1) / engine.state.epoch_length
         left = max(1 - epochs / self.ramp_up, 0) if self.ramp_up else 0
         return self.weight * math.exp(-5 * left**2)
-
-
-def _values(network: nn.Module) -> Iterator[torch.Tensor]:
-    yield from network.parameters()
-    yield from network.buffers()
 
 
 def _boxes(count: int, size: Sequence[int]) -> torch.Tensor:

@@ -50,7 +50,8 @@ def train(
         data: folder with ``datalist.json``, made by ``delineate data index``.
         out: the run's folder, new or empty; ``runs/BUNDLE`` where ``None``.
         network: another network, see ``delineate.networks.list_networks()``.
-        loss: another loss: ``bce``, ``dice`` or ``dice_bce``; of exclusive structures ``ce``, ``dice`` or ``dice_bce``.
+        loss: another loss: ``bce`` or, of exclusive structures, ``ce``; ``dice``, ``dice_bce``, ``tversky_focal`` or
+            ``boundary`` of both.
         settings: ids of the bundle and their values, e.g. ``{"max_epochs": 20}``.
         fold: of a data set with folds, the one to validate on.
         allow_leaks: train although the splits leak; the run's record says so.
@@ -109,7 +110,7 @@ def _unlabelled_method(bundle: Path) -> str:
     Raises:
         DelineateError: it is of before there was any.
     """
-    if not has(workflow_config(bundle, "train"), "unlabelled"):
+    if not has(workflow_config(bundle, "train"), "ema"):
         raise DelineateError(
             f"{printable(bundle)} was made before there was --use-unlabelled; make it anew: delineate bundle new"
         )

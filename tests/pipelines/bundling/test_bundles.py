@@ -212,6 +212,13 @@ def test_a_copy_does_not_overwrite(bundle: Path, tmp_path: Path) -> None:
         copy_bundle(bundle, tmp_path / "run")
 
 
+@pytest.mark.parametrize(("probability", "there"), [(0, False), (0.3, True)])
+def test_images_are_bent_where_it_is_asked_for(bundle: Path, probability: float, there: bool) -> None:
+    change_bundle(bundle, {"elastic": probability})
+    found = [type(one).__name__ for one in config(bundle, "train").get_parsed_content("train::spatial_augmentation")]
+    assert ("Rand2DElasticd" in found) is there
+
+
 # --- changed -------------------------------------------------------------------------------------------------
 
 

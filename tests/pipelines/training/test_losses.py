@@ -12,10 +12,18 @@ from torch.nn import BCEWithLogitsLoss, CrossEntropyLoss
 
 from delineate.pipelines.bundling.bundles import part_file
 from delineate.pipelines.core.errors import DelineateError
+from delineate.pipelines.training.boundary import DiceCEBoundaryLoss
 from delineate.pipelines.training.losses import StructureLoss
+from delineate.pipelines.training.tversky import FocalTverskyLoss
 
-BINARY = [BCEWithLogitsLoss(), DiceLoss(sigmoid=True), DiceCELoss(sigmoid=True), FocalLoss(), TverskyLoss(sigmoid=True)]
-SOFTMAX = [CrossEntropyLoss(), DiceLoss(softmax=True), DiceCELoss(softmax=True), FocalLoss(use_softmax=True)]
+BINARY = [
+    *(BCEWithLogitsLoss(), DiceLoss(sigmoid=True), DiceCELoss(sigmoid=True), FocalLoss(), TverskyLoss(sigmoid=True)),
+    *(FocalTverskyLoss(sigmoid=True), DiceCEBoundaryLoss(sigmoid=True)),
+]
+SOFTMAX = [
+    *(CrossEntropyLoss(), DiceLoss(softmax=True), DiceCELoss(softmax=True), FocalLoss(use_softmax=True)),
+    *(FocalTverskyLoss(softmax=True), DiceCEBoundaryLoss(softmax=True)),
+]
 
 
 def batch(images: int, structures: int, exclusive: bool = False, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,14 @@ from monai.transforms import Compose
 from tiny_training import Build, Training
 
 from delineate.pipelines.bundling.verify.bundle import verify_bundle
-from delineate.pipelines.core.errors import DelineateError
+from delineate.pipelines.core.errors import DelineateError, WrongValueError
 from delineate.pipelines.datasets.splitting.resplit import split_dataset
 from delineate.pipelines.datasets.splitting.splits import Plan
 from delineate.pipelines.loading.datasets import AugmentedDataset
+from delineate.pipelines.training.average import WeightAverage, copy_network
 from delineate.pipelines.training.checkpoint import CheckpointSaver
 from delineate.pipelines.training.history import HistoryLogger
-from delineate.pipelines.training.mean_teacher import MeanTeacher, _boxes, copy_network
+from delineate.pipelines.training.mean_teacher import MeanTeacher, _boxes
 from delineate.pipelines.training.workflow import train
 
 SMALL = {"image_size": [32, 32], "max_epochs": 3, "batch_size": 2, "precision": "float32"}
@@ -39,9 +39,11 @@ def taught(training: Training, **more: Any) -> MeanTeacher:
     """A teacher attached to a tiny training."""
     images = Dataset([{"image": torch.rand(1, 4, 4, generator=torch.Generator().manual_seed(n))} for n in range(5)])
     network = training.network
+    average = WeightAverage(network, copy_network(network), 0.99)
+    average.attach(training.trainer)
     teacher = MeanTeacher(
         network,
-        copy_network(network),
+        average.average,
         [],
         AugmentedDataset(images, Compose([Noise()])),
         SimpleInferer(),
@@ -57,23 +59,10 @@ def same(one: torch.nn.Module, other: torch.nn.Module) -> bool:
     return all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True))
 
 
-def test_the_teacher_begins_as_the_network_is_when_training_starts(build: Build) -> None:
-    training = build([0.5], 1)
-    teacher = taught(training)
-    torch.nn.init.constant_(training.network.weight, 3.0)  # type: ignore[arg-type]
-    teacher.epoch_started(training.trainer)
-    assert same(teacher.teacher, training.network)
-
-
-def test_the_teacher_follows_as_an_average_of_the_weights(build: Build) -> None:
-    training = build([0.5], 1)
-    teacher = taught(training, decay=0.75)
-    teacher.steps = 1000
-    before, now = deepcopy(teacher.teacher), training.network
-    torch.nn.init.constant_(now.weight, 3.0)  # type: ignore[arg-type]
-    teacher.follow(training.trainer)
-    for old, new, average in zip(before.parameters(), now.parameters(), teacher.teacher.parameters(), strict=True):
-        assert torch.allclose(average, 0.75 * old + 0.25 * new)
+def test_a_network_is_not_its_own_teacher(build: Build) -> None:
+    network = build([0.5], 1).network
+    with pytest.raises(WrongValueError, match=r"ema is 0.*ema=0\.99"):
+        MeanTeacher(network, network, [], AugmentedDataset([0], Compose([])), SimpleInferer())
 
 
 def test_only_the_network_learns_from_the_difference(build: Build) -> None:
@@ -165,8 +154,8 @@ def test_the_record_says_how_many_images_without_masks_were_used_and_they_count_
 @pytest.mark.filterwarnings("ignore:parsing config_file")
 def test_what_is_kept_is_the_teacher_and_the_last_state_has_both(few: Path) -> None:
     state = last(few / "run")
-    assert state["unlabelled"]["steps"] == state["iteration"]
-    student, teacher = state["network"], state["unlabelled"]["teacher"]
+    assert state["average"]["steps"] == state["iteration"]
+    student, teacher = state["network"], state["average"]["average"]
     assert student.keys() == teacher.keys() == torch.load(few / "run/models/model.pt", weights_only=True).keys()
     assert not all(torch.equal(student[name], teacher[name]) for name in student)
 
@@ -186,8 +175,8 @@ def test_a_resumed_training_ends_in_the_same_bits(few: Path, tmp_path: Path, mon
     monkeypatch.undo()
     train("skin_lesion", few / "data", tmp_path / "run", resume=True)
     resumed, unbroken = last(tmp_path / "run"), last(few / "run")
-    for state in ("network", "unlabelled"):
-        ours, theirs = (each[state].get("teacher", each[state]) for each in (resumed, unbroken))
+    for state in ("network", "average"):
+        ours, theirs = (each[state].get("average", each[state]) for each in (resumed, unbroken))
         assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
@@ -205,7 +194,7 @@ def test_it_is_not_resumed_with_other_images_without_masks(few: Path, tmp_path: 
 def test_a_bundle_of_before_is_refused(few: Path, tmp_path: Path) -> None:
     shutil.copytree(few / "run", tmp_path / "old", ignore=shutil.ignore_patterns("models", "checkpoints", "logs"))
     config = tmp_path / "old/configs/train.yaml"
-    config.write_text(config.read_text().replace("unlabelled:", "before:"))
+    config.write_text(config.read_text().replace("ema:", "before:"))
     with pytest.raises(DelineateError, match=r"made before there was --use-unlabelled"):
         train(tmp_path / "old", few / "data", tmp_path / "run", use_unlabelled=True, trust=True)
 
@@ -228,7 +217,7 @@ def test_a_structure_by_itself_differs_as_it_does_beside_its_background(build: B
     teacher = taught(training)
     logits = ((0.0, 2.0), (0.0, -1.0)) if exclusive else ((2.0,), (-1.0,))
     teacher.network, teacher.teacher = Constant(*logits[0]), Constant(*logits[1]).eval()
-    teacher.exclusive, teacher.steps = exclusive, 1
+    teacher.exclusive = exclusive
     teacher.epoch_started(training.trainer)
     training.trainer.state.iteration, training.trainer.state.epoch_length = 1, 1
     training.trainer.state.output = {"loss": torch.zeros(())}

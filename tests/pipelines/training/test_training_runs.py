@@ -73,6 +73,18 @@ def test_the_record_says_in_what_precision_the_network_learned(begun: Path) -> N
     assert last_session(begun / "run")["precision"] == "float32"
 
 
+@pytest.mark.parametrize("loss", ["tversky_focal", "boundary"])
+def test_a_run_with_another_loss_a_running_mean_and_bent_images_is_a_bundle_that_passes(
+    begun: Path, tmp_path: Path, loss: str
+) -> None:
+    settings = {**SMALL, "max_epochs": 1, "ema": 0.9, "elastic": 0.5}
+    run = train(BEGUN, begun / "dataset", tmp_path / "run", network=NETWORK, loss=loss, settings=settings)
+    assert verify_bundle(run) == []
+    last, kept = state(run), torch.load(run / "models" / "model.pt", weights_only=True)
+    assert all(torch.equal(kept[name], value) for name, value in last["average"]["average"].items())
+    assert any(not torch.equal(kept[name], value) for name, value in last["network"].items())
+
+
 def test_tensorboard_has_the_images_of_each_best_validation(begun: Path) -> None:
     events = EventAccumulator(str(begun / "run" / "logs"), {"images": 0}).Reload()
     assert last_session(begun / "run")["best"]["epoch"] == events.Images("validation/case_1")[-1].step

@@ -95,9 +95,9 @@ PUBLIC = {
     "delineate.pipelines.inference": "load_network MaskWriter PrecisionInferer end_with_refused find_images",
     "delineate.pipelines.loading": """AugmentedDataset EpochSampler ReadImaged ReadMaskd ResizeToGridd StreamDataset
         StructureMasksd cached_dataset load_datalist load_unlabelled""",
-    "delineate.pipelines.training": """CheckpointSaver EarlyStop EpochSeed FamiliarityWriter HistoryLogger MeanTeacher
-        MlflowLogger RunRecord RunReport StopWhenNotFinite StructureLoss copy_network one_cycle parameter_groups
-        with_pretrained""",
+    "delineate.pipelines.training": """CheckpointSaver DiceCEBoundaryLoss EarlyStop EpochSeed FamiliarityWriter
+        FocalTverskyLoss HistoryLogger MeanTeacher MlflowLogger RunRecord RunReport StopWhenNotFinite StructureLoss
+        WeightAverage copy_network kept_network one_cycle parameter_groups with_pretrained""",
 }
 """Bundles in the field name these: one that goes, or moves, breaks them."""
 
