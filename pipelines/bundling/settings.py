@@ -17,8 +17,8 @@ from ..imaging.structures import Structure, structures_of, thresholds_of
 from ..imaging.writers import FORMATS, VOLUME_FORMATS
 
 WORKFLOWS = ("train", "evaluate", "inference")
-BACKENDS = ("torch", "onnxruntime", "openvino")
-"""What may compute a network: `inference.backends`."""
+BACKENDS = ("auto", "torch", "onnxruntime", "openvino")
+"""What may compute a network: `inference.backends`; ``auto`` is the fastest of them."""
 _BY_BACKEND = "delineate.pipelines.inference.load_network"
 _TAKES = ("bundle_root", "device", "precision", "in_channels", "window")
 _STAGES = {"train": "training", "evaluate": "evaluation", "inference": "segmentation"}

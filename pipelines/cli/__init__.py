@@ -22,6 +22,7 @@ from .export import export
 from .options import Quiet, Verbose
 from .segment import segment
 from .train import train
+from .tune import tune
 
 app = typer.Typer(
     name="delineate",
@@ -52,7 +53,7 @@ def _settings(
 app.add_typer(data.app, name="data")
 app.add_typer(bundle.app, name="bundle")
 app.add_typer(node.app, name="node")
-for command in (train, cross_validate, compare, evaluate, segment, export, demo, info.networks, info.info):
+for command in (train, cross_validate, compare, evaluate, segment, export, tune, demo, info.networks, info.info):
     app.command()(command)
 
 

@@ -69,10 +69,10 @@ Tta = Annotated[
     ),
 ]
 Backend = Annotated[
-    Literal["torch", "onnxruntime", "openvino"] | None,
+    Literal["auto", "torch", "onnxruntime", "openvino"] | None,
     typer.Option(
-        help="What computes the network on the CPU: torch, onnxruntime or openvino; masks are the same, the speed is "
-        "not. Without it, the bundle's own, which is torch unless it was set.",
+        help="What computes the network: torch, onnxruntime, openvino, or auto, the fastest on this machine, which is "
+        "measured once; masks are the same. Without it, the bundle's own, which is torch unless it was set.",
         show_default=False,
     ),
 ]

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from .files import replacing, write_atomically
 
 SUMS = "SHA256SUMS"
-MUST_BE_LISTED = ("*.pt", "*.onnx", "*.onnx.data", "*.ts")
+MUST_BE_LISTED = ("*.pt", "*.onnx", "*.onnx.data", "*.ts", "*.pt2", "*.xml", "*.bin")
 TRAINING_CHECKPOINTS = ("last.pt", "*epoch_*.pt", "checkpoint_*.pt")  # of runs begun earlier; they need not be listed
 
 _LINE = re.compile(r"([0-9a-fA-F]{64}) [ *](.+)")
@@ -139,9 +139,9 @@ def sum_problems(
 
 def _remedy(name: str) -> str:
     add = f"add it with `sha256sum {name} >> {SUMS}` in models/"
-    if not name.endswith(".onnx"):
+    if name.endswith((".pt", ".onnx.data", ".json")):
         return add
-    return f"write it with `delineate export --format onnx`, which lists it, or, if you trust what wrote it, {add}"
+    return f"write it with `delineate export`, which lists it, or, if you trust what wrote it, {add}"
 
 
 def _read_sums(path: Path) -> tuple[dict[str, tuple[int, list[str]]], list[tuple[int, str]]]:

@@ -5,7 +5,7 @@ from lazy_loader import attach
 __getattr__, __dir__, __all__ = attach(
     __name__,
     submod_attrs={
-        "backends": ["load_network"],
+        "network": ["load_network"],
         "handlers": ["MaskWriter", "end_with_refused"],
         "inferer": ["PrecisionInferer"],
         "inputs": ["find_images"],

@@ -234,7 +234,8 @@ def computed_by(inferer: Any, network: Any, device: str | torch.device) -> str:
 
 def backend_of(engine: Any) -> str:
     """What computes the network of an evaluator, as `computed_by` tells; empty where the engine has none."""
-    inferer, network, device = (getattr(engine, name, None) for name in ("inferer", "network", "device"))
+    network, device = getattr(engine, "network", None), getattr(engine.state, "device", None)
+    inferer = getattr(engine, "inferer", None)
     return "" if network is None or device is None else computed_by(inferer, network, device)
 
 

@@ -39,8 +39,8 @@ class Segmenter:
         bundle: folder of a bundle or run, the name of a shipped bundle, or one that was let in (`admit`); of several
             runs in a list, the mean of their probabilities is taken, as `make_ensemble` does.
         trust: use the bundle although verification has findings; it may then run any code.
-        backend: what computes the network: ``"torch"``, ``"onnxruntime"`` or ``"openvino"``; the bundle's own setting,
-            which is torch unless it was set, where ``None``.
+        backend: what computes the network: ``"torch"``, ``"onnxruntime"``, ``"openvino"``, or ``"auto"``, the fastest
+            on this machine; where ``None``, the bundle's own setting, which is torch unless it was set.
         settings: ids of ``inference.yaml`` and their values, e.g. ``threshold=0.3``, ``threshold={"heart": 0.3}``,
             ``device="cpu"``, ``tta="flips"``.
 

@@ -12,7 +12,7 @@ from delineate.pipelines.bundling.settings import BACKENDS
 OTHERS = [
     pytest.param(name, marks=pytest.mark.skipif(find_spec(name) is None, reason=f"{name} is not installed"))
     for name in BACKENDS
-    if name != "torch"
+    if name not in ("auto", "torch")
 ]
 """All but torch, each with a reason to skip it."""
 

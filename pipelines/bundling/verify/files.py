@@ -21,7 +21,8 @@ _CODE = re.compile(
 _TEXT = ("LICENSE", "SHA256SUMS", "*.md", "*.txt", "*.json", "*.yaml", "*.conf", "*.csv", "*.log")
 _OTHER = ("events.out.tfevents.*",)
 _LEFT = (f".{'[0-9a-f]' * 32}.tmp", "*.lock")  # by a process that was killed; nobody reads them
-_WEIGHTS = ("models/*.pt", "checkpoints/*.pt", "models/*.onnx", "models/*.onnx.data", "models/*.ts")
+_GRAPHS = ("models/*.onnx", "models/*.onnx.data", "models/*.ts", "models/*.pt2", "models/*.xml", "models/*.bin")
+_WEIGHTS = ("models/*.pt", "checkpoints/*.pt", *_GRAPHS)
 
 
 def check_files(entries: Iterable[Entry], shipping: bool = True) -> Iterator[Finding]:

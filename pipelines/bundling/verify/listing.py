@@ -17,6 +17,7 @@ HEAD = 4096  # bytes that are looked at of a text that nothing is loaded from
 MAX_CONFIG = 128 << 10  # bytes of a configuration file
 MAX_TEXT = 1 << 20  # of other texts beside configuration or weights
 FAMILIARITY, MAX_FAMILIARITY = "familiarity.json", 16 << 20  # what is known of training images, beside weights
+_WEIGHTS = ("*.pt", "*.ts", "*.onnx", "*.onnx.data", "*.pt2", "*.xml", "*.bin")
 MAX_WEIGHTS = 4 << 30  # of a file of weights: a thousand million parameters
 
 # what a segmentation or an evaluation may have left anywhere but in configs/ and models/: pixels, never configuration
@@ -77,7 +78,7 @@ def too_large(entry: Entry) -> str | None:
     if entry.is_config:
         limit = MAX_CONFIG
     else:
-        limit = MAX_WEIGHTS if entry.is_like("*.pt", "*.ts", "*.onnx", "*.onnx.data") else MAX_TEXT
+        limit = MAX_WEIGHTS if entry.is_like(*_WEIGHTS) else MAX_TEXT
         limit = MAX_FAMILIARITY if entry.name == f"models/{FAMILIARITY}" else limit
     loaded = entry.is_config or entry.name.startswith((*_CLOSED, "checkpoints/")) or entry.is_like("*.pt")
     return f"{entry.size} bytes, at most {limit} are read; make it smaller" if loaded and entry.size > limit else None

@@ -7,8 +7,10 @@ import json
 import logging
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,6 +29,7 @@ from .runner import Compute
 logger = logging.getLogger(__name__)
 TOLERANCES = {"float32": 1e-3, "bfloat16": 0.1}
 """Of a logit, as a share of the largest where that is above 1."""
+EXPORTS = "exports.json"
 _FORMAT = 1  # of the graphs that are kept: other numbers are written anew
 
 
@@ -44,9 +47,9 @@ def graph_of(network: nn.Module, root: Path, shape: tuple[int, ...], names: Sequ
     """
     models = root / "models"
     for name in names:
-        if (models / name).is_file() and (models / SUMS).is_file() and not check_sums(models, [name]):
+        if (models / name).is_file() and (models / SUMS).is_file() and not check_sums(models, _whole(name)):
             return models / name
-    path = _cache() / f"{_key(root, shape)}.onnx"
+    path = cache_folder("graphs") / f"{graph_key(root, shape)}.onnx"
     if path.is_file():
         return path
     logger.warning(f"{printable(root)}: its network is exported once, which takes up to a minute; it is kept in {path}")
@@ -62,14 +65,16 @@ def graph_of(network: nn.Module, root: Path, shape: tuple[int, ...], names: Sequ
     return path
 
 
+def _whole(name: str) -> list[str]:
+    """A graph's files: OpenVINO's weights lie beside it."""
+    return [name, name.replace(".xml", ".bin")] if name.endswith(".xml") else [name]
+
+
 def write_onnx(network: nn.Module, channels: int, axes: GraphAxes, path: Path) -> None:
     """Write ``image`` (B, C, H, W) to ``pred``, logits, and ``features`` (B, D) of each member, where it has them."""
-    example = torch.rand(2, channels, *axes.drawn, generator=torch.Generator().manual_seed(0))
-    with warnings.catch_warnings(), quiet_libraries(("torch",)), torch.no_grad():  # it logs that it has no torchvision
-        warnings.simplefilter("ignore", FutureWarning)  # torch's exporter calls torch so
-        whole = WithFeatures(network).eval()
-        program = torch.export.export(whole, (example,), dynamic_shapes=(axes.dynamic,))
-        features = [f"features_{place}" for place in range(1, len(program.graph_signature.user_outputs))]
+    program = program_of(WithFeatures(network).eval(), channels, axes)
+    features = [f"features_{place}" for place in range(1, len(program.graph_signature.user_outputs))]
+    with _quiet():
         model = torch.onnx.export(
             program, dynamo=True, verbose=False, input_names=["image"], output_names=["pred", *features]
         )
@@ -77,18 +82,39 @@ def write_onnx(network: nn.Module, channels: int, axes: GraphAxes, path: Path) -
     path.write_bytes(model.model_proto.SerializeToString())
 
 
-def refuse_other_logits(
-    compute: Compute, network: nn.Module, shape: tuple[int, ...], path: Path, told: str, seed: int = 0
-) -> float:
-    """See that a runtime's logits are those of torch, on an image that is made.
+def named_exports(models: Path) -> dict[str, dict[str, Any]]:
+    """What ``exports.json`` says of the graphs in ``models/``; nothing where there is none that can be read."""
+    try:
+        told = json.loads((models / EXPORTS).read_text(encoding="utf-8"))["exports"]
+        return {str(name): dict(facts) for name, facts in told.items()}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return {}
+
+
+def program_of(network: nn.Module, channels: int, axes: GraphAxes) -> torch.export.ExportedProgram:
+    """What torch's exporter makes of a network in evaluation mode."""
+    example = torch.rand(2, channels, *axes.drawn, generator=torch.Generator().manual_seed(0))
+    with _quiet():
+        return torch.export.export(network, (example,), dynamic_shapes=(axes.dynamic,))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence the exporter, which logs that it has no torchvision, and calls torch as torch no longer likes it."""
+    with warnings.catch_warnings(), quiet_libraries(("torch", "onnxscript", "onnx_ir")), torch.no_grad():
+        warnings.simplefilter("ignore", FutureWarning)
+        yield
+
+
+def refuse_other_logits(compute: Compute, network: nn.Module, image: torch.Tensor, path: Path, told: str) -> float:
+    """See that a runtime's logits are those of torch.
 
     Args:
         compute: image (B, C, H, W) to logits first.
         network: torch's.
-        shape: of the image.
+        image: (B, C, H, W).
         path: of the graph; one in the user's cache is removed where it differs, so that it is written anew.
         told: what computes; its last word is the precision.
-        seed: of the image.
 
     Returns:
         the largest difference of a logit.
@@ -96,7 +122,6 @@ def refuse_other_logits(
     Raises:
         DelineateError: it is too large.
     """
-    image = torch.rand(shape, generator=torch.Generator().manual_seed(seed))
     with torch.no_grad():
         expected = network(image).float().numpy()
     found = compute(image.numpy())[0]
@@ -106,24 +131,30 @@ def refuse_other_logits(
         return difference
     drop_kept(path)
     raise DelineateError(
-        f"{told} differs from torch by up to {difference:.2g} of a logit at {shape} with {path}, which is not used; "
-        "write it anew with 'delineate export', or take the backend torch"
+        f"{told} differs from torch by up to {difference:.2g} of a logit at {tuple(image.shape)} with {path}, which is "
+        "not used; write it anew with 'delineate export', or take the backend torch"
     )
+
+
+def made_image(shape: Sequence[int]) -> torch.Tensor:
+    """Noise, the same each time: (B, C, H, W), 0-1."""
+    return torch.rand(tuple(shape), generator=torch.Generator().manual_seed(0))
 
 
 def drop_kept(path: Path) -> None:
     """Remove a graph that is of no use, where it is the user's cache's: it is written anew."""
-    if path.parent == _cache():
+    if path.parent == cache_folder("graphs"):
         path.unlink(missing_ok=True)
 
 
-def _cache() -> Path:
+def cache_folder(name: str) -> Path:
+    """A folder of the user's, for what can be made again."""
     base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "delineate" / "graphs"
+    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "delineate" / name
 
 
-def _key(root: Path, shape: tuple[int, ...]) -> str:
-    """Names weights, network and versions."""
+def graph_key(root: Path, shape: tuple[int, ...]) -> str:
+    """Names weights, network, size and versions."""
     network = workflow_config(root, "inference").get("network_def")
     used = {name: versions()[name] for name in ("delineate", "torch", "monai")}
     told = [_FORMAT, sha256(root / "models" / "model.pt"), network, shape, used]

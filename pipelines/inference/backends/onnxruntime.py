@@ -22,24 +22,29 @@ def open_graph(path: Path, precision: str, threads: int) -> tuple[Compute, str]:
     Raises:
         DelineateError: the package is missing, or bfloat16 is wanted.
     """
-    runtime = _runtime()
+    package = runtime()
     if precision == "bfloat16":
         raise DelineateError("onnxruntime computes in float32; leave precision=bfloat16 out, or take another backend")
-    options = runtime.SessionOptions()
+    options = package.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # others may need the cores
     options.log_severity_level = _ERRORS_ONLY
-    session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    session = package.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     (image,) = session.get_inputs()
 
     def compute(pixels: NDArray[np.float32]) -> Sequence[NDArray[np.float32]]:
         found: list[NDArray[np.float32]] = session.run(None, {image.name: pixels})
         return found
 
-    return compute, f"onnxruntime {runtime.__version__} float32"
+    return compute, f"onnxruntime {package.__version__} float32"
 
 
-def _runtime() -> Any:
+def runtime() -> Any:
+    """The package.
+
+    Raises:
+        DelineateError: it is not installed.
+    """
     try:
         import onnxruntime
     except ImportError as error:

@@ -28,7 +28,7 @@ def open_graph(path: Path, precision: str, threads: int) -> tuple[Compute, str]:
     Raises:
         DelineateError: the package is missing, it crashes on this CPU, or this has no bfloat16.
     """
-    openvino = _runtime()
+    openvino = runtime()
     hint = _HINTS[precision]
     core = openvino.Core()
     if hint == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
@@ -85,7 +85,12 @@ def _refuse_crash(path: Path, core: Any) -> None:
         child.stop()
 
 
-def _runtime() -> Any:
+def runtime() -> Any:
+    """The package.
+
+    Raises:
+        DelineateError: it is not installed.
+    """
     try:
         import openvino
     except ImportError as error:

@@ -12,8 +12,8 @@ from structured_bundles import structured_bundle
 
 from delineate.pipelines.core.errors import DelineateError
 from delineate.pipelines.core.sums import write_sums
-from delineate.pipelines.inference.backends import graphs, load_network
-from delineate.pipelines.inference.backends.graphs import graph_of, refuse_other_logits
+from delineate.pipelines.inference.backends import graphs, run_by
+from delineate.pipelines.inference.backends.graphs import graph_of, made_image, refuse_other_logits
 
 SHAPE = (1, 1, 32, 32)
 NAMES = ("model.onnx",)
@@ -80,21 +80,17 @@ def test_a_cache_that_is_no_folder_is_answered_with_what_to_do(bundle: Path) -> 
 def test_other_logits_are_refused_and_the_cache_loses_them(bundle: Path) -> None:
     path = graph_of(NETWORK, bundle, SHAPE, NAMES)
     with pytest.raises(DelineateError, match=r"made 1 float32 differs from torch by up to 0\.01 of a logit at"):
-        refuse_other_logits(lambda pixels: [pixels + 0.01], NETWORK, SHAPE, path, "made 1 float32")
+        refuse_other_logits(lambda pixels: [pixels + 0.01], NETWORK, made_image(SHAPE), path, "made 1 float32")
     assert not path.exists()
 
 
 def test_those_of_bfloat16_may_differ_more(bundle: Path) -> None:
     path = graph_of(NETWORK, bundle, SHAPE, NAMES)
-    found = refuse_other_logits(lambda pixels: [pixels + 0.01], NETWORK, SHAPE, path, "made 1 bfloat16")
+    found = refuse_other_logits(lambda pixels: [pixels + 0.01], NETWORK, made_image(SHAPE), path, "made 1 bfloat16")
     assert found == pytest.approx(0.01, abs=1e-6)
 
 
 def test_a_graph_that_cannot_be_read_is_refused_in_one_line(bundle: Path) -> None:
     pytest.importorskip("onnxruntime")
-    from monai.bundle import ConfigParser
-
-    parser = ConfigParser()
-    parser.read_config(str(bundle / "configs" / "inference.yaml"))
     with pytest.raises(DelineateError, match="cannot be read"):
-        load_network(parser.get_parsed_content("network_def"), bundle, "cpu", "onnxruntime", "auto", 1, (32, 32))
+        run_by("onnxruntime", NETWORK, bundle, "auto", SHAPE)

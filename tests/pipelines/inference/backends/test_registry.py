@@ -21,8 +21,9 @@ from typer.testing import CliRunner
 from delineate.pipelines.bundling.settings import BACKENDS
 from delineate.pipelines.cli import app
 from delineate.pipelines.core.errors import DelineateError, UnknownNameError
-from delineate.pipelines.inference.backends import MODULES, load_network
+from delineate.pipelines.inference.backends import MODULES
 from delineate.pipelines.inference.backends.runner import Runner
+from delineate.pipelines.inference.network import load_network
 from delineate.pipelines.inference.segmenter import Segmenter
 
 pytestmark = pytest.mark.usefixtures("graph_cache")
@@ -37,8 +38,8 @@ def segmenter(bundle: Path, backend: str | None, **settings: Any) -> Segmenter:
     return Segmenter(bundle, backend=backend, device="cpu", **{"precision": "float32", **settings})
 
 
-def test_each_name_but_torch_has_a_module() -> None:
-    assert sorted(BACKENDS) == sorted(["torch", *MODULES])
+def test_each_name_has_a_module() -> None:
+    assert sorted(BACKENDS) == sorted(["auto", "torch", *MODULES])
 
 
 @pytest.mark.parametrize("backend", OTHERS)
@@ -113,7 +114,7 @@ def test_another_device_is_refused(bundle: Path, backend: str) -> None:
         load_network(torch.nn.Identity(), bundle, "cuda", backend)
 
 
-@pytest.mark.parametrize("backend", [name for name in BACKENDS if name != "torch"])
+@pytest.mark.parametrize("backend", MODULES)
 def test_a_package_that_is_missing_is_named(bundle: Path, backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, backend, None)
     with pytest.raises(DelineateError, match=rf"{backend} is not installed; pip install 'delineate\[\w+\]'"):

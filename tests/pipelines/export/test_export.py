@@ -1,4 +1,4 @@
-"""A bundle's network as ONNX: like torch's, listed, or not there."""
+"""A bundle's network in other formats: like torch's, listed, or not there."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ from delineate.pipelines import export
 from delineate.pipelines.bundling.bundles import change_bundle, new_bundle
 from delineate.pipelines.bundling.verify import verify_bundle
 from delineate.pipelines.core.errors import DelineateError, UnknownNameError
-from delineate.pipelines.core.sums import write_sums
+from delineate.pipelines.core.sums import sha256, write_sums
 from delineate.pipelines.export import export_bundle
+from delineate.pipelines.export.named import name_export
+from delineate.pipelines.inference.backends.graphs import named_exports
+from delineate.pipelines.inference.segmenter import Segmenter
 
 onnxruntime = pytest.importorskip("onnxruntime")
 
@@ -50,9 +53,55 @@ def test_an_exported_bundle_passes_verification(exported: Path) -> None:
     assert verify_bundle(exported) == []
 
 
-def test_both_files_are_listed(exported: Path) -> None:
+def test_its_files_are_listed_and_named(exported: Path) -> None:
     listed = [line.split()[1] for line in (exported / "models" / "SHA256SUMS").read_text().splitlines()]
-    assert listed == ["model.onnx", "model.pt"]
+    assert listed == ["exports.json", "model.onnx", "model.pt"]
+    told = named_exports(exported / "models")["model.onnx"]
+    assert told["weights"] == sha256(exported / "models" / "model.pt")
+    assert told["compared_on"] == "made images"
+
+
+def test_segmenter_takes_the_bundles_own_graph(exported: Path, network: torch.nn.Module) -> None:
+    segmenter = Segmenter(exported, device="cpu", backend="onnxruntime", precision="float32")
+    image = torch.rand(1, 1, 64, 96)
+    with torch.no_grad():
+        torch.testing.assert_close(segmenter.network(image), network(image), atol=1e-4, rtol=1e-4)
+    assert segmenter.facts["backend"].startswith("onnxruntime ")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("format_", ["openvino", "pt2", "torchscript"])
+def test_other_formats_are_compared_listed_and_verified(
+    trained: Path, exported: Path, format_: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if format_ == "openvino":
+        pytest.importorskip("openvino")
+        monkeypatch.setattr(
+            export.openvino, "write_onnx", lambda *words: shutil.copyfile(exported / "models/model.onnx", words[-1])
+        )
+    shutil.copytree(trained, tmp_path / "b")
+    done = export_bundle(tmp_path / "b", format_)
+    assert done.difference < 1e-4
+    assert verify_bundle(tmp_path / "b") == []
+    assert done.path.name in named_exports(tmp_path / "b" / "models")
+    if format_ == "openvino":
+        assert (tmp_path / "b" / "models" / "model.bin").is_file()
+        assert Segmenter(tmp_path / "b", device="cpu", backend="openvino").facts["backend"].startswith("openvino ")
+
+
+def test_it_is_compared_on_images_of_a_data_set(
+    exported: Path, quick: None, phantom_data: Path, tmp_path: Path
+) -> None:
+    done = export_bundle(exported, out=tmp_path / "net.onnx", data=phantom_data)
+    assert done.compared == f"8 images of {phantom_data} and made ones"
+
+
+def test_exports_of_other_weights_are_forgotten(exported: Path, tmp_path: Path) -> None:
+    shutil.copytree(exported, tmp_path / "b")
+    models = tmp_path / "b" / "models"
+    (models / "model.pt").write_bytes(b"other weights")
+    name_export(models, "net.onnx", {})
+    assert list(named_exports(models)) == ["net.onnx"]
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 64, 96), (3, 1, 50, 77), (2, 1, 128, 41)])
@@ -60,7 +109,7 @@ def test_it_takes_any_batch_height_and_width(exported: Path, network: torch.nn.M
     session = onnxruntime.InferenceSession(exported / "models" / "model.onnx")
     assert [session.get_inputs()[0].name, session.get_outputs()[0].name] == ["image", "pred"]
     image = torch.rand(shape, generator=torch.Generator().manual_seed(1))
-    (found,) = session.run(None, {"image": image.numpy()})
+    (found,) = session.run(["pred"], {"image": image.numpy()})
     with torch.no_grad():
         assert np.abs(found - network(image).numpy()).max() < 1e-4
 
@@ -82,12 +131,13 @@ def test_what_differs_from_torch_is_not_kept(
     trained: Path, quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(trained, tmp_path / "b")
-    true = export.onnx.logits
+    true = export.onnx.open_graph
 
-    def wrong(path: Path, image: Any) -> Any:
-        return true(path, image) + np.float32(0.1)
+    def wrong(path: Path) -> Any:
+        compute, told = true(path)
+        return lambda image: [np.asarray(compute(image)[0]) + np.float32(0.1)], told
 
-    monkeypatch.setattr(export.onnx, "logits", wrong)
+    monkeypatch.setattr(export.onnx, "open_graph", wrong)
     with pytest.raises(DelineateError, match=r"differs from torch by up to 0\.1 of a logit"):
         export_bundle(tmp_path / "b")
     assert sorted(path.name for path in (tmp_path / "b" / "models").iterdir()) == ["SHA256SUMS", "model.pt"]
@@ -98,7 +148,7 @@ def test_without_onnx_runtime_it_says_what_to_install(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(DelineateError, match=r"not installed; pip install -c constraints\.txt -e"):
+    with pytest.raises(DelineateError, match=r"onnxruntime is not installed; pip install 'delineate\[onnx\]'"):
         export_bundle(trained, out=tmp_path / "net.onnx")
     assert not any(tmp_path.iterdir())
 
@@ -109,7 +159,7 @@ def test_another_ending_is_refused(trained: Path, tmp_path: Path) -> None:
 
 
 def test_an_unknown_format_is_named_with_those_there_are(trained: Path) -> None:
-    with pytest.raises(UnknownNameError, match="there are: onnx"):
+    with pytest.raises(UnknownNameError, match="did you mean 'onnx'"):
         export_bundle(trained, "onnxx")
 
 
