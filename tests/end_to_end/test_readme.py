@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from documents import ROOT, blocks, commands
-from processes import inside, stock, succeeded
+from processes import NO_PAGE, inside, stock, succeeded
 
 from delineate import Segmenter
 
@@ -49,7 +49,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             cwd /= words[1]
             shutil.copytree(folder / "photos", cwd / "photos")
         elif words[0] == "delineate":
-            words += SMALL if words[1] == "train" and "--set" not in words else []
+            if words[1] == "train":
+                words += [*(SMALL if "--set" not in words else []), *NO_PAGE]
             succeeded(inside(*words[1:], cwd=cwd))
         else:
             succeeded(stock(*words[3:], cwd=cwd))

@@ -23,9 +23,13 @@ def made_evaluation(
     images: int,
     structures: Sequence[Structure] = (),
     spacing: tuple[float, float] | None = None,
+    scores: Sequence[str] = ("mean", "hd95", "nsd", "prec"),
     **facts: Any,
 ) -> Evaluation:
-    """Images of 64x48 in ``folder``: the first is missed, the second a false alarm, the third rightly empty."""
+    """Images of 64x48 in ``folder``: the first is missed, the second a false alarm, the third rightly empty.
+
+    Those scores are in it whose names begin so; a page has a chart of each, and to draw it takes a moment.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     rows, worst, planes = [], [], max(len(structures), 1)
     for index in range(images):
@@ -42,7 +46,7 @@ def made_evaluation(
     histogram = np.random.default_rng(0).integers(1, 99, (planes, 2, 256))
     return Evaluation(
         rows=rows,
-        metrics=[name for name in rows[0] if name.startswith(("mean", "hd95", "nsd", "prec")) and name.count("_") < 3],
+        metrics=[name for name in rows[0] if name.startswith(tuple(scores)) and name.count("_") < 3],
         structures=tuple(structures),
         histograms=histogram,
         facts={"split": "test", "versions": {"delineate": "0.0"}, "data_hash": "feedbeef", **facts},

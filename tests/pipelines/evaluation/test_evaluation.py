@@ -39,9 +39,10 @@ def evaluation(
 @pytest.mark.parametrize("structures", [(), NAMES], ids=["one", "several"])
 def test_what_was_written_is_read_again(structures: tuple[Structure, ...], tmp_path: Path) -> None:
     given = evaluation(structures=structures, subgroups=["class", "size", "device"])
-    first = write_evaluation(given, tmp_path / "a")
+    first = write_evaluation(given, tmp_path / "a", page=False)
     again = read_evaluation(tmp_path / "a")
-    assert write_evaluation(again, tmp_path / "b") == first == json.loads((tmp_path / "a/metrics.json").read_text())
+    second = write_evaluation(again, tmp_path / "b", page=False)
+    assert second == first == json.loads((tmp_path / "a/metrics.json").read_text())
     for name in ("per_image.csv", "report.txt"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
     assert [row["device"] for row in again.rows] == ["7"] * 12
@@ -50,7 +51,7 @@ def test_what_was_written_is_read_again(structures: tuple[Structure, ...], tmp_p
 def test_parts_merged_are_the_whole(tmp_path: Path) -> None:
     parts = [evaluation(8, NAMES, seed, f"fold{seed}_") for seed in (1, 2)]
     whole = merge(parts)
-    metrics = write_evaluation(whole, tmp_path)
+    metrics = write_evaluation(whole, tmp_path, page=False)
     assert metrics["count"] == 16
     assert metrics["refused"] == [f"fold{seed}_: is empty; copy it again" for seed in (1, 2)]
     dice = np.array([row["mean_dice_heart"] for part in parts for row in part.rows])
@@ -81,7 +82,7 @@ def test_a_folder_without_an_evaluation_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_damaged_evaluation_is_refused(tmp_path: Path) -> None:
-    write_evaluation(evaluation(), tmp_path)
+    write_evaluation(evaluation(), tmp_path, page=False)
     (tmp_path / "per_image.csv").write_text("image,mean_dice\na.png,high\n")
     with pytest.raises(InputError, match="holds no evaluation that can be read"):
         read_evaluation(tmp_path)

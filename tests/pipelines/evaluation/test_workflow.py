@@ -24,7 +24,7 @@ def test_scores_come_back_as_they_are_written(phantom_run: Path, phantom_data: P
 
 
 def test_images_are_compared_with_those_of_the_training(phantom_run: Path, phantom_data: Path, tmp_path: Path) -> None:
-    scores = evaluate(phantom_run, phantom_data, tmp_path, split="validation")
+    scores = evaluate(phantom_run, phantom_data, tmp_path, split="validation", settings={"page": False})
     with (tmp_path / "per_image.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [float(row["feature_distance"]) <= 1 for row in rows] == [row["familiar"] == "1" for row in rows]
@@ -93,8 +93,9 @@ def test_a_limit_of_an_unknown_score_is_refused_before_anything_is_scored(
 
 
 def test_a_bundle_of_before_these_settings_has_all_scores_files_and_arguments(
-    phantom_run: Path, phantom_data: Path, tmp_path: Path
+    phantom_run: Path, phantom_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("delineate.pipelines.evaluation.evaluation.write_page", lambda *_: None)
     old = Path(shutil.copytree(phantom_run, tmp_path / "old"))
     path = old / "configs/evaluate.yaml"
     config = yaml.safe_load(path.read_text())

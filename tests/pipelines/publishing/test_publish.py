@@ -26,7 +26,7 @@ PUBLISHED = {
 @pytest.fixture(scope="module")
 def scores(phantom_run: Path, phantom_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("scores") / "evaluation"
-    evaluate(phantom_run, phantom_data, folder)
+    evaluate(phantom_run, phantom_data, folder, settings={"page": False})
     return folder
 
 
