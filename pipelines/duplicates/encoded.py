@@ -1,7 +1,9 @@
 """Candidates for the second search: pictures that look alike to an encoder that was trained on ImageNet.
 
 Its features are whitened, because those of photographs of one kind all point the same way: what most pictures share,
-as skin or a scanner's frame, then counts no more than what few have (https://doi.org/10.1007/978-3-642-33709-3_55).
+as skin or a scanner's frame, then counts no more than what few have: Jégou H, Chum O. Negative Evidences and
+Co-occurences in Image Retrieval: The Benefit of PCA and Whitening. ECCV 2012,
+https://doi.org/10.1007/978-3-642-33709-3_55.
 """
 
 from __future__ import annotations
