@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.tokens import CommentToken
 
 from ..core.errors import DelineateError, UnknownNameError, printable
 from ..core.files import write_atomically
@@ -314,8 +315,25 @@ def _yaml() -> YAML:
 def _set(config: Any, keys: list[str], value: Any) -> bool:
     for key in keys[:-1]:
         config = config[int(key) if isinstance(config, list) else key]
+    if isinstance(config, CommentedMap):
+        _keep_comment_behind(config, keys[-1])
     config[int(keys[-1]) if isinstance(config, list) else keys[-1]] = _on_one_line(value)
     return True
+
+
+def _keep_comment_behind(config: CommentedMap, key: str) -> None:
+    """Move what stands behind a mapping or list to the key that follows; it would go with what is replaced."""
+    part: Any = config[key]
+    behind = ""
+    while isinstance(part, CommentedMap | CommentedSeq) and part:
+        last: Any = len(part) - 1 if isinstance(part, CommentedSeq) else list(part)[-1]
+        tokens = part.ca.items.get(last) or ()
+        behind = next((token.value for token in tokens if isinstance(token, CommentToken)), "")
+        part = part[last]
+    lines = [line.strip().removeprefix("#").strip() for line in behind.splitlines()[1:]]
+    following = list(config)[list(config).index(key) + 1 :]
+    if any(lines) and following:
+        config.yaml_set_comment_before_after_key(following[0], before="\n".join(lines), indent=config.lc.col)
 
 
 def _on_one_line(value: Any) -> Any:

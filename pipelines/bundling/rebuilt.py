@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from ..core.errors import DelineateError, printable
+from ..core.files import put_in_place
 from ..imaging.structures import structures_of
 from .bundles import new_bundle
 from .card_text import CARD, card_of, put_card
@@ -39,7 +40,7 @@ def rebuild_bundle(folder: Path, task: str, network: str, loss: str) -> Path:
     """
     if not (folder / "configs" / "inference.yaml").is_file():
         raise DelineateError(f"{printable(folder)} holds no bundle to replace; leave out --replace to make one")
-    with TemporaryDirectory() as temporary:
+    with TemporaryDirectory(prefix=".rebuild.", dir=folder.resolve().parent) as temporary:
         draft = new_bundle(Path(temporary) / "bundle", task, network, loss, name=folder.name)
         if (folder / "models").is_dir():
             refuse_other_weights(folder, draft)
@@ -47,9 +48,7 @@ def rebuild_bundle(folder: Path, task: str, network: str, loss: str) -> Path:
             shutil.copyfile(folder / CARD, draft / CARD)
         if card := card_of(folder):
             put_card(draft, *card)
-        for part in ("configs", "docs"):
-            shutil.rmtree(folder / part)
-        shutil.copytree(draft, folder, dirs_exist_ok=True)
+        put_in_place(draft, folder, [one.name for one in draft.iterdir()])
     return folder
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import mkdtemp
 from uuid import uuid4
 
 from .errors import DelineateError, InputError, printable
@@ -42,6 +43,31 @@ def write_atomically(path: str | Path, data: bytes) -> None:
     """Write ``data`` to ``path`` as :func:`replacing` does."""
     with replacing(path) as temporary:
         temporary.write_bytes(data)
+
+
+def put_in_place(draft: Path, folder: Path, parts: Sequence[str | Path]) -> None:
+    """Move parts of a draft into a folder, in place of its own; where that breaks off, by Ctrl-C too, all is as before.
+
+    Args:
+        draft: on the same disk; it is to be thrown away afterwards, with what was replaced.
+        folder: is made where it is not there.
+        parts: files and folders of the draft, relative to it.
+    """
+    aside = Path(mkdtemp(dir=draft.parent))
+    try:
+        for part in parts:
+            for parent in ((aside / part).parent, (folder / part).parent):
+                parent.mkdir(parents=True, exist_ok=True)
+            if (folder / part).exists():
+                (folder / part).rename(aside / part)
+            (draft / part).rename(folder / part)
+    except BaseException:
+        for part in parts:
+            if (folder / part).exists() and not (draft / part).exists():
+                (folder / part).rename(draft / part)
+            if (aside / part).exists():
+                (aside / part).rename(folder / part)
+        raise
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from ..bundling.gate import Bundle, admit, fingerprint
 from ..bundling.rebuilt import refuse_other_weights
 from ..bundling.weights import load_network
 from ..core.errors import DelineateError, printable
+from ..core.files import put_in_place
 from ..core.sums import sha256, write_sums
 from ..datasets.seen import SEEN, marks_of, read_seen, write_seen
 from ..training.runs import sessions_of
@@ -73,8 +74,7 @@ def publish_bundle(
         put_card(draft, card_text(facts), terms_text(facts))
         admit(draft, trust)
         load_network(draft)
-        shutil.rmtree(out / "models", ignore_errors=True)
-        shutil.copytree(draft, out, dirs_exist_ok=True)
+        put_in_place(draft, out, [*(one.name for one in draft.iterdir() if one.name != SEEN.parent.name), SEEN])
     return out
 
 

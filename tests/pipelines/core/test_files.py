@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from delineate.pipelines.core.files import hold, let_go, remove_leftovers, replacing, write_atomically
+from delineate.pipelines.core.files import hold, let_go, put_in_place, remove_leftovers, replacing, write_atomically
 
 
 def test_an_existing_file_is_replaced(tmp_path: Path) -> None:
@@ -79,3 +79,50 @@ def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
     assert hold(tmp_path / "lock"), "its own process may take it again"
     let_go(tmp_path / "lock")
     assert subprocess.run(ask, cwd=tmp_path, capture_output=True, text=True, check=True).stdout == "True\n"
+
+
+def tree(folder: Path) -> dict[str, str]:
+    return {one.relative_to(folder).as_posix(): one.read_text() for one in folder.rglob("*") if one.is_file()}
+
+
+@pytest.fixture
+def drafted(tmp_path: Path) -> tuple[Path, Path]:
+    """A draft and the folder that it is for, which has one part of it, and others."""
+    names = {"temporary/draft": ("models/model.pt", "logs/seen.json"), "folder": ("models/model.pt", "logs/train.log")}
+    for folder, files in names.items():
+        for name in files:
+            (tmp_path / folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / folder / name).write_text(f"{folder}: {name}")
+    return tmp_path / "temporary" / "draft", tmp_path / "folder"
+
+
+def test_parts_of_a_draft_take_the_place_of_those_there(drafted: tuple[Path, Path]) -> None:
+    draft, folder = drafted
+    put_in_place(draft, folder, ["models", "logs/seen.json"])
+    assert tree(folder) == {
+        "models/model.pt": "temporary/draft: models/model.pt",
+        "logs/seen.json": "temporary/draft: logs/seen.json",
+        "logs/train.log": "folder: logs/train.log",
+    }
+
+
+@pytest.mark.parametrize("done", [True, False], ids=["after", "before"])
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_ctrl_c_at_any_step_leaves_a_folder_as_it_was(
+    drafted: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, number: int, done: bool
+) -> None:
+    draft, folder = drafted
+    before, rename, calls = tree(folder), Path.rename, []
+
+    def interrupted(self: Path, target: Path) -> Path:
+        calls.append(target)
+        if len(calls) - 1 == number:
+            if done:
+                rename(self, target)
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        put_in_place(draft, folder, ["models", "logs/seen.json"])
+    assert tree(folder) == before
