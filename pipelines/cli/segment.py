@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import closing, nullcontext
 from functools import partial
 from pathlib import Path
@@ -31,8 +31,10 @@ if TYPE_CHECKING:
     from ..bundling.gate import Admission
     from ..imaging.item import Item
     from ..inference.files import OutputOptions
+    from ..inference.outputs import Segmentation
     from ..inference.results import ResultFolder
 
+_MADE_HERE = "what is fetched or put together here, other machines do not see"
 _LATER = ("label_map", "formats", "seg_type", "tta")
 """Settings that bundles made by earlier versions do not have."""
 
@@ -57,6 +59,15 @@ SkipExisting = Annotated[
         "--skip-existing",
         help="Go on where an earlier call stopped: pass over images whose masks are whole and were made of the same "
         "files, bundle and settings.",
+    ),
+]
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="ADDRESS",
+        help="Segment on the machines of a Ray cluster, e.g. auto or 10.0.0.5:6379, which see the inputs under the "
+        "same names; local: in processes of this machine.",
     ),
 ]
 Formats = Annotated[
@@ -102,6 +113,7 @@ def segment(
     token_file: TokenFile = None,
     header: Header = None,
     skip_existing: SkipExisting = False,
+    ray: Ray = None,
     set_: Settings = None,
     trust: Trust = False,
     quiet: Quiet = False,
@@ -122,6 +134,12 @@ def segment(
         raise DelineateError("--out: name the folder for the masks and results.csv" + also)
     if skip_existing and stow:
         raise DelineateError("--skip-existing and --stow: nobody knows what the server stored before; leave one out")
+    if ray and (remote or ensemble):
+        raise DelineateError(f"--ray and {'--dicomweb' if remote else '--ensemble'}: leave one out; {_MADE_HERE}")
+    if ray:
+        from ..inference.on_ray import refuse_missing
+
+        refuse_missing()
     admission = context.with_resource(admitted_runs(runs, trust)) if ensemble else admit(bundle, trust)
     root = admission.folder
     chosen = list(parse_formats(format_ or ("seg" if remote else None))) or None
@@ -147,7 +165,7 @@ def segment(
     with nullcontext(out) if out else TemporaryDirectory(prefix="delineate-") as folder:
         gone = None if out else str(folder)
         refused = _write_results(
-            admission, remote or sources, Path(folder), output_options, settings, skip_existing, gone
+            admission, remote or sources, Path(folder), output_options, settings, skip_existing, ray, gone
         )
     if refused:
         raise typer.Exit(1)
@@ -169,11 +187,13 @@ def _write_results(
     options: OutputOptions,
     settings: dict[str, Any],
     skip_existing: bool,
+    ray: str | None,
     gone: str | None = None,
 ) -> int:
     """Segment each input and write its result; how many were refused. A folder that will be ``gone`` is not shown."""
     from ..core.memory import keep_freed_memory
     from ..inference.familiarity import unfamiliar_warning
+    from ..inference.on_ray import segment_on_ray
     from ..inference.result_table import TABLE
     from ..inference.results import ResultFolder, shown_path
     from ..inference.segmenter import Segmenter
@@ -188,13 +208,18 @@ def _write_results(
         show_refused([error])
         folder.refuse(error)
 
+    outline: Callable[..., Generator[Segmentation, None, None]] = segmenter.segment
+    if ray:
+        made = settings | {"trust": admission.trusted}
+        light = not (options.probability or options.objects)
+        outline = partial(segment_on_ray, segmenter, address=ray, settings=made, light=light)
     done = unsent = 0
     unfamiliar: list[str] = []
     for batch in inputs.fetch(refuse) if isinstance(inputs, Remote) else [Inputs(inputs)]:
         told, skip = partial(_refuse_as, batch, refuse), partial(_skip, folder, batch, skip_existing)
         with (
             progress("segmenting", "images") as moved,
-            closing(segmenter.segment(batch.sources, on_error=told, on_progress=moved, skip=skip)) as results,
+            closing(outline(batch.sources, on_error=told, on_progress=moved, skip=skip)) as results,
         ):
             for own in results:
                 result = batch.result(own)

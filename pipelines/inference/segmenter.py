@@ -133,17 +133,33 @@ class Segmenter:
             if refused.setdefault(str(error), error) is error:  # what is wrong with a file is wrong with each frame
                 on_error(error) if on_error else logger.error(str(error))
 
+        yield from self.outline(stream_items(sources, refuse, self.slicing), refuse, on_progress, skip)
+        if not on_error and (ends := [error for error in refused.values() if not isinstance(error, NotedError)]):
+            raise DelineateError(f"{counted(len(ends), 'input')} refused: " + "; ".join(map(str, ends)))
+
+    def outline(
+        self,
+        items: Iterable[Fields],
+        on_error: Callable[[InputError], None],
+        on_progress: Callable[[int, int], None] | None = None,
+        skip: Callable[[Item], bool] | None = None,
+    ) -> Generator[Segmentation, None, None]:
+        """As `segment`, of items that were found.
+
+        Args:
+            items: as `find_images` gives them; a volume's slices one after the other.
+            on_error: as for `segment`.
+            on_progress: as for `segment`.
+            skip: as for `segment`.
+        """
         assembler = Assembler(self.structures, self.model)
-        items = stream_items(sources, refuse, self.slicing)
         several = isinstance(items, Sized) and len(items) > 1  # an iterator's next is asked for when the last is done
-        stream = StreamDataset(items, self._segment_one, refuse, skip, self._ahead if several else None)
+        stream = StreamDataset(items, self._segment_one, on_error, skip, self._ahead if several else None)
         for output in stream:
             if on_progress:
                 on_progress(stream.position, stream.total)
             if (result := assembler.add(output)) is not None:
                 yield result
-        if not on_error and (ends := [error for error in refused.values() if not isinstance(error, NotedError)]):
-            raise DelineateError(f"{counted(len(ends), 'input')} refused: " + "; ".join(map(str, ends)))
 
     def _segment_one(self, item: Fields) -> Fields:
         return self._finish(self._infer(self.preprocessing(item)))
