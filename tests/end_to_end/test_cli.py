@@ -98,7 +98,10 @@ def test_the_printed_line_of_segment_writes_the_same_masks(place: Place, dataset
     done = succeeded(
         delineate("segment", run, *images, "--out", "one", "--threshold", "0.4", "--overlay", cwd=tmp_path)
     )
-    succeeded(call("sh", "-c", printed_line(done).replace("--output_dir one", "--output_dir other"), cwd=tmp_path))
+    line = printed_line(done).replace("--output_dir one", "--output_dir other")
+    as_words = f"python() {{ printf '%s\\0' \"$@\"; }}; {line}"  # what the shell makes of it
+    seen = succeeded(call("sh", "-c", as_words)).stdout
+    succeeded(stock(*seen.split("\0")[2:-1], cwd=tmp_path))
     one, other = ({p.name: p.read_bytes() for p in (tmp_path / name).iterdir()} for name in ("one", "other"))
     said, unverified = (files.pop("results.csv").decode("utf-8-sig").splitlines() for files in (one, other))
     assert one == other

@@ -20,6 +20,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from multiprocessing import get_context
+from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -84,12 +85,17 @@ def call(*words: str | Path, cwd: Path | None = None, env: dict[str, str] | None
     )
 
 
+def server() -> ForkServerContext:
+    """A context whose processes are forks of the server."""
+    context = get_context("forkserver")
+    context.set_forkserver_preload(IMPORTED)
+    return context
+
+
 def start(*words: str | Path, log: Path, cwd: Path | None = None, errors: Path | None = None) -> BaseProcess:
     """Start ``delineate``, or ``python -m MODULE``, as a fork, in a session of its own; it prints into ``log``."""
-    server = get_context("forkserver")
-    server.set_forkserver_preload(IMPORTED)
     texts = [str(word) for word in words]
-    process = server.Process(target=_become, args=(texts, cwd or Path.cwd(), environment(), log, errors or log))
+    process = server().Process(target=_become, args=(texts, cwd or Path.cwd(), environment(), log, errors or log))
     process.start()
     return process
 

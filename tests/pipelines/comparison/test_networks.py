@@ -10,9 +10,11 @@ import pytest
 import yaml
 from judged_folders import dice, write_judged
 from monai.bundle import ConfigParser
+from processes import server
 
 from delineate.pipelines.bundling.bundles import shipped_bundles
 from delineate.pipelines.comparison import networks as module
+from delineate.pipelines.comparison import processes
 from delineate.pipelines.comparison.networks import Comparison, Job, compare_networks
 from delineate.pipelines.comparison.processes import in_one_line
 from delineate.pipelines.core.errors import DelineateError
@@ -76,7 +78,8 @@ def job(run: Path) -> Job:
     return Job(shipped_bundles()["skin_lesion"], run.parent, run, "unet", 1, {}, ())
 
 
-def test_why_a_process_failed_is_told(tmp_path: Path) -> None:
+def test_why_a_process_failed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "get_context", lambda _: server())  # the next test spawns one
     reason = module._in_its_process(job(tmp_path / "run"))
     assert reason is not None
     assert "no datalist.json" in reason
