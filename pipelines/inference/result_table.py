@@ -77,6 +77,7 @@ class ResultTable:
     def __init__(self, folder: str | Path) -> None:
         self.path = Path(folder) / TABLE
         self.rows: dict[Key, list[Row]] = {}
+        self._texts: dict[Key, str] = {}  # as they are written: of an archive, all others stay as they are
         self._columns: tuple[str, ...] = COLUMNS
         self._stamp: tuple[int, ...] | None = None
         self._intact = True
@@ -91,6 +92,7 @@ class ResultTable:
             return False
         self._columns, rows, self._intact = _read(self.path) if stamp else (COLUMNS, [], True)
         self.rows = _grouped(rows)
+        self._texts.clear()
         self._stamp = stamp
         return True
 
@@ -102,14 +104,23 @@ class ResultTable:
         replaced = [old for old in {key, *instead_of} if old in self.rows]
         for old in replaced:
             del self.rows[old]
+            self._texts.pop(old, None)
         self.rows[key] = list(rows)
         if replaced or self._stamp is None or not self._intact or not set(rows[0]) <= set(self._columns):
-            self._columns, self._intact = tuple(dict.fromkeys([*COLUMNS, *self._columns])), True
-            every = (row for rows_of_one in self.rows.values() for row in rows_of_one)
-            write_atomically(self.path, as_csv(every, self._columns).encode("utf-8-sig"))
+            self._write_all()
         else:
             _append(self.path, as_csv(rows, self._columns, header=False).encode())
         self._stamp = self._now()
+
+    def _write_all(self) -> None:
+        columns = tuple(dict.fromkeys([*COLUMNS, *self._columns]))
+        if columns != self._columns:
+            self._texts.clear()
+        self._columns, self._intact = columns, True
+        for key in self.rows.keys() - self._texts.keys():
+            self._texts[key] = as_csv(self.rows[key], columns, header=False)
+        text = as_csv([], columns) + "".join(map(self._texts.__getitem__, self.rows))
+        write_atomically(self.path, text.encode("utf-8-sig"))
 
     def _now(self) -> tuple[int, ...] | None:
         try:

@@ -3,9 +3,10 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from segmentations import segmentation, several
 
 from delineate.pipelines.core.errors import DelineateError, InputError, NotedError, SkippedError
 from delineate.pipelines.imaging.item import Item
-from delineate.pipelines.inference import results
+from delineate.pipelines.inference import result_table, results
 from delineate.pipelines.inference.files import OutputOptions
 from delineate.pipelines.inference.inputs import find_images
 from delineate.pipelines.inference.outputs import Segmentation
@@ -115,6 +116,26 @@ def test_the_same_input_again_replaces_its_own_mask(tmp_path: Path) -> None:
         (os.path.abspath(source), "0") for source in ("a/x.png", "b/x.png")
     ]
     assert not pixels(tmp_path / "x_2_mask.png").any()
+
+
+def test_to_replace_a_row_of_many_that_row_alone_is_put_into_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources, encoded, own = [f"{number}.png" for number in range(20)], list[int](), result_table.as_csv
+
+    def as_csv(rows: Iterable[Mapping[str, object]], *more: Any, **named: Any) -> str:
+        every = list(rows)
+        encoded.append(len(every))
+        return own(every, *more, **named)
+
+    for mask in (FULL, EMPTY):
+        folder = ResultFolder(tmp_path)
+        for number, source in enumerate(sources):
+            folder.write(result(source, mask))
+            if mask is EMPTY and number == 0:
+                monkeypatch.setattr(result_table, "as_csv", as_csv)
+    assert sum(encoded) == len(sources) - 1
+    assert [(Path(row["input"]).name, row["foreground"]) for row in table(tmp_path)] == [(one, "0") for one in sources]
 
 
 def test_a_file_that_is_in_no_table_is_never_overwritten(tmp_path: Path) -> None:
