@@ -14,7 +14,7 @@ from ..core.errors import DelineateError, counted
 from ..core.failures import advising
 from ..training.runs import parse_settings
 from .console import QUIET, print_monai_line, progress, say, set_verbosity, show_table, verbosity, warn
-from .options import AllowLeaks, Fold, Loss, Quiet, Settings, Trust, Verbose, bundle_names
+from .options import AllowLeaks, Fold, Loss, Quiet, Settings, Trust, UseUnlabelled, Verbose, bundle_names
 
 _TRAINING, _COMPARING = "Networks trained alike (with --networks)", "Runs or evaluations (without --networks)"
 
@@ -89,6 +89,7 @@ def compare(
     epochs: Epochs = None,
     loss: Loss = None,
     allow_leaks: AllowLeaks = False,
+    use_unlabelled: UseUnlabelled = False,
     resume: Resume = False,
     out: Out = None,
     set_: Settings = None,
@@ -103,7 +104,7 @@ def compare(
     would need. Exit code 1 when a network failed or an image could not be scored.
     """
     training = {"--data": data, "--minutes": minutes, "--epochs": epochs, "--loss": loss}
-    training |= {"--allow-leaks": allow_leaks, "--resume": resume}
+    training |= {"--allow-leaks": allow_leaks, "--use-unlabelled": use_unlabelled, "--resume": resume}
     _refuse_mixed(bundles, networks, {"--on": on, "--split": split}, training)
     metrics, settings = tuple(metric or ("mean_dice",)), parse_settings(set_ or [])
     if networks is None or data is None:
@@ -120,6 +121,7 @@ def compare(
         settings=settings,
         fold=fold,
         allow_leaks=allow_leaks,
+        use_unlabelled=use_unlabelled,
         resume=resume,
         trust=trust,
         metrics=metrics,

@@ -12,7 +12,7 @@ from ..core.errors import counted
 from ..core.failures import advising
 from ..training.runs import parse_settings
 from .console import QUIET, print_monai_line, say, set_verbosity, show_table, verbosity, warn
-from .options import AllowLeaks, Bundle, Dataset, Loss, Quiet, Settings, Trust, Verbose
+from .options import AllowLeaks, Bundle, Dataset, Loss, Quiet, Settings, Trust, UseUnlabelled, Verbose
 from .scores import show_scores
 from .split import parse_numbers
 
@@ -36,6 +36,7 @@ def cross_validate(
     loss: Loss = None,
     set_: Settings = None,
     allow_leaks: AllowLeaks = False,
+    use_unlabelled: UseUnlabelled = False,
     trust: Trust = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -60,6 +61,7 @@ def cross_validate(
             loss=loss,
             settings=parse_settings(set_ or []),
             allow_leaks=allow_leaks,
+            use_unlabelled=use_unlabelled,
             trust=trust,
             prepare=partial(set_verbosity, verbosity()),
             announce=print_monai_line,

@@ -100,6 +100,9 @@ Loss = Annotated[
     ),
 ]
 Fold = Annotated[int | None, typer.Option(min=0, help="Validate on this fold, in a data set with folds.")]
+UseUnlabelled = Annotated[
+    bool, typer.Option("--use-unlabelled", help="Also learn from the images of the data set that have no mask.")
+]
 AllowLeaks = Annotated[
     bool,
     typer.Option(

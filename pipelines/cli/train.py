@@ -13,7 +13,7 @@ from ..core.failures import advising
 from ..training import workflow
 from ..training.runs import parse_settings
 from .console import print_monai_line, say
-from .options import AllowLeaks, Bundle, Dataset, Fold, Loss, Quiet, Settings, Trust, Verbose
+from .options import AllowLeaks, Bundle, Dataset, Fold, Loss, Quiet, Settings, Trust, UseUnlabelled, Verbose
 
 
 def train(
@@ -27,9 +27,7 @@ def train(
     set_: Settings = None,
     fold: Fold = None,
     allow_leaks: AllowLeaks = False,
-    use_unlabelled: Annotated[
-        bool, typer.Option("--use-unlabelled", help="Also learn from the images of the data set that have no mask.")
-    ] = False,
+    use_unlabelled: UseUnlabelled = False,
     resume: Annotated[
         bool,
         typer.Option("--resume", help="Continue an interrupted run; with --set max_epochs=N, add epochs to it."),

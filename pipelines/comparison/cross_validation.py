@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..audit.before_training import last_audit
-from ..bundling.bundles import members_of, part_file, try_changes
+from ..bundling.bundles import members_of, try_changes
 from ..bundling.ensemble import make_ensemble
 from ..bundling.gate import admit
 from ..bundling.workflow import Announce
@@ -21,7 +21,7 @@ from ..datasets.datalist import Datalist
 from ..datasets.splitting.folds import write_folds
 from ..evaluation.evaluation import merge, read_evaluation, write_evaluation
 from ..evaluation.workflow import evaluate
-from ..training.workflow import refuse_leaks, train, training_settings
+from ..training.workflow import overlays_of, refuse_leaks, train, training_settings
 from .judged import CROSS_VALIDATION
 from .processes import work_apart
 from .table import bundle_hash, settle_terms
@@ -49,6 +49,7 @@ class FoldJob:
     allow_leaks: bool
     trust: bool
     announce: Announce | None = None
+    use_unlabelled: bool = False
 
     def __str__(self) -> str:
         return f"fold {self.fold}, seed {self.seed}"
@@ -93,6 +94,7 @@ def cross_validate(
     settings: Mapping[str, Any] | None = None,
     allow_leaks: bool = False,
     trust: bool = False,
+    use_unlabelled: bool = False,
     prepare: Callable[[], None] | None = None,
     announce: Announce | None = None,
 ) -> CrossValidation:
@@ -113,6 +115,7 @@ def cross_validate(
         settings: ids of the bundle and their values.
         allow_leaks: train although the splits leak.
         trust: use the bundle although verification has findings.
+        use_unlabelled: learn from the images without masks, too, but those that belong to a fold that is judged.
         prepare: called first in each fold's process; it can be pickled.
         announce: as of :func:`~.workflow.train`; it can be pickled.
 
@@ -122,8 +125,7 @@ def cross_validate(
     source, data, out = admit(bundle, trust).folder, Path(data), Path(out)
     _refuse_terms(folds, seeds, settings or {})
     values = training_settings(source, data, settings, None, allow_leaks)
-    overlays = [part_file(kind, name) for kind, name in (("networks", network), ("losses", loss)) if name]
-    try_changes(source, values, overlays)
+    try_changes(source, values, overlays_of(source, network, loss, use_unlabelled))
     own_folds = folds is None and any(place.fold is not None for place, _ in Datalist.read(data).labelled())
     test_apart = keep_test or own_folds
     if test_apart:
@@ -137,14 +139,18 @@ def cross_validate(
         "folds": folds,
         "seeds": list(seeds),
         "keep_test": keep_test,
+        "use_unlabelled": use_unlabelled or None,  # those of before there was this had none
         "data_hash": Datalist.read(data).hash,
     }
     settle_terms(out, terms, (out / CROSS_VALIDATION).is_file(), CROSS_VALIDATION)
     logger.info(last_audit(data))
+    common = (network, loss, dict(settings or {}), allow_leaks, trust, announce, use_unlabelled)
     jobs = [
-        FoldJob(source, folder.parent, fold, seed, network, loss, dict(settings or {}), allow_leaks, trust, announce)
+        FoldJob(source, folder.parent, fold, seed, *common)
         for seed in seeds
-        for fold, folder in enumerate(write_folds(data, _folder(out, seed, seeds), folds, seed, keep_test))
+        for fold, folder in enumerate(
+            write_folds(data, _folder(out, seed, seeds), folds, seed, keep_test, use_unlabelled)
+        )
     ]
     errors = {str(job): error for job in jobs if (error := _in_its_process(job, prepare))}
     runs = [job.folder / "run" for job in jobs if job.is_done]
@@ -235,6 +241,7 @@ def train_fold(job: FoldJob) -> None:
         loss=None if begun else job.loss,
         settings=None if begun else {**job.settings, "seed": job.seed},
         allow_leaks=job.allow_leaks and not begun,
+        use_unlabelled=job.use_unlabelled and not begun,
         resume=begun,
         trust=job.trust,
         announce=job.announce,

@@ -10,13 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..bundling.bundles import part_file, try_changes
+from ..bundling.bundles import try_changes
 from ..bundling.gate import admit
 from ..bundling.workflow import Announce, run_workflow
 from ..core.errors import DelineateError
 from ..datasets.datalist import Datalist
 from ..training.runs import begin_run
-from ..training.workflow import refuse_leaks, training_settings
+from ..training.workflow import overlays_of, refuse_leaks, training_settings
 from .beforehand import count_tests, refuse_unknown_metrics, warn_of_few
 from .processes import work_apart
 from .table import BUDGETED, Row, best_first, bundle_hash, finished, settle_terms, write_table
@@ -83,6 +83,7 @@ def compare_networks(
     allow_leaks: bool = False,
     resume: bool = False,
     trust: bool = False,
+    use_unlabelled: bool = False,
     metrics: Sequence[str] = ("mean_dice",),
     prepare: Callable[[], None] | None = None,
     announce: Announce | None = None,
@@ -106,6 +107,7 @@ def compare_networks(
         allow_leaks: train although the splits leak.
         resume: go on with a comparison that was broken off.
         trust: use the bundle although verification has findings.
+        use_unlabelled: learn from the images without masks, too; it takes ``epochs``, because no trial tells its time.
         metrics: in which they are compared in pairs: columns of ``per_image.csv``.
         prepare: called first in each network's process; it can be pickled.
         announce: as of :func:`~.workflow.train`; it can be pickled.
@@ -114,10 +116,15 @@ def compare_networks(
         DelineateError: when the terms are refused, before anything is trained.
     """
     _refuse_terms(networks, minutes, epochs, settings or {})
+    if use_unlabelled and epochs is None:
+        raise DelineateError("--use-unlabelled takes a number of epochs; give --epochs instead of --minutes")
     source, data, out = admit(bundle, trust).folder, Path(data), Path(out)
     values = training_settings(source, data, settings, fold, allow_leaks)
     common = Job(source, data, out, "", minutes, values, (), trust, epochs, prepare, announce)
-    jobs = [replace(common, run=out / name, network=name, overlays=_overlays(name, loss)) for name in networks]
+    jobs = [
+        replace(common, run=out / name, network=name, overlays=tuple(overlays_of(source, name, loss, use_unlabelled)))
+        for name in networks
+    ]
     refuse_unknown_metrics(source.resolve().name, source, metrics)
     for job in jobs:
         try_changes(job.source, job.values, list(job.overlays))
@@ -131,6 +138,7 @@ def compare_networks(
         "epochs": epochs,
         "loss": loss,
         "settings": dict(values),
+        "use_unlabelled": use_unlabelled or None,  # those of before there was this had none
         "data_hash": Datalist.read(data).hash,
     }
     settle_terms(out, terms, resume)
@@ -167,10 +175,6 @@ def _train_each(jobs: Sequence[Job], out: Path, terms: Mapping[str, Any]) -> Com
             logger.error(f"failed: {job.network}: {errors[job.network]}")
         write_table(out, rows, errors, terms)
     return Comparison(out, best_first(rows), errors, terms)
-
-
-def _overlays(network: str, loss: str | None) -> tuple[Path, ...]:
-    return (part_file("networks", network), *([part_file("losses", loss)] if loss else []))
 
 
 def _refuse_terms(

@@ -214,7 +214,8 @@ def _explanation(rows: Sequence[Row], terms: Mapping[str, Any]) -> list[str]:
     counts = sorted({row["images"] for row in rows})
     images = " or ".join(map(str, counts)) + (" image" if counts == [1] else " images")
     refused = max(row["refused"] for row in rows)
-    settings = {**({"loss": terms["loss"]} if terms["loss"] else {}), **terms["settings"]}
+    parts = {name: terms[name] for name in ("loss", "use_unlabelled") if terms.get(name)}
+    settings = {**parts, **terms["settings"]}
     return [
         f"Means over the {images} of the split test, each on its own grid"
         + (f"; up to {refused} more could not be scored. " if refused else ". ")

@@ -79,9 +79,7 @@ def train(
         refuse_leaks(data, values)  # before anything is made
     if values.get("pretrained") not in (None, "imagenet") and init_from is None:
         init_from, values["pretrained"] = values["pretrained"], None  # copied into the run, which then stands alone
-    method = _unlabelled_method(source) if use_unlabelled else None
-    parts = (("networks", network), ("losses", loss), ("unlabelled", method))
-    overlays = [part_file(kind, name) for kind, name in parts if name]
+    overlays = overlays_of(source, network, loss, use_unlabelled)
     arguments: dict[str, object] = {"bundle_root": str(run), "dataset_dir": str(data)}
     if resume and init_from:
         raise DelineateError("a run that is resumed has its weights; leave out --init-from, or begin a new run with it")
@@ -104,17 +102,20 @@ def train(
     return run
 
 
-def _unlabelled_method(bundle: Path) -> str:
-    """The name of the overlay with which a bundle learns from images without masks.
+def overlays_of(bundle: Path, network: str | None, loss: str | None, use_unlabelled: bool = False) -> list[Path]:
+    """The files of the parts that a training puts into its bundle.
 
     Raises:
-        DelineateError: it is of before there was any.
+        UnknownNameError: there is no such part.
+        DelineateError: the bundle is of before there was a way to learn from images without masks.
     """
-    if not has(workflow_config(bundle, "train"), "ema"):
+    if use_unlabelled and not has(workflow_config(bundle, "train"), "ema"):
         raise DelineateError(
             f"{printable(bundle)} was made before there was --use-unlabelled; make it anew: delineate bundle new"
         )
-    return "mean_teacher"
+    method = "mean_teacher" if use_unlabelled else None
+    parts = (("networks", network), ("losses", loss), ("unlabelled", method))
+    return [part_file(kind, name) for kind, name in parts if name]
 
 
 def _prepare_resume(

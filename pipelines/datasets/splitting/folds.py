@@ -19,7 +19,12 @@ VALIDATION = 0.125
 
 
 def write_folds(
-    dataset: str | Path, out: str | Path, folds: int | None = None, seed: int = 0, keep_test: bool = False
+    dataset: str | Path,
+    out: str | Path,
+    folds: int | None = None,
+    seed: int = 0,
+    keep_test: bool = False,
+    use_unlabelled: bool = False,
 ) -> list[Path]:
     """Write a data set for each fold: the fold is its test split, the rest its training and validation.
 
@@ -33,6 +38,7 @@ def write_folds(
         seed: another seed gives other folds.
         keep_test: leave the images of the test split out, so that they can be looked at once, at the end. Where the
             folds are those of the data set, its test split is always left out.
+        use_unlabelled: keep the images without a label, but those that belong to, or repeat, what is left out.
 
     Returns:
         the folders of the new data sets.
@@ -48,23 +54,44 @@ def write_folds(
         items = [item for place, item in places if place.fold is not None]
         divided: Mapping[str, int | None] = {item.group: item.fold for item in items}
     else:
-        items = _joined([item for _, item in places], datalist)
+        items = [item for _, item in places]
+        joined = _joined(items, datalist)
+        items = [regrouped(item, joined) for item in items]
         plan = Plan((1, 0, 0), seed, folds or FOLDS)
         divided = {group: place.fold for group, place in split_groups(strata(items), plan).items()}
     numbers = sorted({fold for fold in divided.values() if fold is not None})
-    return [_write_fold(datalist, items, divided, fold, len(numbers), seed, Path(out)) for fold in numbers]
+    bare = _unlabelled(datalist, items) if use_unlabelled else []
+    return [_write_fold(datalist, items, bare, divided, fold, len(numbers), seed, Path(out)) for fold in numbers]
 
 
-def _joined(items: Sequence[Item], datalist: Datalist) -> list[Item]:
-    """The items with the names of the groups that they have together with all that shows the same."""
+def _joined(items: Sequence[Item], datalist: Datalist) -> dict[str, str]:
+    """The name of each group after it was joined with all that shows the same."""
     known = [*recorded_pairs(items, datalist.duplicates), *audited_pairs(items, datalist.folder)]
-    joined = join_groups(items, [*equal_pairs(items), *known])
-    return [regrouped(item, joined) for item in items]
+    return join_groups(items, [*equal_pairs(items), *known])
+
+
+def _unlabelled(datalist: Datalist, divided: Sequence[Item]) -> list[Item]:
+    """The images without a label, each in the group of the divided images that it belongs to.
+
+    One that belongs to images that are left out, or to several groups, which may come into several folds, is left out.
+    """
+    labelled, bare = [item for _, item in datalist.labelled()], datalist.part("unlabelled")
+    joined, groups = _joined([*labelled, *bare], datalist), {item.file: item.group for item in divided}
+    of_labelled: dict[str, set[str | None]] = {}
+    for item in labelled:
+        of_labelled.setdefault(joined[item.group], set()).add(groups.get(item.file))
+    kept = []
+    for item in bare:
+        [group, *others] = of_labelled.get(joined[item.group], {joined[item.group]})
+        if group is not None and not others:
+            kept.append(replace(item, group=group))
+    return kept
 
 
 def _write_fold(
     datalist: Datalist,
     items: Sequence[Item],
+    bare: Sequence[Item],
     divided: Mapping[str, int | None],
     fold: int,
     folds: int,
@@ -87,7 +114,7 @@ def _write_fold(
         plan=None,
         official_split=False,
         official={},
-        lists=in_splits(items, {group: group for group in divided}, placed),
+        lists=in_splits(items, {group: group for group in divided}, placed) | {"unlabelled": bare},
         more={**datalist.more, "cross_validation": {"fold": fold, "folds": folds, "seed": seed}},
     )
     new.write()

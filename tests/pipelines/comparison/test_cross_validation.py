@@ -132,3 +132,31 @@ def test_the_audit_of_the_data_set_is_told_once_for_all_folds(
     assert [line for line in caplog.messages if "audited" in line] == [
         f"{dataset} was not audited as it stands; look at it: delineate data audit {dataset}"
     ]
+
+
+def test_folds_are_trained_with_the_images_without_masks_where_that_is_asked(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs: list[FoldJob] = []
+    monkeypatch.setattr(module, "_in_its_process", lambda job, prepare: jobs.append(job))
+    monkeypatch.setattr(module, "_conclude", lambda *_: {"count": 1})
+    validate(dataset, tmp_path / "with", use_unlabelled=True)
+    validate(dataset, tmp_path / "without")
+    assert [job.use_unlabelled for job in jobs] == [True] * 3 + [False] * 3
+    with pytest.raises(DelineateError, match="begun with other use_unlabelled"):
+        validate(dataset, tmp_path / "with")
+    used: list[bool] = []
+    monkeypatch.setattr(module, "train", lambda *_, use_unlabelled, **__: used.append(use_unlabelled))
+    monkeypatch.setattr(module, "evaluate", lambda *_, **__: None)
+    module.train_fold(jobs[0])
+    assert used == [True]
+
+
+def test_a_cross_validation_of_before_there_was_the_choice_goes_on(
+    dataset: Path, tmp_path: Path, judged: list[str]
+) -> None:
+    validate(dataset, tmp_path / "out")
+    terms = json.loads((tmp_path / "out/cross_validation.json").read_text())
+    del terms["use_unlabelled"]
+    (tmp_path / "out/cross_validation.json").write_text(json.dumps(terms))
+    assert validate(dataset, tmp_path / "out").errors == {}

@@ -54,6 +54,7 @@ def empty(tmp_path: Path) -> Path:
         ({"epochs": 3, "settings": {"max_epochs": 5}}, "--epochs decides on max_epochs"),
         ({"settings": {"learning_rat": 3}}, "did you mean 'learning_rate'"),
         ({"metrics": ["mean_dise"]}, "did you mean 'mean_dice'"),
+        ({"use_unlabelled": True}, "give --epochs instead of --minutes"),
     ],
     ids=str,
 )
@@ -83,6 +84,16 @@ def test_why_a_process_failed_is_told(tmp_path: Path, monkeypatch: pytest.Monkey
     reason = module._in_its_process(job(tmp_path / "run"))
     assert reason is not None
     assert "no datalist.json" in reason
+
+
+def test_each_network_learns_from_the_images_without_masks_where_that_is_asked(
+    empty: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[str]] = []
+    monkeypatch.setattr(module, "_in_its_process", lambda job: seen.append([path.stem for path in job.overlays]))
+    compare(empty / "out", epochs=2, use_unlabelled=True)
+    assert seen == [["unet", "mean_teacher"], ["se_unet", "mean_teacher"]]
+    assert json.loads((empty / "out/compare.json").read_text())["use_unlabelled"] is True
 
 
 class Deadly:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from delineate.pipelines.core.errors import DelineateError
 from delineate.pipelines.datasets.datalist import Datalist
 from delineate.pipelines.datasets.splitting.folds import write_folds
 from delineate.pipelines.datasets.splitting.splits import Plan
+from delineate.pipelines.datasets.unlabelled import unlabelled_for_training
 
 PATIENTS = {f"patient {number}": number % 3 + 1 for number in range(15)}
 
@@ -92,3 +94,57 @@ def test_too_few_groups_are_refused(tmp_path: Path) -> None:
     data = data_set(tmp_path / "data", {"a": 3})
     with pytest.raises(DelineateError, match=r"ask for fewer folds, or add images"):
         write_folds(data, tmp_path, 2)
+
+
+def with_bare(folder: Path, *bare: tuple[str, str], duplicates: list[dict[str, Any]] | None = None) -> Path:
+    """A data set and images without a label: name and group of each."""
+    data_set(folder, PATIENTS)
+    entries = []
+    for name, group in bare:
+        item = {key: value for key, value in entry(folder, group, 0).items() if not key.startswith("label")}
+        hashes = {key: f"{key} of {name}" for key in ("image_sha256", "pixels_sha256")}
+        entries.append({**item, "image": str(folder / f"{name}.png"), **hashes, "area": None})
+    content = json.loads((folder / "datalist.json").read_text())
+    content |= {"unlabelled": entries} | ({"duplicates": duplicates} if duplicates else {})
+    (folder / "datalist.json").write_text(json.dumps(content))
+    return folder
+
+
+def bare_of(place: Path) -> dict[str, str]:
+    return {item.file.stem: item.group for item in Datalist.read(place).part("unlabelled")}
+
+
+def test_images_without_a_label_are_left_out_unless_they_are_asked_for(tmp_path: Path) -> None:
+    data = with_bare(tmp_path / "data", ("alone", "alone"))
+    assert [bare_of(place) for place in write_folds(data, tmp_path / "a", 3)] == [{}] * 3
+    assert [bare_of(place) for place in write_folds(data, tmp_path / "b", 3, use_unlabelled=True)] == [
+        {"alone": "alone"}
+    ] * 3
+
+
+@pytest.mark.parametrize("keep_test", [False, True])
+def test_an_image_without_a_label_of_a_test_patient_that_is_kept_apart_is_left_out(
+    tmp_path: Path, keep_test: bool
+) -> None:
+    data = with_bare(tmp_path / "data", ("alone", "alone"), ("more", "held out"))
+    [place, *_] = write_folds(data, tmp_path, 3, keep_test=keep_test, use_unlabelled=True)
+    assert set(bare_of(place)) == ({"alone"} if keep_test else {"alone", "more"})
+
+
+def test_an_image_without_a_label_that_repeats_one_of_a_fold_is_of_its_group(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    labelled = str(folder / "patient 3 0.png")
+    pair = {"items": [str(folder / "again.png"), labelled], "exact": False}
+    data = with_bare(folder, ("again", "somebody"), duplicates=[pair])
+    for place in write_folds(data, tmp_path, 3, use_unlabelled=True):
+        assert bare_of(place) == {"again": "patient 3"}
+        left_out = "patient 3 0.png" in names(place, "validation", "test")
+        assert len(unlabelled_for_training(Datalist.read(place))[0]) == (not left_out)
+
+
+def test_an_image_without_a_label_that_joins_two_patients_is_left_out(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    ends = [str(folder / f"patient {number} 0.png") for number in (3, 4)]
+    pairs = [{"items": [str(folder / "between.png"), other], "exact": False} for other in ends]
+    data = with_bare(folder, ("between", "somebody"), duplicates=pairs)
+    assert all(not bare_of(place) for place in write_folds(data, tmp_path, 3, use_unlabelled=True))
