@@ -7,6 +7,7 @@ from functools import cache
 import lean  # noqa: F401
 import pytest
 import typer.main
+from one_training import pytest_xdist_make_scheduler as pytest_xdist_make_scheduler
 from orthanc import orthanc as orthanc  # a fixture for all
 
 # Tiny tensors on many threads wait for each other: ten times slower on a busy machine. torch asks when it is imported,
