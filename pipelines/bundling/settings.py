@@ -15,9 +15,11 @@ from ..core.errors import DelineateError, UnknownNameError, WrongValueError, pri
 from ..imaging.objects import OBJECT_FORMATS, SEG_TYPES
 from ..imaging.structures import Structure, structures_of, thresholds_of
 from ..imaging.writers import FORMATS, VOLUME_FORMATS
+from .exports import int8_export
 
 WORKFLOWS = ("train", "evaluate", "inference")
-BACKENDS = ("auto", "torch", "onnxruntime", "openvino")
+BACKENDS = ("auto", "torch", "onnxruntime", "openvino", "onnxruntime-int8", "openvino-int8")
+INT8_GRAPHS = {"onnxruntime-int8": "model.int8.onnx", "openvino-int8": "model.int8.xml"}
 """What may compute a network: `inference.backends`; ``auto`` is the fastest of them."""
 _BY_BACKEND = "delineate.pipelines.inference.load_network"
 _TAKES = ("bundle_root", "device", "precision", "in_channels", "window")
@@ -203,16 +205,27 @@ def unknown_setting(name: str, configs: Iterable[Mapping[str, Any]]) -> UnknownN
     return UnknownNameError("setting", name, known, instead=f"{there}all stand in the bundle's configs/*.yaml")
 
 
-def backend_settings(config: Mapping[str, Any], backend: str | None) -> dict[str, Any]:
-    """The settings of a workflow that choose a backend.
+def backend_settings(
+    root: Path, config: Mapping[str, Any], backend: str | None, settings: Iterable[str] = ()
+) -> dict[str, Any]:
+    """The settings of a workflow that choose a backend, with the thresholds that go with an int8 graph.
 
     Args:
+        root: the bundle's folder.
         config: of the workflow; one of before there were backends has no setting of that name.
         backend: one of ``BACKENDS``; ``None``: the bundle's own.
+        settings: names of those that are chosen otherwise.
 
     Raises:
         UnknownNameError: there is no such backend.
     """
+    used = backend or config.get("backend")
+    graph = int8_export(root / "models", INT8_GRAPHS[used]) if used in INT8_GRAPHS else None
+    fitted = graph.get("threshold") if graph and "threshold" not in settings else None
+    return _choosing(config, backend) | ({} if fitted is None else {"threshold": fitted})
+
+
+def _choosing(config: Mapping[str, Any], backend: str | None) -> dict[str, Any]:
     if backend is None:
         return {}
     if backend not in BACKENDS:

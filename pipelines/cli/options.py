@@ -69,10 +69,11 @@ Tta = Annotated[
     ),
 ]
 Backend = Annotated[
-    Literal["auto", "torch", "onnxruntime", "openvino"] | None,
+    Literal["auto", "torch", "onnxruntime", "openvino", "onnxruntime-int8", "openvino-int8"] | None,
     typer.Option(
         help="What computes the network: torch, onnxruntime, openvino, or auto, the fastest on this machine, which is "
-        "measured once; masks are the same. Without it, the bundle's own, which is torch unless it was set.",
+        "measured once; masks are the same, but for int8, which "
+        "'delineate export --int8' makes. Without it, the bundle's own, which is torch unless it was set.",
         show_default=False,
     ),
 ]

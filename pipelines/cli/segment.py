@@ -149,7 +149,7 @@ def segment(
     thresholds = {} if of_structures is None else {"threshold": of_structures}
     arguments = _arguments(root, sources, out, options | {"tta": tta}) | thresholds
     settings = parse_settings(set_ or [])
-    by_backend = backend_settings(workflow_config(root, "inference"), backend)
+    by_backend = backend_settings(root, workflow_config(root, "inference"), backend, settings | thresholds)
     refuse_decided(settings, arguments | options | by_backend)
     settings |= thresholds | ({"tta": tta} if tta else {})
     output_options = OutputOptions.of(**options)

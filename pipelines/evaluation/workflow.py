@@ -147,7 +147,7 @@ def evaluate(
         )
         asked = {name: value for name, value in asked.items() if value is not None}
         settled = yaml.safe_load(config.read_text(encoding="utf-8"))
-        arguments |= backend_settings(settled, backend)
+        arguments |= backend_settings(root, settled, backend, settings or ())
         refuse_decided(settings or {}, arguments | asked)
         arguments |= settings or {}
         refuse_unknown(root, settled, "evaluate", arguments)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,15 +12,15 @@ import torch
 from torch import nn
 
 from ...networks.graphs import GraphAxes, graph_axes
+from ..bundling.exports import name_export
 from ..core.errors import DelineateError, UnknownNameError, counted
-from ..core.files import replacing
-from ..core.sums import replacing_listed
 from ..datasets.datalist import Datalist
 from ..inference.backends.graphs import made_image, refuse_other_logits
 from ..inference.backends.runner import Compute
 from ..inference.segmenter import Segmenter
 from . import onnx, openvino, pt2, torchscript
-from .named import name_export
+from .judged import prepared
+from .keeping import is_within, keep
 
 _COMPARED = 8  # images of a data set
 
@@ -107,9 +105,9 @@ def export_bundle(
             refuse_other_logits(compute, segmenter.network, image, written, told) for image in [*made, *images]
         )
         del compute
-        _keep(written, path, models)
+        keep(written, path, models)
     compared = f"{counted(len(images), 'image')} of {data} and made ones" if images else "made images"
-    if _is_within(path, models):
+    if is_within(path, models):
         facts = {"format": format_, "precision": "float32", "computed_by": told, "compared_on": compared}
         name_export(models, path.name, facts | {"difference": float(f"{difference:.3g}")})
     return Export(path, difference, sizes, len(axes.dynamic) > 1, compared)
@@ -118,22 +116,4 @@ def export_bundle(
 def _images(segmenter: Segmenter, data: str | Path) -> Iterator[torch.Tensor]:
     """Images of a data set as the bundle prepares them, (1, C, H, W)."""
     for _, item in Datalist.read(data).labelled():
-        fields = item.as_fields()
-        known = {key: fields[key] for key in ("image", "slice", "series", "image_sha256") if key in fields}
-        yield segmenter.preprocessing(known)["image"][None].as_tensor()
-
-
-def _keep(written: Path, path: Path, models: Path) -> None:
-    """Put what was written into its place: what belongs to the graph before the graph."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for part in sorted(written.parent.iterdir(), key=lambda part: part == written):
-        with _replacing(path.with_suffix(part.suffix), models) as temporary:
-            shutil.copyfile(part, temporary)
-
-
-def _replacing(path: Path, models: Path) -> AbstractContextManager[Path]:
-    return replacing_listed(path) if _is_within(path, models) else replacing(path)
-
-
-def _is_within(path: Path, models: Path) -> bool:
-    return path.resolve().parent == models.resolve()
+        yield prepared(segmenter, item)[None].as_tensor()

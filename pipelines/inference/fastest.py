@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..bundling.exports import int8_export
+from ..bundling.settings import INT8_GRAPHS
 from ..core.cores import use_own_cores
 from ..core.errors import DelineateError
 from ..core.files import write_atomically
@@ -68,7 +70,7 @@ def fastest_backend(
     if not anew and (known := _read(path)):
         return known
     calls: dict[str, Callable[[torch.Tensor], Any]] = {"torch": _by_torch(network, precision)}
-    left_out = {name: "not installed" for name in MODULES if find_spec(name) is None}
+    left_out = {name: reason for name in MODULES if (reason := _not_measured(name, root))}
     for name in MODULES.keys() - left_out.keys():
         try:
             calls[name] = run_by(name, network, root, precision, shape)
@@ -79,6 +81,15 @@ def fastest_backend(
     found = Measured(min(others, key=lambda name: times[name], default="torch"), times, left_out, path)
     _keep(found)
     return found
+
+
+def _not_measured(name: str, root: Path) -> str:
+    """Why a backend is no choice; nothing where it is one."""
+    if find_spec(MODULES[name]) is None:
+        return "not installed"
+    if name in INT8_GRAPHS and not (int8_export(root / "models", INT8_GRAPHS[name]) or {}).get("auto"):
+        return "its masks are others; the bundle has no such graph whose owner allows it"
+    return ""
 
 
 def _by_torch(network: nn.Module, precision: str) -> Callable[[torch.Tensor], Any]:
@@ -117,7 +128,7 @@ def _read(path: Path) -> Measured | None:
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
         times = {str(name): float(each) for name, each in told["milliseconds"].items()}
-        if told["backend"] not in times or any(find_spec(name) is None for name in times):
+        if told["backend"] not in times or any(find_spec(MODULES.get(name, name)) is None for name in times):
             return None
         return Measured(told["backend"], times, dict(told["left_out"]), path)
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
@@ -126,8 +137,9 @@ def _read(path: Path) -> Measured | None:
 
 def _key(root: Path, shape: tuple[int, ...], precision: str) -> str:
     """Names network, weights, versions, CPU, threads and precision."""
-    packages = {name: _version(name) for name in MODULES}
-    told = [graph_key(root, shape), precision, packages, cpu_name(), torch.get_num_threads()]
+    packages = {name: _version(name) for name in MODULES.values()}
+    allowed = [name for name in INT8_GRAPHS if not _not_measured(name, root)]
+    told = [graph_key(root, shape), precision, packages, allowed, cpu_name(), torch.get_num_threads()]
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 

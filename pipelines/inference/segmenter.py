@@ -75,7 +75,8 @@ class Segmenter:
         parser.read_meta(str(self.bundle / "configs" / "metadata.json"))
         refuse_unknown(self.bundle, parser.config, "inference", settings)
         refuse_wrong_values(parser.config | settings)
-        parser.update({"bundle_root": str(self.bundle), **settings, **backend_settings(parser.config, backend)})
+        by_backend = backend_settings(self.bundle, parser.config, backend, settings)
+        parser.update({"bundle_root": str(self.bundle), **settings, **by_backend})
         with plain_errors():
             self.device = torch.device(parser.get_parsed_content("device"))
             self.network = parser.get_parsed_content("network")

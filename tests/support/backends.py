@@ -7,12 +7,12 @@ from importlib.util import find_spec
 
 import pytest
 
-from delineate.pipelines.bundling.settings import BACKENDS
+from delineate.pipelines.bundling.settings import BACKENDS, INT8_GRAPHS
 
 OTHERS = [
     pytest.param(name, marks=pytest.mark.skipif(find_spec(name) is None, reason=f"{name} is not installed"))
     for name in BACKENDS
-    if name not in ("auto", "torch")
+    if name not in ("auto", "torch") and name not in INT8_GRAPHS
 ]
 """All but torch, each with a reason to skip it."""
 

@@ -15,12 +15,14 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from ...bundling.exports import int8_export
+from ...bundling.settings import BACKENDS, INT8_GRAPHS
 from ...core.cores import use_own_cores
 from ...core.errors import DelineateError, printable
 from .graphs import drop_kept, graph_of, made_image, refuse_other_logits
 from .runner import Runner
 
-MODULES = {"onnxruntime": "onnxruntime", "openvino": "openvino"}
+MODULES = {name: name.removesuffix("-int8") for name in BACKENDS if name not in ("auto", "torch")}
 """Names to the modules here; torch needs none."""
 
 
@@ -37,7 +39,7 @@ class Backend(Protocol):
 
         Args:
             path: of the graph: image (B, C, H, W), float32, 0-1, to logits, and features (B, D) of each member.
-            precision: ``auto``, ``float32`` or ``bfloat16``.
+                precision: ``auto``, ``float32``, ``bfloat16`` or, of such a graph, ``int8``.
             threads: how many it may use.
 
         Returns:
@@ -64,10 +66,14 @@ def run_by(backend: str, network: nn.Module, root: Path, precision: str, shape: 
     """
     module = cast("Backend", import_module(f".{MODULES[backend]}", __name__))
     use_own_cores()
-    path = graph_of(network, root, shape, module.GRAPHS)
+    int8 = backend in INT8_GRAPHS
+    path = _int8_graph(root, backend) if int8 else graph_of(network, root, shape, module.GRAPHS)
     try:
-        compute, told = module.open_graph(path, precision, torch.get_num_threads())
-        refuse_other_logits(compute, network, made_image(shape), path, told)
+        compute, told = module.open_graph(path, "int8" if int8 else precision, torch.get_num_threads())
+        if int8:  # was judged on real images
+            compute(made_image(shape).numpy())
+        else:
+            refuse_other_logits(compute, network, made_image(shape), path, told)
     except DelineateError:
         raise
     except Exception as error:  # each runtime has kinds of its own
@@ -78,3 +84,14 @@ def run_by(backend: str, network: nn.Module, root: Path, precision: str, shape: 
             "backend torch"
         ) from error
     return Runner(compute, told, getattr(network, "familiarity", ()))
+
+
+def _int8_graph(root: Path, backend: str) -> Path:
+    name = INT8_GRAPHS[backend]
+    if int8_export(root / "models", name) is None:
+        format_ = "onnx" if name.endswith(".onnx") else "openvino"
+        raise DelineateError(
+            f"{printable(root)} has no int8 graph of its weights ({name}); 'delineate export RUN --format {format_} "
+            "--int8 --data DATASET' makes one, where its masks are good enough"
+        )
+    return root / "models" / name

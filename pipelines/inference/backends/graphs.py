@@ -10,7 +10,6 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -29,7 +28,6 @@ from .runner import Compute
 logger = logging.getLogger(__name__)
 TOLERANCES = {"float32": 1e-3, "bfloat16": 0.1}
 """Of a logit, as a share of the largest where that is above 1."""
-EXPORTS = "exports.json"
 _FORMAT = 1  # of the graphs that are kept: other numbers are written anew
 
 
@@ -80,15 +78,6 @@ def write_onnx(network: nn.Module, channels: int, axes: GraphAxes, path: Path) -
         )
     assert model is not None  # it is for dynamo=True
     path.write_bytes(model.model_proto.SerializeToString())
-
-
-def named_exports(models: Path) -> dict[str, dict[str, Any]]:
-    """What ``exports.json`` says of the graphs in ``models/``; nothing where there is none that can be read."""
-    try:
-        told = json.loads((models / EXPORTS).read_text(encoding="utf-8"))["exports"]
-        return {str(name): dict(facts) for name, facts in told.items()}
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        return {}
 
 
 def program_of(network: nn.Module, channels: int, axes: GraphAxes) -> torch.export.ExportedProgram:

@@ -36,7 +36,7 @@ def open_graph(path: Path, precision: str, threads: int) -> tuple[Compute, str]:
         found: list[NDArray[np.float32]] = session.run(None, {image.name: pixels})
         return found
 
-    return compute, f"onnxruntime {package.__version__} float32"
+    return compute, f"onnxruntime {package.__version__} {'int8' if precision == 'int8' else 'float32'}"
 
 
 def runtime() -> Any:

@@ -16,8 +16,7 @@ from ...core.errors import DelineateError
 from .runner import Compute
 
 GRAPHS = ("model.xml", "model.onnx")
-_HINTS = {"auto": "f32", "float32": "f32", "bfloat16": "bf16"}
-_NAMES = {"f32": "float32", "bf16": "bfloat16"}
+_HINTS = {"auto": "f32", "float32": "f32", "bfloat16": "bf16", "int8": "f32"}  # int8 is what the graph says
 _SHAPES = 8  # graphs of one shape each that are kept; an open shape costs up to twice the time
 _PROBE = Path(__file__).with_name("openvino_apart.py")
 
@@ -40,7 +39,8 @@ def open_graph(path: Path, precision: str, threads: int) -> tuple[Compute, str]:
         "PERFORMANCE_HINT": "LATENCY",
         "ENABLE_CPU_PINNING": False,  # two processes would be put on the same cores
     }
-    return _ByShape(core, path, settings), f"openvino {openvino.__version__.partition('-')[0]} {_NAMES[hint]}"
+    told = "float32" if precision == "auto" else precision
+    return _ByShape(core, path, settings), f"openvino {openvino.__version__.partition('-')[0]} {told}"
 
 
 class _ByShape:

@@ -14,12 +14,11 @@ import torch
 from delineate.networks import create_network
 from delineate.pipelines import export
 from delineate.pipelines.bundling.bundles import change_bundle, new_bundle
+from delineate.pipelines.bundling.exports import name_export, named_exports
 from delineate.pipelines.bundling.verify import verify_bundle
 from delineate.pipelines.core.errors import DelineateError, UnknownNameError
 from delineate.pipelines.core.sums import sha256, write_sums
 from delineate.pipelines.export import export_bundle
-from delineate.pipelines.export.named import name_export
-from delineate.pipelines.inference.backends.graphs import named_exports
 from delineate.pipelines.inference.segmenter import Segmenter
 
 onnxruntime = pytest.importorskip("onnxruntime")

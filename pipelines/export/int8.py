@@ -1,0 +1,129 @@
+"""A bundle's network in int8, kept only where its masks are as good."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from ..bundling.exports import name_export
+from ..bundling.settings import INT8_GRAPHS
+from ..core.cores import use_own_cores
+from ..core.errors import DelineateError, UnknownNameError, printable
+from ..datasets.datalist import Datalist
+from ..inference.backends import onnxruntime, openvino
+from ..inference.backends.graphs import graph_of
+from ..inference.backends.runner import Runner
+from ..inference.segmenter import Segmenter
+from .judged import Judged, judge, prepared
+from .keeping import is_within, keep
+from .quantized import quantize_onnx, quantize_openvino
+
+_FORMATS: dict[str, tuple[str, Any, Callable[..., None]]] = {
+    "onnx": ("onnxruntime-int8", onnxruntime, quantize_onnx),
+    "openvino": ("openvino-int8", openvino, quantize_openvino),
+}
+
+
+class Int8Export(NamedTuple):
+    """What was written.
+
+    Attributes:
+        path: the file.
+        judged: what it costs.
+        thresholds: those to use with it, of the bundle's structures.
+    """
+
+    path: Path
+    judged: Judged
+    thresholds: Any
+
+
+def export_int8(
+    bundle: str | Path,
+    data: str | Path,
+    format_: str = "onnx",
+    out: str | Path | None = None,
+    *,
+    calibrate: int = 100,
+    auto: bool = False,
+    trust: bool = False,
+) -> Int8Export:
+    """Write a bundle's network in int8, calibrated on training images and judged on validation images.
+
+    Args:
+        bundle: folder of a run or bundle.
+        data: folder with ``datalist.json``.
+        format_: ``onnx`` or ``openvino``.
+        out: the file; in the bundle's ``models/`` where ``None``, which the backend ``onnxruntime-int8`` or
+            ``openvino-int8`` then takes.
+        calibrate: training images to calibrate on, spread over the list.
+        auto: let the backend ``auto`` take it where it is the fastest.
+        trust: use the bundle although verification has findings.
+
+    Raises:
+        UnverifiedError: the bundle is no part of the package, and verification has findings.
+        DelineateError: its mean Dice drops by more than 0.005, it cannot be told, or a package is missing; nothing is
+            kept then.
+        UnknownNameError: there is no such format or bundle.
+    """
+    if format_ not in _FORMATS:
+        raise UnknownNameError("format for int8", format_, _FORMATS)
+    backend, module, quantize = _FORMATS[format_]
+    name = INT8_GRAPHS[backend]
+    segmenter = Segmenter(bundle, device="cpu", precision="float32", trust=trust, backend="torch")
+    known, models = Datalist.read(data), segmenter.bundle / "models"
+    path = Path(out) if out is not None else models / name
+    if path.suffix != Path(name).suffix:
+        raise DelineateError(f"{path}: what is written is {format_}; name it {Path(name).suffix}")
+    shape = (1, segmenter.in_channels, *segmenter.window)
+    images = _calibration(segmenter, known, calibrate)
+    use_own_cores()
+    with TemporaryDirectory(prefix="delineate-") as temporary:
+        written = Path(temporary) / name
+        quantize(graph_of(segmenter.network, segmenter.bundle, shape, ("model.onnx",)), images, written)
+        compute, told = module.open_graph(written, "int8", torch.get_num_threads())
+        judged = judge(segmenter, Runner(compute, told), known)
+        judged.refuse_worse()
+        del compute
+        keep(written, path, models)
+    thresholds = _named(segmenter, judged.thresholds)
+    if is_within(path, models):
+        name_export(models, path.name, _facts(judged, thresholds, format_, told, len(images), auto))
+    return Int8Export(path, judged, thresholds)
+
+
+def _calibration(segmenter: Segmenter, data: Datalist, count: int) -> list[Any]:
+    """Images of the training as the network gets them; of larger ones a window from the middle."""
+    items = data.part("training")
+    if not items:
+        raise DelineateError(f"{printable(data.folder)} has no training images to calibrate on; give one that is split")
+    places = np.unique(np.linspace(0, len(items) - 1, min(count, len(items))).astype(int))
+    return [_middle(prepared(segmenter, items[place]), segmenter.window) for place in places]
+
+
+def _middle(image: Any, window: tuple[int, int]) -> Any:
+    top, left = (max(0, (whole - part) // 2) for whole, part in zip(image.shape[1:], window, strict=True))
+    part = image[:, top : top + window[0], left : left + window[1]]
+    return np.ascontiguousarray(np.asarray(part)[None], np.float32)
+
+
+def _named(segmenter: Segmenter, thresholds: list[float]) -> Any:
+    """As the setting ``threshold`` takes them."""
+    if not thresholds:
+        return None
+    names = [one.name for one in segmenter.structures]
+    return dict(zip(names, thresholds, strict=True)) if names else thresholds[0]
+
+
+def _facts(judged: Judged, thresholds: Any, format_: str, told: str, calibrated: int, auto: bool) -> dict[str, Any]:
+    dice = {"float32": round(judged.float32, 6), "int8": round(judged.int8, 6), "drop": judged.drop}
+    return {
+        **{"format": format_, "precision": "int8", "computed_by": told, "auto": auto, "threshold": thresholds},
+        **{"mean_dice": dice, "validation_images": judged.images, "training_images": calibrated},
+        "lost": [{"image_sha256": one.sha256, "float32": one.float32, "int8": one.int8} for one in judged.lost],
+    }
