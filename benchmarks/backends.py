@@ -1,0 +1,148 @@
+"""One image of 256x256 by each backend, against the plain float32 loop that published code has.
+
+    python benchmarks/backends.py --out benchmarks/backends.csv
+    python benchmarks/backends.py --out benchmarks/backends.csv --append --threads 1
+
+Of each network, untrained, 3 channels in and 1 out: ``published`` is the network itself in float32, as published code
+calls it; ``torch`` is what ``--backend torch`` does (float32, and bfloat16 where the CPU has it); the others are the
+backends, float32 unless their name says else. int8 is calibrated on noise: its speed counts here, not its masks. All
+take turns in one process, a block of calls each, the first of which is not counted: a runtime's threads may still wait
+busily when the next one begins. Each ratio is ``published`` divided by the way's median, of one run. Run it on a quiet
+machine; the last columns say which. What is not installed is left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import csv
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+
+from delineate.networks import create_network
+from delineate.networks.graphs import graph_axes
+from delineate.pipelines.core.cores import usable_cores
+from delineate.pipelines.core.files import replacing
+from delineate.pipelines.core.memory import keep_freed_memory
+from delineate.pipelines.core.versions import commit, cpu_name
+from delineate.pipelines.export.quantized import quantize_onnx, quantize_openvino
+from delineate.pipelines.inference.backends import onnxruntime, openvino
+from delineate.pipelines.inference.backends.graphs import write_onnx
+from delineate.pipelines.inference.backends.runner import Runner
+from delineate.pipelines.inference.inferer import PrecisionInferer, fastest_precision
+
+SIDE, BLOCKS, CALLS, CALIBRATED = 256, 5, 6, 8
+NETWORKS = ("unet", "se_depthwise_unet", "ultra_light_unet", "efficient_lite_unet")
+FLAGS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
+Call = Callable[[torch.Tensor], object]
+
+
+def ways(network: torch.nn.Module, side: int, folder: Path, threads: int, int8: bool) -> Iterator[tuple[str, Call]]:
+    """Each way to compute a network, by name."""
+    yield "published", network
+    for precision in dict.fromkeys(["float32", str(fastest_precision(torch.device("cpu"))[0]).removeprefix("torch.")]):
+        own = copy.deepcopy(network)  # it is laid out anew
+        yield f"torch {precision}", partial(PrecisionInferer(precision=precision), network=own)
+    graph = folder / "model.onnx"
+    write_onnx(network, 3, graph_axes(network, (side, side)), graph)
+    noise = [torch.rand(1, 3, side, side).numpy() for _ in range(CALIBRATED)]
+    for name, module in (("onnxruntime", onnxruntime), ("openvino", openvino)):
+        if find_spec(name) is None:
+            continue
+        yield name, _runner(module, graph, "float32", threads)
+        if name == "openvino" and fastest_precision(torch.device("cpu"))[0] == torch.bfloat16:
+            yield "openvino bfloat16", _runner(module, graph, "bfloat16", threads)
+        if not int8 or (name == "openvino" and find_spec("nncf") is None):
+            continue
+        quantized = folder / ("model.int8.onnx" if name == "onnxruntime" else "model.int8.xml")
+        (quantize_onnx if name == "onnxruntime" else quantize_openvino)(graph, noise, quantized)
+        yield f"{name} int8", _runner(module, quantized, "int8", threads)
+
+
+def _runner(module: Any, graph: Path, precision: str, threads: int) -> Call:
+    return Runner(*module.open_graph(graph, precision, threads))
+
+
+def measure(name: str, side: int, blocks: int, threads: int, int8: bool) -> Iterator[dict[str, object]]:
+    """The rows of one network."""
+    torch.manual_seed(0)
+    network, image = create_network(name, in_channels=3, out_channels=1).eval(), torch.rand(1, 3, side, side)
+    with TemporaryDirectory() as folder, torch.no_grad():
+        calls = dict(ways(network, side, Path(folder), threads, int8))
+        seconds: dict[str, list[float]] = {way: [] for way in calls}
+        for _ in range(blocks):
+            for way, call in calls.items():
+                seconds[way] += [timed(call, image) for _ in range(CALLS)][1:]
+    plain = statistics.median(seconds["published"])
+    for way, found in seconds.items():
+        median = statistics.median(found)
+        yield {
+            "network": name,
+            "side": side,
+            "way": way,
+            "ms": round(1000 * median, 2),
+            "ratio": round(plain / median, 2),
+        }
+
+
+def timed(call: Call, image: torch.Tensor) -> float:
+    """Seconds of one call."""
+    begin = time.perf_counter()
+    call(image)
+    return time.perf_counter() - begin
+
+
+def flags() -> str:
+    """The CPU's units that matter here, as Linux calls them."""
+    try:
+        (line, *_) = [one for one in Path("/proc/cpuinfo").read_text().splitlines() if one.startswith("flags")]
+    except (OSError, ValueError):
+        return "unknown"
+    return " ".join(flag for flag in FLAGS if flag in line.split())
+
+
+def packages() -> str:
+    """Versions of the runtimes."""
+    from importlib.metadata import version
+
+    return ", ".join(
+        f"{name} {version(name)}" for name in ("torch", "onnxruntime", "openvino", "nncf") if find_spec(name)
+    )
+
+
+def main() -> None:
+    """Measure, write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--append", action="store_true")
+    parser.add_argument("--networks", nargs="+", default=NETWORKS)
+    parser.add_argument("--blocks", type=int, default=BLOCKS)
+    parser.add_argument("--side", type=int, default=SIDE)
+    parser.add_argument("--threads", type=int, default=usable_cores())
+    parser.add_argument("--no-int8", action="store_true")
+    asked = parser.parse_args()
+    torch.set_num_threads(asked.threads)
+    keep_freed_memory()
+    before = list(csv.DictReader(asked.out.open(encoding="utf-8"))) if asked.append and asked.out.is_file() else []
+    facts = {"threads": asked.threads, "cpu": cpu_name(), "flags": flags(), "versions": packages(), "commit": commit()}
+    rows: list[dict[str, object]] = [*map(dict, before)]
+    for name in asked.networks:
+        for row in measure(name, asked.side, asked.blocks, asked.threads, not asked.no_int8):
+            print(row, flush=True)
+            rows.append(row | facts)
+        with replacing(asked.out) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(rows[-1]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    main()
