@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import socket
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 LOCAL = "local"
 Unit = list[dict[str, Any]]
 """The items of one result: an image, or all slices of a volume."""
-_IMAGES, _TRIES = 8, 2
+_IMAGES, _TRIES, _PATIENCE = 8, 2, 10.0
 
 
 def refuse_missing() -> None:
@@ -198,6 +199,7 @@ def _cluster(address: str) -> Iterator[None]:
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "include_dashboard": False}
     local = {**quiet, "num_cpus": usable_cores()} if address == LOCAL else {"log_to_driver": False}
     try:
+        _reach(address)
         ray.init(address=address, **local)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         reason = " ".join(str(error).split())[:300]
@@ -206,6 +208,13 @@ def _cluster(address: str) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _reach(address: str) -> None:
+    """See in seconds that somebody listens there: Ray tries for more than five minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=_PATIENCE).close()
 
 
 def _run(worker: _Worker, jobs: Sequence[list[Unit]]) -> Iterator[tuple[list[Unit], Mapping[str, Any]]]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import mortal_worker
@@ -169,6 +171,15 @@ def test_without_ray_the_way_to_get_it_is_told(segmenter: Segmenter, monkeypatch
         DelineateError, match=r"--ray needs ray and pyarrow and pandas, not installed here; pip install"
     ):
         next(segment_on_ray(segmenter, ["a.png"], "local", {}, print))
+
+
+def test_an_address_where_nobody_listens_is_told_at_once(
+    segmenter: Segmenter, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(on_ray, "refuse_missing", lambda: None)
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(is_initialized=lambda: False))
+    with pytest.raises(DelineateError, match=r"^--ray 127.0.0.1:9: no Ray cluster answers there \(.*refused\)$"):
+        next(segment_on_ray(segmenter, [str(place / "photos" / "00.png")], "127.0.0.1:9", {}, print))
 
 
 # with Ray
