@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Mapping
+from copy import deepcopy
+from functools import lru_cache
 from importlib.resources import as_file, files
 from io import StringIO
 from pathlib import Path
@@ -201,10 +203,10 @@ def change_bundle(bundle: Path, values: Mapping[str, Any], overlays: list[Path] 
     """
     changes: dict[str, Any] = {}
     for overlay in overlays or []:
-        changes |= _yaml().load(overlay)
+        changes |= _load(overlay)
     changes |= values
     _refuse_targets(changes)
-    configs = {path: _yaml().load(path) for path in (bundle / "configs" / f"{w}.yaml" for w in WORKFLOWS)}
+    configs = {path: _load(path) for path in (bundle / "configs" / f"{w}.yaml" for w in WORKFLOWS)}
     for id_, value in changes.items():
         if not [_set(config, id_.split("::"), value) for config in configs.values() if has(config, id_)]:
             raise unknown_setting(id_, configs.values())
@@ -228,7 +230,7 @@ def change_workflow(bundle: Path, workflow: str, change: Callable[[Any], None]) 
         change: called with its mapping.
     """
     path = bundle / "configs" / f"{workflow}.yaml"
-    config, text = _yaml().load(path), StringIO()
+    config, text = _load(path), StringIO()
     change(config)
     _yaml().dump(config, text)
     write_atomically(path, text.getvalue().encode())
@@ -300,6 +302,16 @@ def _plain(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         content: dict[str, Any] = yaml.load(file, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     return content
+
+
+def _load(path: Path) -> Any:
+    """What a workflow says, with its comments; folds, networks and members of an ensemble begin with the same text."""
+    return deepcopy(_parsed(path.read_text(encoding="utf-8")))
+
+
+@lru_cache(maxsize=16)
+def _parsed(text: str) -> Any:
+    return _yaml().load(text)
 
 
 def _yaml() -> YAML:
