@@ -218,6 +218,7 @@ def test_what_a_run_gathers_does_not_make_it_fail(bundle: Path) -> None:
 
 COMMANDS = {
     "train": ["train", "BUNDLE", "--data", "DATA", "--out", "OUT"],
+    "tune": ["tune", "BUNDLE"],
     "train --resume": ["train", "skin_lesion", "--data", "DATA", "--out", "BUNDLE", "--resume"],
     "cross-validate": ["cross-validate", "BUNDLE", "--data", "DATA", "--out", "OUT"],
     "compare": ["compare", "BUNDLE", "--data", "DATA", "--out", "OUT", "--networks", "unet", "--minutes", "1"],
