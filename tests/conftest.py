@@ -7,12 +7,17 @@ from functools import cache
 import lean  # noqa: F401
 import pytest
 import typer.main
+from hypothesis import settings
 from one_training import pytest_xdist_make_scheduler as pytest_xdist_make_scheduler
 from orthanc import orthanc as orthanc  # a fixture for all
 
 # Tiny tensors on many threads wait for each other: ten times slower on a busy machine. torch asks when it is imported,
 # here and in every process that a test starts.
 os.environ["OMP_NUM_THREADS"] = "1"
+
+# Half as many examples as hypothesis draws of itself, others each time; on a busy machine any of them may take long.
+settings.register_profile("here", max_examples=50, deadline=None)
+settings.load_profile("here")
 
 # Each call of the command line builds all commands anew, 30 ms of the 40 that most calls take here.
 typer.main.get_command = cache(typer.main.get_command)
