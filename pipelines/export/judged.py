@@ -67,8 +67,8 @@ class Judged(NamedTuple):
         raise DelineateError(
             f"int8 is not kept: mean Dice of {counted(self.images, 'validation image')} drops from {self.float32:.4f} "
             f"to {self.int8:.4f}, by {self.drop['value']:.4f} (95 % interval {shown}), and at most {MAX_DROP} is "
-            f"allowed at the interval's upper end; {counted(len(self.lost), 'image')} lose more than {LOST}"
-            f"{self._worst()}; "
+            f"allowed at the interval's upper end; more than {LOST} is lost by "
+            f"{counted(len(self.lost), 'image')}{self._worst()}; "
             "calibrate on more images with --calibrate, take the other format, or stay with float32"
         )
 

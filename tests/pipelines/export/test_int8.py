@@ -69,7 +69,9 @@ def test_a_small_drop_is_let_pass() -> None:
 )
 def test_a_larger_one_or_one_that_cannot_be_told_is_refused(drop: Any) -> None:
     lost = [Lost("a.png", "1f", 0.9, 0.7)]
-    with pytest.raises(DelineateError, match=r"drops from 0\.9000 to 0\.8990.*1 image lose.*a\.png 0\.90 to 0\.70"):
+    with pytest.raises(
+        DelineateError, match=r"drops from 0\.9000 to 0\.8990.*is lost by 1 image.*a\.png 0\.90 to 0\.70"
+    ):
         judged(drop=drop, lost=lost).refuse_worse()
 
 

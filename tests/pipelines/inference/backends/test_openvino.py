@@ -1,0 +1,40 @@
+"""OpenVINO where its makers do not support the CPU: tried in another process, which may crash."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from delineate.pipelines.core.errors import DelineateError
+from delineate.pipelines.inference.backends import openvino
+
+
+class Core:
+    def __init__(self, cpu: str) -> None:
+        self.cpu = cpu
+
+    def get_property(self, *_: str) -> str:
+        return self.cpu
+
+
+def program(folder: Path, line: str) -> Path:
+    path = folder / "probe.py"
+    path.write_text(f"import os\nimport signal\n\n\ndef answer(request):\n    {line}\n")
+    return path
+
+
+def test_a_crash_is_a_refusal_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openvino, "_PROBE", program(tmp_path, "os.kill(os.getpid(), signal.SIGFPE)"))
+    with pytest.raises(DelineateError, match=r"does not work on this CPU.*crashed \(SIGFPE\).*onnxruntime or torch"):
+        openvino._refuse_crash(tmp_path / "model.onnx", Core("AMD EPYC 9454"))
+
+
+def test_where_it_works_it_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openvino, "_PROBE", program(tmp_path, "return request"))
+    openvino._refuse_crash(tmp_path / "model.onnx", Core("AMD EPYC 9454"))
+
+
+def test_on_intels_nothing_is_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openvino, "_PROBE", program(tmp_path, "os.kill(os.getpid(), signal.SIGFPE)"))
+    openvino._refuse_crash(tmp_path / "model.onnx", Core("Intel(R) Xeon(R) Processor"))
