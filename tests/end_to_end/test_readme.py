@@ -24,6 +24,7 @@ SMALLER = {
     r"--count \d+": "--count 4",
 }
 SMALL = ["--set", "max_epochs=1", "--set", "image_size=[64,64]"]
+QUICK = ["--set", "epoch_length=1", *NO_PAGE]
 SMALLER_PYTHON = {r"\[\d+, \d+\]": "[64, 64]", r'"max_epochs": \d+': '"max_epochs": 1'}
 
 
@@ -50,7 +51,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shutil.copytree(folder / "photos", cwd / "photos")
         elif words[0] == "delineate":
             if words[1] == "train":
-                words += [*(SMALL if "--set" not in words else []), *NO_PAGE]
+                words += [*(SMALL if "--set" not in words else []), *QUICK]
             succeeded(inside(*words[1:], cwd=cwd))
         else:
             succeeded(stock(*words[3:], cwd=cwd))
