@@ -36,7 +36,7 @@ def teach(bundle: Path) -> Path:
     segmenter = Segmenter(bundle)
 
     def images() -> Iterator[Any]:
-        for _ in range(20):
+        for _ in range(60):  # of few, one noise in a hundred is beyond the limit
             yield segmenter.preprocessing({"image": str(write(bundle.parent / "noise.png", noise()))})["image"]
 
     features = features_of(segmenter.network, segmenter.inferer, images(), segmenter.device)
