@@ -85,7 +85,8 @@ def export_int8(
     use_own_cores()
     with TemporaryDirectory(prefix="delineate-") as temporary:
         written = Path(temporary) / name
-        quantize(graph_of(segmenter.network, segmenter.bundle, shape, ("model.onnx",)), images, written)
+        graph = graph_of(segmenter.network, segmenter.bundle, shape, ("model.onnx",), any_size=True)
+        quantize(graph, images, written)
         compute, told = module.open_graph(written, "int8", torch.get_num_threads())
         judged = judge(segmenter, Runner(compute, told), known)
         judged.refuse_worse()

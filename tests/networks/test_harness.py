@@ -21,7 +21,7 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from delineate.networks import create_network, list_networks
-from delineate.networks.graphs import graph_axes
+from delineate.networks.graphs import graph_axes, out_of_place
 from delineate.networks.registry import network_class
 from delineate.networks.sizes import next_size
 from delineate.pipelines.phantoms.images import phantom
@@ -316,11 +316,17 @@ def test_bfloat16_gives_nearly_the_same_masks(form: str) -> None:
     assert dice(logits, (expected > 0).float()) > 0.98
 
 
+def export(network: nn.Module, x: torch.Tensor, **options: Any) -> torch.export.ExportedProgram:
+    """As `delineate export` does."""
+    with out_of_place(network):
+        return torch.export.export(network, (x,), **options)
+
+
 @cache
 def exported(form: str) -> torch.export.ExportedProgram:
     network = learnt(form)
     axes = graph_axes(network, sides(network))
-    return torch.export.export(network, (image(2, 3, *axes.drawn),), dynamic_shapes=(axes.dynamic,))
+    return export(network, image(2, 3, *axes.drawn), dynamic_shapes=(axes.dynamic,))
 
 
 @pytest.mark.slow
@@ -358,7 +364,7 @@ def test_onnx_runtime_gives_the_same_logits(form: str, monkeypatch: pytest.Monke
     axes = graph_axes(network, sides(network))
     size = axes.tried if form in ANY_SIZE_IN_ONNX else axes.drawn
     x, _ = lesions(size, seeds=(2,))
-    graph = exported(form) if form in ANY_SIZE_IN_ONNX else torch.export.export(network, (x,))
+    graph = exported(form) if form in ANY_SIZE_IN_ONNX else export(network, x)
     program = torch.onnx.export(graph, dynamo=True, verbose=False)
     session = onnxruntime.InferenceSession(program.model_proto.SerializeToString())
     (logits,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})

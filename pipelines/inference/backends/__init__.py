@@ -83,7 +83,7 @@ def run_by(backend: str, network: nn.Module, root: Path, precision: str, shape: 
             f"{path} cannot be read by {backend} ({reason}); write it anew with 'delineate export', or take the "
             "backend torch"
         ) from error
-    return Runner(compute, told, getattr(network, "familiarity", ()))
+    return Runner(compute, told, getattr(network, "familiarity", ()), shape[2:])
 
 
 def _int8_graph(root: Path, backend: str) -> Path:

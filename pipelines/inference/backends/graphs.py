@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from ....networks.features import WithFeatures
-from ....networks.graphs import GraphAxes, graph_axes
+from ....networks.graphs import GraphAxes, graph_axes, out_of_place
 from ...bundling.settings import workflow_config
 from ...core.errors import DelineateError, printable
 from ...core.files import replacing
@@ -31,7 +31,9 @@ TOLERANCES = {"float32": 1e-3, "bfloat16": 0.1}
 _FORMAT = 1  # of the graphs that are kept: other numbers are written anew
 
 
-def graph_of(network: nn.Module, root: Path, shape: tuple[int, ...], names: Sequence[str]) -> Path:
+def graph_of(
+    network: nn.Module, root: Path, shape: tuple[int, ...], names: Sequence[str], any_size: bool = False
+) -> Path:
     """The graph of a bundle's network: in its ``models/``, else in the user's cache, where it is written if need be.
 
     Args:
@@ -39,6 +41,8 @@ def graph_of(network: nn.Module, root: Path, shape: tuple[int, ...], names: Sequ
         root: the bundle's folder.
         shape: (1, C, H, W) of its images.
         names: of graphs that may lie in ``models/``, the first before the others.
+        any_size: whether one that is written leaves rows and columns open, where the network allows it, which takes
+            half as long again to write; else it is for images of ``shape``, as many at once as there are.
 
     Raises:
         DelineateError: there is none, and the cache cannot be written.
@@ -47,14 +51,15 @@ def graph_of(network: nn.Module, root: Path, shape: tuple[int, ...], names: Sequ
     for name in names:
         if (models / name).is_file() and (models / SUMS).is_file() and not check_sums(models, _whole(name)):
             return models / name
-    path = cache_folder("graphs") / f"{graph_key(root, shape)}.onnx"
+    axes = graph_axes(network, (shape[2], shape[3]), any_size)
+    path = cache_folder("graphs") / f"{graph_key(root, shape, any_size)}.onnx"
     if path.is_file():
         return path
     logger.warning(f"{printable(root)}: its network is exported once, which takes up to a minute; it is kept in {path}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with replacing(path) as temporary:
-            write_onnx(network, shape[1], graph_axes(network, (shape[2], shape[3])), temporary)
+            write_onnx(network, shape[1], axes, temporary)
     except OSError as error:
         raise DelineateError(
             f"the exported network cannot be kept in {path.parent} ({error.strerror}); export it into the bundle with "
@@ -83,7 +88,7 @@ def write_onnx(network: nn.Module, channels: int, axes: GraphAxes, path: Path) -
 def program_of(network: nn.Module, channels: int, axes: GraphAxes) -> torch.export.ExportedProgram:
     """What torch's exporter makes of a network in evaluation mode."""
     example = torch.rand(2, channels, *axes.drawn, generator=torch.Generator().manual_seed(0))
-    with _quiet():
+    with _quiet(), out_of_place(network):
         return torch.export.export(network, (example,), dynamic_shapes=(axes.dynamic,))
 
 
@@ -142,9 +147,9 @@ def cache_folder(name: str) -> Path:
     return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "delineate" / name
 
 
-def graph_key(root: Path, shape: tuple[int, ...]) -> str:
+def graph_key(root: Path, shape: tuple[int, ...], any_size: bool = False) -> str:
     """Names weights, network, size and versions."""
     network = workflow_config(root, "inference").get("network_def")
     used = {name: versions()[name] for name in ("delineate", "torch", "monai")}
-    told = [_FORMAT, sha256(root / "models" / "model.pt"), network, shape, used]
+    told = [_FORMAT, sha256(root / "models" / "model.pt"), network, shape, any_size, used]
     return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()

@@ -12,6 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from ...core.errors import DelineateError
+
 Compute = Callable[[NDArray[np.float32]], Sequence[NDArray[np.float32]]]
 
 
@@ -22,19 +24,35 @@ class Runner(nn.Module):
         compute: image to logits and, of a graph that has them, the features (B, D) of each member.
         computed_by: runtime, version and precision.
         familiarity: of the bundle; not used where the graph has no features.
+        size: the rows and columns that the graph takes; any where ``None``.
 
     Attributes:
         computed_by: as given.
         familiarity: what images' features are compared with.
     """
 
-    def __init__(self, compute: Compute, computed_by: str, familiarity: Sequence[Any] = ()) -> None:
+    def __init__(
+        self,
+        compute: Compute,
+        computed_by: str,
+        familiarity: Sequence[Any] = (),
+        size: tuple[int, ...] | None = None,
+    ) -> None:
         super().__init__()
         self.computed_by, self.familiarity = computed_by, tuple(familiarity)
-        self._compute, self._seen = compute, local()
+        self._compute, self._size, self._seen = compute, size, local()
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Compute."""
+        """Compute.
+
+        Raises:
+            DelineateError: the image has another size than the graph was written for.
+        """
+        if self._size not in (None, given := tuple(image.shape[2:])):
+            raise DelineateError(
+                f"the network is given {'x'.join(map(str, given))} pixels, and the bundle's setting window says "
+                f"{'x'.join(map(str, self._size or ()))}; set window to what it is given, or take the backend torch"
+            )
         logits, *features = self._compute(image.float().contiguous().numpy())
         if (seen := getattr(self._seen, "features", None)) is not None:
             seen.append(features)

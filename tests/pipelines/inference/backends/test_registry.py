@@ -45,10 +45,16 @@ def test_each_name_has_a_module() -> None:
 @pytest.mark.parametrize("backend", OTHERS)
 def test_logits_are_those_of_the_network(bundle: Path, backend: str) -> None:
     found, expected = (segmenter(bundle, name).network for name in (backend, "torch"))
-    for shape in ((1, 1, 32, 32), (4, 1, 32, 32), (2, 1, 32, 48)):
-        image = torch.rand(shape, generator=torch.Generator().manual_seed(2))
+    for batch in (1, 4, 2):
+        image = torch.rand((batch, 1, 32, 32), generator=torch.Generator().manual_seed(2))
         with torch.no_grad():
             torch.testing.assert_close(found(image), expected(image), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("backend", OTHERS)
+def test_images_of_another_size_than_the_window_are_refused(bundle: Path, backend: str) -> None:
+    with pytest.raises(DelineateError, match="is given 32x48 pixels, and the bundle's setting window says 32x32; set"):
+        segmenter(bundle, backend).network(torch.zeros(1, 1, 32, 48))
 
 
 @pytest.mark.parametrize("tta", [None, "flips"])

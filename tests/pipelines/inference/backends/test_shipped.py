@@ -45,12 +45,12 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def _with_made_weights(folder: Path) -> Path:
-    change_bundle(folder, {}, [part_file("networks", "ultra_light_unet")])
+    features = [16, 16, 32]
+    change_bundle(folder, {"network_def::features": features}, [part_file("networks", "ultra_light_unet")])
     config = workflow_config(folder, "inference")
     torch.manual_seed(0)
-    network = create_network(
-        "ultra_light_unet", in_channels=config["in_channels"], out_channels=config["out_channels"]
-    ).eval()
+    channels = {name: config[name] for name in ("in_channels", "out_channels")}
+    network = create_network("ultra_light_unet", features=features, **channels).eval()
     with torch.no_grad():
         logits = network(torch.rand(1, config["in_channels"], 96, 96))
         *_, weight, bias = network.parameters()
