@@ -5,6 +5,7 @@ EXIF orientation is always applied, so an array shows what a viewer shows.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Collection
 from io import BytesIO
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError, features
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError, features
 
 from ..core.errors import InputError
 from ..core.files import refuse_irregular, write_atomically
@@ -56,18 +57,20 @@ def picture_pixels(source: str | Path, image: Image.Image, channels: Channels) -
     if is_deep(image):
         raise _too_deep(source)
     image = opaque(source, image, "image")
-    if image.mode != "L":
-        image = image.convert("RGB")
-    pixels = np.array(image.convert("RGB" if channels == "rgb" else "L"))
+    wanted = "RGB" if channels == "rgb" else "L"
+    for mode in ("RGB", wanted) if image.mode != "L" else (wanted,):
+        image = image if image.mode == mode else image.convert(mode)  # which copies where there is nothing to convert
+    pixels = np.array(image)
     return pixels.reshape(*pixels.shape[:2], -1)
 
 
-def write_png(path: str | Path, pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> None:
+def write_png(path: str | Path, pixels: NDArray[np.uint8] | NDArray[np.uint16], is_mask: bool = False) -> None:
     """Write a PNG that is either whole or not there.
 
     Args:
         path: the file; its folder exists.
         pixels: (H, W) uint8 or uint16, or (H, W, 3) uint8.
+        is_mask: it has long runs of one value: it is written faster, and smaller, by these alone.
 
     Raises:
         ValueError: another shape or type.
@@ -79,7 +82,8 @@ def write_png(path: str | Path, pixels: NDArray[np.uint8] | NDArray[np.uint16]) 
     } or pixels.ndim < 2:
         raise ValueError(f"cannot write {pixels.dtype} of shape {pixels.shape} as PNG")
     buffer = BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, format="PNG")
+    strategy = zlib.Z_RLE if is_mask else zlib.Z_DEFAULT_STRATEGY
+    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, format="PNG", compress_type=strategy)
     write_atomically(path, buffer.getvalue())
 
 
@@ -124,7 +128,9 @@ def upright(source: str | Path, image: Image.Image) -> Image.Image:
     """
     _refuse_header(source, image)
     try:
-        return ImageOps.exif_transpose(image)
+        image.load()
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+        return ImageOps.exif_transpose(image) if turned else image
     except Exception as error:
         raise _undecodable(source, error) from error
 

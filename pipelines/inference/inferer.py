@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from threading import Lock, RLock
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -16,6 +15,7 @@ from monai.utils import look_up_option
 from torch import nn
 
 from ...networks.ensemble import mean_of_probabilities
+from ...networks.twins import nested, with_weights
 from ..core.cores import use_own_cores
 from ..core.errors import InputError
 from ..core.finite import REMEDY
@@ -24,8 +24,6 @@ from .familiarity import noting_distance
 from .views import refuse_oblong, views_of
 
 logger = logging.getLogger(__name__)
-_REGISTER = Lock()
-_TURNS: WeakKeyDictionary[nn.Module, RLock] = WeakKeyDictionary()  # no other thread may see weights that are cast
 _LOGGED: WeakKeyDictionary[Callable[..., Any], set[torch.dtype]] = WeakKeyDictionary()
 _CAST_BY_AUTOCAST = (nn.modules.conv._ConvNd, nn.Linear)
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -92,8 +90,7 @@ class PrecisionInferer(Inferer):
         self.precision = look_up_option(precision, PRECISIONS)
         self._chosen: dict[tuple[torch.device, bool], torch.dtype] = {}
         self._laid_out: nn.Module | None = None
-        self._cast: list[tuple[nn.Module, nn.Parameter]] = []
-        self._cast_from: list[tuple[int, int, int]] = []
+        self._cast: tuple[list[tuple[int, int, int]], list[nn.Parameter]] = ([], [])  # of which weights, and these
 
     def __call__(self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """``inputs`` (B, C, H, W) to float32 logits (B, out_channels, H, W).
@@ -111,11 +108,12 @@ class PrecisionInferer(Inferer):
         if plain.dim() == 4:
             self._lay_out(network)
         precision = self._precision_of(network, plain.device)
-        with self._autocast(plain.device, precision), self._weights_cast_once(network, precision):
+        cast = self._with_weights_cast(network, precision)
+        with self._autocast(plain.device, precision):
             views = self._views(plain)
             with noting_distance(network, inputs):  # of the image as it is, which is the first view
-                found = [self.inferer(next(views), network, *args, **kwargs)]
-            found += [self.inferer(view, network, *args, **kwargs) for view in views]
+                found = [self.inferer(next(views), cast, *args, **kwargs)]
+            found += [self.inferer(view, cast, *args, **kwargs) for view in views]
         if isinstance(found[0], list | tuple):
             return [each.float().contiguous() for each in found[0]]
         each = [view.back(logits) for view, logits in zip(self.views, found, strict=True)]
@@ -165,54 +163,26 @@ class PrecisionInferer(Inferer):
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             self._laid_out = network
 
-    @contextmanager
-    def _weights_cast_once(self, network: Callable[..., Any], precision: torch.dtype) -> Iterator[None]:
+    def _with_weights_cast(self, network: Callable[..., Any], precision: torch.dtype) -> Callable[..., Any]:
         """In inference: what autocast would cast anew in each call, a sixth of the large U-Net's time."""
         in_float32 = precision == torch.float32
         if in_float32 or not isinstance(network, nn.Module) or network.training or torch.is_grad_enabled():
-            yield
-            return
-        castable = [m for m in network.modules() if isinstance(m, _CAST_BY_AUTOCAST)]
+            return network
+        castable = [m for m in nested(network) if isinstance(m, _CAST_BY_AUTOCAST)]
         modules = [m for m in castable if "weight" in m._parameters]  # a parametrized weight is computed in each call
-        with _taking_turns(modules):
-            cast = self._cast_weights(modules, precision)
-            before: list[nn.Parameter | None] = [module._parameters["weight"] for module, _ in cast]
-            try:
-                for module, weight in cast:
-                    module._parameters["weight"] = weight
-                yield
-            finally:
-                for (module, _), original in zip(cast, before, strict=True):
-                    module._parameters["weight"] = original
-
-    def _cast_weights(
-        self, modules: Sequence[nn.modules.conv._ConvNd | nn.Linear], dtype: torch.dtype
-    ) -> list[tuple[nn.Module, nn.Parameter]]:
-        """Modules and their weights in ``dtype``, made anew where the weights have changed."""
         weights = [m.weight for m in modules]
         if any(w.is_inference() for w in weights):  # these don't tell when they change
-            return []
+            return network
         now = [(id(w), w.data_ptr(), w._version) for w in weights]
-        if now != self._cast_from:
-            cast = [nn.Parameter(w.detach().to(dtype), requires_grad=False) for w in weights]
-            self._cast, self._cast_from = list(zip(modules, cast, strict=True)), now
-        return self._cast
+        before, cast = self._cast
+        if now != before:
+            cast = [nn.Parameter(w.detach().to(precision), requires_grad=False) for w in weights]
+            self._cast = now, cast
+        return with_weights(network, dict(zip(modules, cast, strict=True)))
 
 
 def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
-
-
-@contextmanager
-def _taking_turns(modules: Iterable[nn.Module]) -> Iterator[None]:
-    """Hold these modules; another thread that asks for one of them, as part of whatever network, waits."""
-    with _REGISTER:
-        new = RLock()
-        turns = {id(turn): turn for turn in (_TURNS.setdefault(module, new) for module in modules)}
-    with ExitStack() as held:
-        for _, turn in sorted(turns.items()):  # in one order, or two threads would wait for each other
-            held.enter_context(turn)
-        yield
 
 
 def computed_by(inferer: Any, network: Any, device: str | torch.device) -> str:

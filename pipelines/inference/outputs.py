@@ -125,8 +125,11 @@ class Segmentation:
         return cls(
             source,
             str(output.get("name", Path(source).stem)),
-            {one.name: pixels["pred"][channel].astype(np.uint8) for channel, one in enumerate(listed)},
-            {one.name: pixels["probability"][channel].astype(np.float32) for channel, one in enumerate(listed)},
+            {one.name: pixels["pred"][channel].astype(np.uint8, copy=False) for channel, one in enumerate(listed)},
+            {
+                one.name: pixels["probability"][channel].astype(np.float32, copy=False)
+                for channel, one in enumerate(listed)
+            },
             Item.from_fields({"image": image} | {key: meta[key] for key in ("slice", "series") if key in meta}),
             listed,
             tuple(json.loads(meta["spacing"])) if "spacing" in meta else None,

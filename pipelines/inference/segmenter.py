@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from threading import Lock
 from typing import Any
 
@@ -21,6 +22,7 @@ from ..imaging.item import Item
 from ..imaging.structures import structures_of
 from ..loading.datasets import StreamDataset
 from .assembler import Assembler
+from .backends.runner import Runner
 from .familiarity import DISTANCE, noted_distance
 from .inferer import computed_by
 from .outputs import Segmentation
@@ -28,7 +30,8 @@ from .results import facts_of, model_of, used_thresholds
 from .streams import Sources, stream_items
 
 logger = logging.getLogger(__name__)
-_MOST_READERS = 8
+_MOST_THREADS = 8
+_SPARE_CORES = 4  # with fewer, what is done beside the network makes its threads wait for each other, and all is slower
 Fields = dict[Any, Any]
 
 
@@ -95,6 +98,9 @@ class Segmenter:
             rows, columns = parser.get_parsed_content("window")
             self.postprocessing = parser.get_parsed_content("postprocessing")
         self.window: tuple[int, int] = (rows, columns)
+        self._grid: tuple[int, ...] = tuple(
+            parser.get_parsed_content("image_size" if "image_size" in parser else "window")
+        )
         self._finishing = Lock()  # Invertd changes the transforms that it inverts, for the time of a call
 
     def __repr__(self) -> str:
@@ -166,13 +172,38 @@ class Segmenter:
         return self._finish(self._infer(self.preprocessing(item)))
 
     def _ahead(self, items: Iterable[Fields]) -> Attempts[Fields, Fields]:
-        """While a result is written, images are read, inferred and finished, each in its order: so the same."""
-        if self.device.type == "cpu":
+        """While a result is written, others are computed, each to the bit as if it were alone."""
+        on_cpu = self.device.type == "cpu"
+        if on_cpu:
             use_own_cores()
-        readers = min(usable_cores(), _MOST_READERS)
-        read = ahead(self.preprocessing, one_by_one(_same, items), lone_threads(readers), 2 * readers)
+        cores = usable_cores()
+        others = min(cores, _MOST_THREADS)
+        if on_cpu and self._one_thread_computes_the_same:
+            return ahead(self._segment_one, one_by_one(_same, items), lone_threads(others), others)
+        if on_cpu and cores < _SPARE_CORES:
+            return one_by_one(self._segment_one, items)
+        read = ahead(self.preprocessing, one_by_one(_same, items), lone_threads(others), 2 * others)
         inferred = ahead(self._infer, read, ThreadPoolExecutor(1, "delineate"), 2)
         return ahead(self._finish, inferred, lone_threads(1), 1)  # these are as large as the image
+
+    @cached_property
+    def _one_thread_computes_the_same(self) -> bool:
+        """Whether one thread gives the logits of several, to the bit; of float32 some kernels share out their sums.
+
+        Which kernels depends on shapes, and all images have that of the network's grid.
+        """
+        if (usual := torch.get_num_threads()) == 1:
+            return True
+        if isinstance(self.network, Runner):  # its threads are its own
+            return False
+        image = torch.rand(1, self.in_channels, *self._grid, generator=torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            logits = self.inferer(image, self.network)
+            torch.set_num_threads(1)
+            try:
+                return bool(torch.equal(self.inferer(image, self.network), logits))
+            finally:
+                torch.set_num_threads(usual)
 
     @torch.no_grad()
     def _infer(self, item: Fields) -> Fields:

@@ -16,4 +16,7 @@ FOREGROUND = 255
 
 def write(path: Path, pixels: NDArray[Any], like: Volume | None) -> None:
     """Write (H, W), uint8 as it is, float32 of 0-1 as 0-65535."""
-    write_png(path, np.round(pixels * 65535).astype(np.uint16) if pixels.dtype == np.float32 else pixels)
+    if pixels.dtype == np.float32:
+        write_png(path, np.round(pixels * 65535).astype(np.uint16))
+    else:
+        write_png(path, pixels, is_mask=True)

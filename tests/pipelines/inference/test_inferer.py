@@ -238,22 +238,21 @@ def test_threads_that_share_a_network_leave_it_its_weights() -> None:
     assert {p.dtype for p in net.parameters()} == {torch.float32}
 
 
-def test_threads_with_networks_of_their_own_do_not_wait_for_each_other() -> None:
+@pytest.mark.parametrize("shared", [False, True])
+def test_threads_do_not_wait_for_each_other(shared: bool) -> None:
     both = Barrier(2, timeout=20)  # nobody passes it alone
 
     def meet(*_: object) -> None:
         both.wait()
 
-    def segment(_: int) -> None:
-        net = small_net()
+    networks = [small_net()] * 2 if shared else [small_net(), small_net()]
+    for net in set(networks):
         net.register_forward_pre_hook(meet)
-        infer(PrecisionInferer(precision="bfloat16"), net)
-
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(segment, range(2)))
+        list(pool.map(lambda net: infer(PrecisionInferer(precision="bfloat16"), net), networks))
 
 
-def test_a_network_and_a_larger_one_that_it_is_part_of_take_turns() -> None:
+def test_threads_may_use_a_network_and_a_larger_one_that_it_is_part_of() -> None:
     part = small_net()
     whole = nn.Sequential(part, nn.Conv2d(1, 1, 3, padding=1)).eval()
     expected = [infer(PrecisionInferer(precision="bfloat16"), net) for net in (part, whole)]

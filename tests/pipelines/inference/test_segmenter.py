@@ -112,8 +112,10 @@ def test_an_iterator_is_asked_for_the_next_when_the_last_is_done(segmenter: Segm
     assert [asked for _ in results] == [1, 2, 3]
 
 
+@pytest.mark.parametrize("lone", [False, True])
+@pytest.mark.parametrize("cores", [1, 5])
 def test_what_is_computed_ahead_is_the_same_and_in_the_same_order(
-    segmenter: Segmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    segmenter: Segmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: int, lone: bool
 ) -> None:
     files = [tmp_path / f"{number}.png" for number in range(9)]
     for number, file in enumerate(files):
@@ -121,13 +123,30 @@ def test_what_is_computed_ahead_is_the_same_and_in_the_same_order(
     files[4].write_bytes(b"")
     alone, together = list[InputError](), list[InputError]()
     expected = list(segmenter.segment(iter(files), alone.append))
-    for cores in (1, 5):
-        monkeypatch.setattr("delineate.pipelines.inference.segmenter.usable_cores", lambda cores=cores: cores)
-        together.clear()
-        found = list(segmenter.segment(files, together.append))
-        assert [one.source for one in found] == [str(file) for file in files if file != files[4]]
-        assert all(alike(*pair) for pair in zip(found, expected, strict=True))
-        assert [str(error) for error in together] == [str(error) for error in alone] != []
+    monkeypatch.setattr("delineate.pipelines.inference.segmenter.usable_cores", lambda: cores)
+    monkeypatch.setattr(segmenter, "_one_thread_computes_the_same", lone)
+    found = list(segmenter.segment(files, together.append))
+    assert [one.source for one in found] == [str(file) for file in files if file != files[4]]
+    assert all(alike(*pair) for pair in zip(found, expected, strict=True))
+    assert [str(error) for error in together] == [str(error) for error in alone] != []
+
+
+def test_images_share_the_threads_only_where_one_thread_gives_the_same_bits(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Rounded(torch.nn.Conv2d):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x) + 1e-6 * torch.get_num_threads()
+
+    threads = [1]
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads[-1])
+    monkeypatch.setattr(torch, "set_num_threads", threads.append)
+    for network, usual, expected in ((torch.nn.Conv2d, 2, True), (Rounded, 1, True), (Rounded, 2, False)):
+        threads[:] = [usual]
+        segmenter = Segmenter(bundle, device="cpu")
+        segmenter.network = network(3, 1, 1).eval()
+        assert segmenter._one_thread_computes_the_same is expected
+        assert threads[-1] == usual
 
 
 def test_what_is_skipped_is_not_read(segmenter: Segmenter, tmp_path: Path) -> None:
