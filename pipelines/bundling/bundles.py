@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from functools import lru_cache
 from importlib.resources import as_file, files
@@ -26,6 +27,7 @@ from .settings import WORKFLOWS, has, refuse_wrong_values, unknown_setting
 from .verify.targets import target_problem
 
 _OWN_FOLDERS = ("configs", "models", "checkpoints", "logs", "docs")
+_HEADING = re.compile(r"(?P<part># --- the \w+:).*")
 _LONGEST = 280  # characters of a value that is written on one line
 SCHEMA = "meta_schema_20240725.json"  # in docs/, so that `monai.bundle verify_metadata` works without a network
 
@@ -217,7 +219,7 @@ def change_bundle(bundle: Path, values: Mapping[str, Any], overlays: list[Path] 
     for path, config in configs.items():
         text = StringIO()
         _yaml().dump(config, text)
-        write_atomically(path, text.getvalue().encode())
+        write_atomically(path, _with_headings(text.getvalue(), overlays or []).encode())
     sync_metadata(bundle)
 
 
@@ -331,6 +333,15 @@ def _set(config: Any, keys: list[str], value: Any) -> bool:
         _keep_comment_behind(config, keys[-1])
     config[int(keys[-1]) if isinstance(config, list) else keys[-1]] = _on_one_line(value)
     return True
+
+
+def _with_headings(text: str, overlays: Iterable[Path]) -> str:
+    """The text of a workflow under its overlays' headings, as "# --- the network: U-Net, 31,037,633 parameters ---"."""
+    for overlay in overlays:
+        if found := _HEADING.match(overlay.read_text(encoding="utf-8")):
+            own = re.compile(rf"^{re.escape(found['part'])}.*$", re.MULTILINE)
+            text = own.sub(lambda _, heading=found[0]: heading, text)
+    return text
 
 
 def _keep_comment_behind(config: CommentedMap, key: str) -> None:

@@ -238,6 +238,14 @@ def test_comments_stay(bundle: Path) -> None:
     assert len(before["train"]) > 20
 
 
+def test_what_an_overlay_replaces_stands_under_its_heading(bundle: Path) -> None:
+    change_bundle(bundle, {}, [part_file("networks", "cmunext"), part_file("losses", "dice")])
+    for workflow in WORKFLOWS:
+        headings = [line for line in text(bundle, workflow).splitlines() if line.startswith("# --- the network:")]
+        assert [heading.split(",")[0] for heading in headings] == ["# --- the network: CMUNeXt"]
+    assert [line for line in comments(bundle, "train") if line.startswith("--- the loss: Dice -")]
+
+
 def test_an_id_changes_in_every_workflow_that_has_it(bundle: Path) -> None:
     change_bundle(bundle, {"precision": "float32"})
     assert {config(bundle, workflow)["precision"] for workflow in WORKFLOWS} == {"float32"}
