@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +80,7 @@ class Familiarity:
     def of(cls, training: Floats, validation: Floats) -> Familiarity:
         """From the features of training images (N, D) and of validation images (M, D)."""
         spread = _spread(np.asarray(training, np.float64))
-        return cls(**spread, limit=_limit(cls(**spread).distances(np.asarray(validation, np.float64))))
+        return cls(**spread, limit=fitted_limit(cls(**spread).distances(np.asarray(validation, np.float64))))
 
 
 def _spread(features: Floats) -> dict[str, Any]:
@@ -103,11 +103,20 @@ def _spread(features: Floats) -> dict[str, Any]:
     return {"mean": mean, "scale": scale, **along, "rest": max(float(rest), least)}
 
 
-def _limit(distances: Floats) -> float:
-    """Beyond which `FLAGGED` of the images are; of few images, beyond all of them."""
+def fitted_limit(distances: Floats) -> float:
+    """The distance beyond which `FLAGGED` of the validation images are; of few images, beyond all of them.
+
+    Args:
+        distances: of validation images (N,).
+    """
     if len(distances) < LEAST:
         return max(float(distances.max()) * MARGIN, _SMALLEST)
     return max(float(np.quantile(distances, 1 - FLAGGED, method="higher")) * _ROUNDED, _SMALLEST)
+
+
+def with_limit(known: Sequence[Familiarity], limit: float) -> tuple[Familiarity, ...]:
+    """The same with another limit, in units of their own, as what computes features otherwise needs it."""
+    return tuple(replace(one, limit=one.limit * limit) for one in known)
 
 
 def write_familiarity(models: Path, known: Sequence[Familiarity]) -> None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from ..bundling.exports import name_export
+from ..bundling.exports import name_export, told_limit
 from ..bundling.settings import INT8_GRAPHS
 from ..core.cores import use_own_cores
 from ..core.errors import DelineateError, UnknownNameError, printable
@@ -88,13 +88,15 @@ def export_int8(
         graph = graph_of(segmenter.network, segmenter.bundle, shape, ("model.onnx",), any_size=True)
         quantize(graph, images, written)
         compute, told = module.open_graph(written, "int8", torch.get_num_threads())
-        judged = judge(segmenter, Runner(compute, told), known)
+        known_images = getattr(segmenter.network, "familiarity", ())
+        judged = judge(segmenter, Runner(compute, told, known_images), known)
         judged.refuse_worse()
         del compute
         keep(written, path, models)
     thresholds = _named(segmenter, judged.thresholds)
     if is_within(path, models):
-        name_export(models, path.name, _facts(judged, thresholds, format_, told, len(images), auto))
+        facts = _facts(judged, thresholds, format_, told, len(images), auto)
+        name_export(models, path.name, facts | told_limit(models, judged.limit))
     return Int8Export(path, judged, thresholds)
 
 

@@ -10,15 +10,17 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from ..bundling.familiarity import fitted_limit
 from ..core.errors import DelineateError, counted, printable
 from ..datasets.datalist import Datalist
 from ..evaluation.intervals import mean_with_interval
 from ..imaging.item import Item
 from ..imaging.reading import read_masks
 from ..imaging.volumes.slicing import Slicing
+from ..inference.familiarity import noted_distance
 from ..inference.segmenter import Segmenter
 
-MAX_DROP = 0.005  # of mean Dice, at the upper end of its 95 % interval
+MAX_DROP = 0.005  # of mean Dice
 LOST = 0.05  # of an image's Dice: it is listed
 _THRESHOLDS = np.round(np.arange(0.1, 0.901, 0.05), 2)
 _UNANNOTATED = 255
@@ -40,11 +42,13 @@ class Judged(NamedTuple):
 
     Attributes:
         float32: mean Dice.
-        int8: mean Dice, with the thresholds below.
+        int8: mean Dice, each half of the images with the thresholds that are best for the other half.
         drop: float32 less int8, with its interval: ``{"value": ..., "ci95": [low, high]}``.
         images: how many.
         lost: images that lose more than `LOST`, the worst first.
-        thresholds: of int8, fitted on these images, one a structure; none where structures are exclusive.
+        thresholds: of int8, fitted on all of these images, one a structure; none where structures are exclusive.
+        limit: the distance up to which an image is familiar in int8, where the bundle's own limit is 1; ``None`` where
+            it has none.
     """
 
     float32: float
@@ -53,6 +57,7 @@ class Judged(NamedTuple):
     images: int
     lost: list[Lost]
     thresholds: list[float]
+    limit: float | None = None
 
     def refuse_worse(self) -> None:
         """See that it is good enough.
@@ -61,13 +66,13 @@ class Judged(NamedTuple):
             DelineateError: it is not, or the images are too few to tell; the message has the figures.
         """
         interval = self.drop["ci95"]
-        if interval is not None and self.drop["value"] <= MAX_DROP and interval[1] <= MAX_DROP:
+        if interval is not None and self.drop["value"] <= MAX_DROP:
             return
         shown = "unknown, of one group" if interval is None else f"{interval[0]:.4f} to {interval[1]:.4f}"
         raise DelineateError(
             f"int8 is not kept: mean Dice of {counted(self.images, 'validation image')} drops from {self.float32:.4f} "
             f"to {self.int8:.4f}, by {self.drop['value']:.4f} (95 % interval {shown}), and at most {MAX_DROP} is "
-            f"allowed at the interval's upper end; more than {LOST} is lost by "
+            f"allowed; more than {LOST} is lost by "
             f"{counted(len(self.lost), 'image')}{self._worst()}; "
             "calibrate on more images with --calibrate, take the other format, or stay with float32"
         )
@@ -91,33 +96,54 @@ def judge(segmenter: Segmenter, int8: nn.Module, data: Datalist) -> Judged:
     items = data.part("validation")
     if not items:
         raise DelineateError(f"{printable(data.folder)} has no validation images; give one that is split")
-    float32, scores = (list(one) for one in zip(*_scores(segmenter, int8, items), strict=True))
+    float32, scores, distances = (list(one) for one in zip(*_scores(segmenter, int8, items), strict=True))
+    groups = [item.group or str(item.file) for item in items]
     by_threshold = np.array(scores)  # (N, S, T), NaN where nobody annotated
-    best = [int(np.argmax(np.nanmean(by_threshold[:, place], axis=0))) for place in range(by_threshold.shape[1])]
     before = np.nanmean(np.array(float32), axis=1)
-    after = np.nanmean(np.stack([by_threshold[:, place, one] for place, one in enumerate(best)], 1), axis=1)
+    after = np.nanmean(_by_the_other_half(by_threshold, groups), axis=1)
     lost = [
         Lost(item.files[0].name, " ".join(item.image_sha256), round(float(a), 4), round(float(b), 4))
         for item, a, b in zip(items, before, after, strict=True)
         if a - b > LOST
     ]
-    drop = mean_with_interval(before - after, [item.group or str(item.file) for item in items])
-    fitted = [float(_THRESHOLDS[one]) for one in best] if by_threshold.shape[2] > 1 else []
+    drop = mean_with_interval(before - after, groups)
+    fitted = [float(_THRESHOLDS[one]) for one in _best(by_threshold)] if by_threshold.shape[2] > 1 else []
     lost.sort(key=lambda one: one.int8 - one.float32)
-    return Judged(float(before.mean()), float(after.mean()), drop, len(items), lost, fitted)
+    limit = None if None in distances else fitted_limit(np.array(distances))
+    return Judged(float(before.mean()), float(after.mean()), drop, len(items), lost, fitted, limit)
 
 
-def _scores(segmenter: Segmenter, int8: nn.Module, items: Sequence[Item]) -> Iterator[tuple[Floats, Floats]]:
-    """Of each image Dice of float32 (S,), and of int8 at each threshold (S, T); of exclusive structures T is 1."""
+def _by_the_other_half(scores: Floats, groups: Sequence[str]) -> Floats:
+    """Dice (N, S) of scores (N, S, T), no image's at a threshold that was fitted on its own half of the groups."""
+    half = np.unique(np.array(groups), return_inverse=True)[1] % 2 == 0
+    chosen = np.where(half[:, None], _best(scores[~half]), _best(scores[half]))
+    found: Floats = np.take_along_axis(scores, chosen[..., None], axis=2)[..., 0]
+    return found
+
+
+def _best(scores: Floats) -> NDArray[np.intp]:
+    """Places (S,) of the thresholds with the greatest mean Dice (N, S, T); the middle one where nobody annotated."""
+    unknown = np.isnan(scores).all((0, 2))
+    best: NDArray[np.intp] = np.where(unknown, scores.shape[2] // 2, np.argmax(np.nansum(scores, axis=0), axis=1))
+    return best
+
+
+def _scores(
+    segmenter: Segmenter, int8: nn.Module, items: Sequence[Item]
+) -> Iterator[tuple[Floats, Floats, float | None]]:
+    """Of each image Dice of float32 (S,), of int8 at each threshold (S, T), and its distance as int8 computes it.
+
+    Of exclusive structures T is 1.
+    """
     names = [one.name for one in segmenter.structures]
     exclusive = any(segmenter.thresholds[name] == 0 for name in segmenter.thresholds)
     for item in items:
         reference = read_masks(item, names, Slicing.of(segmenter.slicing))
         image = prepared(segmenter, item)
-        masks, _ = _planes(segmenter, image, segmenter.network)
-        own, probabilities = _planes(segmenter, image, int8)
+        masks, _, _ = _planes(segmenter, image, segmenter.network)
+        own, probabilities, distance = _planes(segmenter, image, int8)
         planes = [own] if exclusive else [probabilities >= threshold for threshold in _THRESHOLDS]
-        yield _dice(masks, reference), np.stack([_dice(each, reference) for each in planes], 1)
+        yield _dice(masks, reference), np.stack([_dice(each, reference) for each in planes], 1), distance
 
 
 def prepared(segmenter: Segmenter, item: Item) -> Any:
@@ -128,11 +154,12 @@ def prepared(segmenter: Segmenter, item: Item) -> Any:
 
 
 @torch.no_grad()
-def _planes(segmenter: Segmenter, image: Any, network: nn.Module) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Masks and probabilities (S, H, W), on the image's own grid."""
-    logits = segmenter.inferer(image[None].to(segmenter.device), network)
+def _planes(segmenter: Segmenter, image: Any, network: nn.Module) -> tuple[NDArray[Any], NDArray[Any], float | None]:
+    """Masks and probabilities (S, H, W), on the image's own grid, and the noted distance."""
+    batch = image[None].to(segmenter.device)
+    logits = segmenter.inferer(batch, network)
     found = segmenter.postprocessing({"image": image, "pred": logits[0]})
-    return np.asarray(found["pred"].cpu()) > 0, np.asarray(found["probability"].cpu())
+    return np.asarray(found["pred"].cpu()) > 0, np.asarray(found["probability"].cpu()), noted_distance(batch)
 
 
 def _dice(masks: NDArray[Any], reference: NDArray[np.uint8]) -> Floats:
