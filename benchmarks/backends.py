@@ -9,13 +9,17 @@ backends, float32 unless their name says else. int8 is calibrated on noise: its 
 take turns in one process, a block of calls each, the first of which is not counted: a runtime's threads may still wait
 busily when the next one begins. Each ratio is ``published`` divided by the way's median, of one run. Run it on a quiet
 machine; the last columns say which. What is not installed is left out.
+
+``peak_mb`` is the most memory of a process that computes three images in this way and no other, libraries included; it
+is forked from one that has imported torch.
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
 import csv
+import multiprocessing
+import re
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -23,7 +27,7 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import NamedTuple
 
 import torch
 
@@ -45,52 +49,88 @@ FLAGS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16"
 Call = Callable[[torch.Tensor], object]
 
 
-def ways(network: torch.nn.Module, side: int, folder: Path, threads: int, int8: bool) -> Iterator[tuple[str, Call]]:
-    """Each way to compute a network, by name."""
-    yield "published", network
-    for precision in dict.fromkeys(["float32", str(fastest_precision(torch.device("cpu"))[0]).removeprefix("torch.")]):
-        own = copy.deepcopy(network)  # it is laid out anew
-        yield f"torch {precision}", partial(PrecisionInferer(precision=precision), network=own)
-    graph = folder / "model.onnx"
-    write_onnx(network, 3, graph_axes(network, (side, side)), graph)
+class Way(NamedTuple):
+    """How a network is computed: by its graph, else by torch, else as it is."""
+
+    name: str
+    graph: Path | None = None
+
+    @property
+    def precision(self) -> str:
+        return self.name.partition(" ")[2] or "float32"
+
+    def call(self, network: str, threads: int) -> Call:
+        """What computes an image."""
+        if self.graph is not None:
+            module = {"onnxruntime": onnxruntime, "openvino": openvino}[self.name.partition(" ")[0]]
+            return Runner(*module.open_graph(self.graph, self.precision, threads))
+        made = build(network)
+        return made if self.name == "published" else partial(PrecisionInferer(precision=self.precision), network=made)
+
+
+def build(name: str) -> torch.nn.Module:
+    torch.manual_seed(0)
+    return create_network(name, in_channels=3, out_channels=1).eval()
+
+
+def ways(network: str, side: int, folder: Path, int8: bool) -> Iterator[Way]:
+    """Each way to compute a network."""
+    yield Way("published")
+    fastest = str(fastest_precision(torch.device("cpu"))[0]).removeprefix("torch.")
+    for precision in dict.fromkeys(["float32", fastest]):
+        yield Way(f"torch {precision}")
+    graph, built = folder / "model.onnx", build(network)
+    write_onnx(built, 3, graph_axes(built, (side, side)), graph)
     noise = [torch.rand(1, 3, side, side).numpy() for _ in range(CALIBRATED)]
-    for name, module in (("onnxruntime", onnxruntime), ("openvino", openvino)):
+    for name in ("onnxruntime", "openvino"):
         if find_spec(name) is None:
             continue
-        yield name, _runner(module, graph, "float32", threads)
-        if name == "openvino" and fastest_precision(torch.device("cpu"))[0] == torch.bfloat16:
-            yield "openvino bfloat16", _runner(module, graph, "bfloat16", threads)
+        yield Way(name, graph)
+        if name == "openvino" and fastest == "bfloat16":
+            yield Way("openvino bfloat16", graph)
         if not int8 or (name == "openvino" and find_spec("nncf") is None):
             continue
         quantized = folder / ("model.int8.onnx" if name == "onnxruntime" else "model.int8.xml")
         (quantize_onnx if name == "onnxruntime" else quantize_openvino)(graph, noise, quantized)
-        yield f"{name} int8", _runner(module, quantized, "int8", threads)
-
-
-def _runner(module: Any, graph: Path, precision: str, threads: int) -> Call:
-    return Runner(*module.open_graph(graph, precision, threads))
+        yield Way(f"{name} int8", quantized)
 
 
 def measure(name: str, side: int, blocks: int, threads: int, int8: bool) -> Iterator[dict[str, object]]:
     """The rows of one network."""
-    torch.manual_seed(0)
-    network, image = create_network(name, in_channels=3, out_channels=1).eval(), torch.rand(1, 3, side, side)
     with TemporaryDirectory() as folder, torch.no_grad():
-        calls = dict(ways(network, side, Path(folder), threads, int8))
-        seconds: dict[str, list[float]] = {way: [] for way in calls}
+        known = list(ways(name, side, Path(folder), int8))
+        calls = {way: way.call(name, threads) for way in known}
+        image = torch.rand(1, 3, side, side)
+        seconds: dict[Way, list[float]] = {way: [] for way in known}
         for _ in range(blocks):
             for way, call in calls.items():
                 seconds[way] += [timed(call, image) for _ in range(CALLS)][1:]
-    plain = statistics.median(seconds["published"])
+        peaks = {way: peak_mb(way, name, side, threads) for way in known}
+    plain = statistics.median(seconds[known[0]])
     for way, found in seconds.items():
         median = statistics.median(found)
         yield {
-            "network": name,
-            "side": side,
-            "way": way,
-            "ms": round(1000 * median, 2),
-            "ratio": round(plain / median, 2),
+            **{"network": name, "side": side, "way": way.name, "ms": round(1000 * median, 2)},
+            **{"ratio": round(plain / median, 2), "peak_mb": f"{peaks[way]:.0f}"},
         }
+
+
+def peak_mb(way: Way, network: str, side: int, threads: int) -> float:
+    """The most memory of a process that does nothing else; NaN where the system does not tell."""
+    with multiprocessing.get_context("forkserver").Pool(1) as pool:
+        return pool.apply(_peak_mb, (way, network, side, threads))
+
+
+@torch.no_grad()
+def _peak_mb(way: Way, network: str, side: int, threads: int) -> float:
+    torch.set_num_threads(threads)
+    keep_freed_memory()
+    call, image = way.call(network, threads), torch.rand(1, 3, side, side)
+    for _ in range(3):
+        call(image)
+    status = Path("/proc/self/status")
+    found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text() if status.exists() else "")
+    return int(found[1]) * 1024 / 1e6 if found else float("nan")
 
 
 def timed(call: Call, image: torch.Tensor) -> float:

@@ -17,9 +17,11 @@ def test_each_way_has_a_row_with_its_ratio_and_the_cpu(tmp_path: Path, monkeypat
     monkeypatch.setattr(backends.torch, "set_num_threads", lambda _: None)
     monkeypatch.setattr(backends, "write_onnx", lambda *_: None)
     monkeypatch.setattr(backends, "find_spec", lambda name: None)
+    monkeypatch.setattr(backends, "peak_mb", lambda *_: 321.4)  # of another process
     backends.main()
     with out.open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [row["way"] for row in rows][:2] == ["published", "torch float32"]
     assert float(rows[0]["ratio"]) == 1
+    assert rows[0]["peak_mb"] == "321"
     assert all(float(row["ms"]) > 0 and row["flags"] for row in rows)
