@@ -41,8 +41,9 @@ bundles: $(VENV)/installed  ## the shipped bundles, built anew from configs/; th
 			$$(test -d bundles/$$task && echo --replace) || exit 1; \
 	done
 
-docs: $(VENV)/installed  ## docs/networks.md and its pictures, from the registry and the CSVs in benchmarks/
+docs: $(VENV)/installed  ## docs/networks.md, docs/performance.md and their pictures, from the registry and the CSVs in benchmarks/
 	$(BIN)/python benchmarks/networks_page.py
+	$(BIN)/python benchmarks/performance_page.py
 
 clean:
 	rm -rf $(VENV) .typecheck build

@@ -16,5 +16,9 @@ def script(name: str) -> Any:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # where data classes look for their module
-    spec.loader.exec_module(module)
+    sys.path.append(str(ROOT / "benchmarks"))  # one script may use another
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(ROOT / "benchmarks"))
     return module
