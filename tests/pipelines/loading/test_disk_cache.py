@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import lean
 import numpy as np
 import pytest
 import torch
@@ -293,6 +294,7 @@ def test_another_process_finds_the_entries(cache_items: list[Item], cache_way: C
     [data[i] for i in range(len(data))]
     written = {entry: entry.stat().st_ino for entry in data.folder.iterdir()}
     code = f"""
+import lean
 from delineate.pipelines.loading.caches import DiskDataset
 from delineate.pipelines.loading.transforms import ReadImaged, ReadMaskd, ResizeToGridd
 from monai.transforms import Compose
@@ -301,7 +303,7 @@ way = Compose([*to_grid, ReadMaskd("label"), ResizeToGridd("label", [16, 24], is
 data = DiskDataset({cache_items!r}, way, {str(data.folder)!r})
 print([int(data[i]["image"].sum()) for i in range(len(data))])
 """
-    environment = os.environ | {"PYTHONHASHSEED": "7"}
+    environment = os.environ | {"PYTHONHASHSEED": "7", "PYTHONPATH": str(Path(lean.__file__).parent)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == str([int(item["image"].sum()) for item in data])
     assert {entry: entry.stat().st_ino for entry in data.folder.iterdir()} == written
