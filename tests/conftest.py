@@ -15,8 +15,8 @@ from orthanc import orthanc as orthanc  # a fixture for all
 # here and in every process that a test starts.
 os.environ["OMP_NUM_THREADS"] = "1"
 
-# Half as many examples as hypothesis draws of itself, others each time; on a busy machine any of them may take long.
-settings.register_profile("here", max_examples=50, deadline=None)
+# A third of what hypothesis draws of itself, other examples each time; on a busy machine any of them may take long.
+settings.register_profile("here", max_examples=33, deadline=None)
 settings.load_profile("here")
 
 # Each call of the command line builds all commands anew, 30 ms of the 40 that most calls take here.
@@ -25,6 +25,7 @@ typer.main.get_command = cache(typer.main.get_command)
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop() -> None:
-    """From here on there is garbage; what was imported and collected is none."""
+    """From here on there is garbage, looked for when it is worth it; what was imported and collected is none."""
     gc.freeze()
+    gc.set_threshold(20_000)
     gc.enable()

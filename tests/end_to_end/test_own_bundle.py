@@ -9,6 +9,7 @@ from processes import NO_PAGE, SMALL, inside, stock, succeeded
 
 pytestmark = pytest.mark.slow
 
+FEW = ("--set", "max_epochs=1", "--set", "network_def::features=[16,16,32]")
 META = ("--meta_file", "configs/metadata.json")
 
 
@@ -18,7 +19,7 @@ def test_it_trains_is_scored_segments_is_exported_and_passes(dataset: Path, tmp_
     def run(*words: str | Path) -> str:
         return succeeded(inside(*words, cwd=tmp_path)).stdout
 
-    run("bundle", "new", "wound", "--structures", "wound", "--channels", "rgb", *SMALL, "--set", "max_epochs=1")
+    run("bundle", "new", "wound", "--structures", "wound", "--channels", "rgb", *SMALL, *FEW)
     schema = ("--filepath", "docs/meta_schema_20240725.json")
     succeeded(stock("verify_metadata", *META, *schema, cwd=tmp_path / "wound"))
     run("train", "wound", "--data", dataset, "--out", "run")

@@ -13,6 +13,7 @@ from processes import NO_PAGE, inside, stock, succeeded
 pytestmark = pytest.mark.slow
 
 SMALL = ("--set", "image_size=[32,32]", "--set", "max_epochs=2", "--set", "batch_size=4")
+LIGHT = ("--network", "ultra_light_unet", "--set", "network_def::features=[16,16,32]")
 DISC, CUP, BAND = np.s_[6:26, 8:34], np.s_[12:20, 14:24], np.s_[16:34, 20:44]
 
 
@@ -46,8 +47,9 @@ def test_it_is_the_way_of_one_structure(tmp_path: Path, kind: str) -> None:
 
     how = draw(tmp_path / "source", kind)
     exclusive = ("--exclusive",) if kind == "exclusive" else ()
+    network = () if kind == "overlapping" else LIGHT  # the default one, once
     run("data", "index", "source", "--out", "data", "--no-near-duplicates", *how)
-    run("bundle", "new", "b", "--structures", "cup,disc", "--channels", "grey", *exclusive, *SMALL)
+    run("bundle", "new", "b", "--structures", "cup,disc", "--channels", "grey", *exclusive, *SMALL, *network)
     run("train", "b", "--data", "data", "--out", "run")
     page = () if kind == "partly annotated" else NO_PAGE
     run("evaluate", "run", "--data", "data", "--out", "scores", "--split", "training", *page)

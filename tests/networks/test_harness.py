@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from backends import onnx_operators as onnx_operators
 from monai.bundle import ConfigParser
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
@@ -342,24 +343,16 @@ ANY_SIZE_IN_ONNX = {"unet", "unet, bilinear", "cmunext", "tiny_unet", "ultra_lig
 """One of each way to go down, up and over a border."""
 
 
-@cache
-def onnx_operators(library: Any) -> Any:
-    """All that torch's exporter knows, which it reads from their source in every export: half a second."""
-    return library.get_torchlib_ops()
-
-
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.isinstance.treespec, LeafSpec.:FutureWarning")  # torch's exporter calls torch so
+@pytest.mark.usefixtures("onnx_operators")
 @pytest.mark.parametrize("form", [f for f in FORMS if not (f.endswith("supervised") or f in IN_OTHERS)])
-def test_onnx_runtime_gives_the_same_logits(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_onnx_runtime_gives_the_same_logits(form: str) -> None:
     """At any size where the network is ours; of one size elsewhere, which takes a third of the time to export.
 
     `delineate export` compares each file that it writes at two sizes, whosever the network is.
     """
     onnxruntime = pytest.importorskip("onnxruntime")
-    library = pytest.importorskip("torch.onnx._internal.exporter._registration").onnxscript_apis
-    operators = onnx_operators(library)
-    monkeypatch.setattr(library, "get_torchlib_ops", lambda: operators)
     network = learnt(form)
     axes = graph_axes(network, sides(network))
     size = axes.tried if form in ANY_SIZE_IN_ONNX else axes.drawn

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
+from functools import cache
 from importlib.util import find_spec
 
 import pytest
@@ -18,7 +20,16 @@ OTHERS = [
 
 
 @pytest.fixture(scope="session")
-def graph_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def onnx_operators() -> None:
+    """All that torch's exporter knows is read once; it reads it from its source in every export: half a second."""
+    with suppress(ImportError, AttributeError):  # another torch may do otherwise
+        from torch.onnx._internal.exporter._registration import onnxscript_apis
+
+        onnxscript_apis.get_torchlib_ops = cache(onnxscript_apis.get_torchlib_ops)
+
+
+@pytest.fixture(scope="session")
+def graph_cache(onnx_operators: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A user's cache of this session's own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))

@@ -103,6 +103,7 @@ def start(*words: str | Path, log: Path, cwd: Path | None = None, errors: Path |
 def _become(words: list[str], cwd: Path, env: dict[str, str], log: Path, errors: Path) -> None:
     """The command, with the environment, the streams and the signals of a process that a shell started."""
     gc.freeze()
+    gc.set_threshold(20_000)
     gc.enable()
     os.setsid()
     os.chdir(cwd)

@@ -22,18 +22,19 @@ from delineate.pipelines.export import export_bundle
 from delineate.pipelines.inference.segmenter import Segmenter
 
 onnxruntime = pytest.importorskip("onnxruntime")
+FEATURES = [16, 16, 32]
 
 
 @pytest.fixture(scope="module")
 def network() -> torch.nn.Module:
     torch.manual_seed(0)
-    return create_network("ultra_light_unet", in_channels=1, out_channels=1).eval()
+    return create_network("ultra_light_unet", in_channels=1, out_channels=1, features=FEATURES).eval()
 
 
 @pytest.fixture(scope="module")
 def trained(network: torch.nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = new_bundle(tmp_path_factory.mktemp("bundles") / "nerve", "nerve", "ultra_light_unet")
-    change_bundle(folder, {"image_size": [64, 96]})
+    change_bundle(folder, {"image_size": [64, 96], "network_def::features": FEATURES})
     (folder / "models").mkdir()
     torch.save(network.state_dict(), folder / "models" / "model.pt")
     write_sums(folder / "models", ["model.pt"])
