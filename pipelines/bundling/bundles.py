@@ -339,8 +339,8 @@ def _with_headings(text: str, overlays: Iterable[Path]) -> str:
     """The text of a workflow under its overlays' headings, as "# --- the network: U-Net, 31,037,633 parameters ---"."""
     for overlay in overlays:
         if found := _HEADING.match(overlay.read_text(encoding="utf-8")):
-            own = re.compile(rf"^{re.escape(found['part'])}.*$", re.MULTILINE)
-            text = own.sub(lambda _, heading=found[0]: heading, text)
+            lines = text.split("\n")
+            text = "\n".join(found[0] if line.startswith(found["part"]) else line for line in lines)
     return text
 
 
