@@ -28,6 +28,7 @@ from .verify.targets import target_problem
 
 _OWN_FOLDERS = ("configs", "models", "checkpoints", "logs", "docs")
 _HEADING = re.compile(r"(?P<part># --- the \w+:).*")
+MULTI_GPU = "multi_gpu_train.yaml"
 _LONGEST = 280  # characters of a value that is written on one line
 SCHEMA = "meta_schema_20240725.json"  # in docs/, so that `monai.bundle verify_metadata` works without a network
 
@@ -149,7 +150,8 @@ def _put_together(out: Path, task: Path, network: Path, loss: Path, name: str) -
     told = {**metadata, "without_weights": f" Delineate ships it without weights: {why}." if why else ""}
     (out / "docs" / "README.md").write_text(readme.format(id=name, **told), encoding="utf-8")
     (out / "configs" / "metadata.json").write_text(json.dumps(metadata, indent=4) + "\n", encoding="utf-8")
-    shutil.copyfile(workflows / "logging.conf", out / "configs" / "logging.conf")
+    for name in (MULTI_GPU, "logging.conf"):
+        shutil.copyfile(workflows / name, out / "configs" / name)
     shutil.copyfile(workflows / "LICENSE", out / "LICENSE")
     shutil.copyfile(task / "data_license.txt", out / "docs" / "data_license.txt")
     shutil.copyfile(_configs() / SCHEMA, out / "docs" / SCHEMA)

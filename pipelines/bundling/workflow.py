@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,12 +15,12 @@ from .gate import Admission, in_use
 if TYPE_CHECKING:
     from monai.bundle import ConfigParser
 
-Announce = Callable[[str, Mapping[str, object]], None]
+Announce = Callable[[str | list[str], Mapping[str, object]], None]
 
 
 def run_workflow(
     admission: Admission,
-    config_file: Path,
+    config_file: Path | Sequence[Path],
     arguments: Mapping[str, object],
     announce: Announce | None = None,
     prepare: Callable[[ConfigParser], None] | None = None,
@@ -29,18 +29,19 @@ def run_workflow(
 
     Args:
         admission: of the bundle.
-        config_file: of the bundle.
+        config_file: of the bundle; of several each is laid over those before.
         arguments: ids and their values.
-        announce: called with both before the workflow starts.
+        announce: called with both, paths as text, before the workflow starts.
         prepare: called with the workflow's parser before it runs.
     """
+    files = str(config_file) if isinstance(config_file, Path) else list(map(str, config_file))
     if announce:
-        announce(str(config_file), arguments)
+        announce(files, arguments)
     from monai.bundle import ConfigWorkflow
 
     configured = logging.getLogger(__name__).hasHandlers()
     with plain_errors(), in_use(admission), quiet_libraries():
-        workflow = ConfigWorkflow(str(config_file), logging_file=False if configured else None, **arguments)
+        workflow = ConfigWorkflow(files, logging_file=False if configured else None, **arguments)
         workflow.initialize()
         if prepare:
             prepare(workflow.parser)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shlex
 import sys
@@ -167,9 +168,10 @@ def _seldom(description: str, unit: str) -> Callable[[int, int | None], None]:
     return moved
 
 
-def monai_line(config_file: str, arguments: Mapping[str, object]) -> str:
-    """The ``python -m monai.bundle run`` line that does the same."""
-    words = ["python", "-m", "monai.bundle", "run", "--config_file", _for_fire(config_file)]
+def monai_line(config_file: str | list[str], arguments: Mapping[str, object], processes: int = 1) -> str:
+    """The ``python -m monai.bundle run`` line that does the same, by ``torchrun`` in several processes."""
+    program = ["python"] if processes == 1 else ["torchrun", "--standalone", f"--nproc_per_node={processes}"]
+    words = [*program, "-m", "monai.bundle", "run", "--config_file", _for_fire(config_file)]
     for name, value in arguments.items():
         words += [f"--{name}", _for_fire(value)]
     return printable(" ".join(shlex.quote(word) for word in words))
@@ -179,12 +181,14 @@ def _for_fire(value: object) -> str:
     """What Fire, which reads MONAI's command line, takes for ``value``: to it 2024 is a number and a,b a tuple."""
     from fire.parser import DefaultParseValue
 
+    if isinstance(value, list):
+        return json.dumps(value)  # which a shell takes between single quotes as it is
     return str(value) if DefaultParseValue(str(value)) == value else repr(value)
 
 
-def print_monai_line(config_file: str, arguments: Mapping[str, object]) -> None:
+def print_monai_line(config_file: str | list[str], arguments: Mapping[str, object], processes: int = 1) -> None:
     """Print `monai_line` before the workflow starts."""
-    say(monai_line(config_file, arguments))
+    say(monai_line(config_file, arguments, processes))
     import monai.bundle  # noqa: F401 - its loggers are there then
 
     _tame_libraries()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -41,13 +42,20 @@ def train(
     allow_other_data: Annotated[
         bool, typer.Option("--allow-other-data", help="Resume even if the data have changed; the run's record says so.")
     ] = False,
+    processes: Annotated[
+        int,
+        typer.Option(
+            metavar="N", help="Train in N processes of this machine, on GPUs one each; batch_size is that of all."
+        ),
+    ] = 1,
     trust: Trust = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
     """Train a bundle; the result is again a bundle."""
     run = out or Path("runs") / find_bundle(bundle).resolve().name
-    again = shlex.join(["delineate", "train", bundle, "--data", str(data), "--out", str(run), "--resume"])
+    words = ["delineate", "train", bundle, "--data", str(data), "--out", str(run), "--resume"]
+    again = shlex.join(words if processes == 1 else [*words, "--processes", str(processes)])
     with advising(f"go on with: {again}", run / "configs" / "train.yaml"):
         workflow.train(
             bundle,
@@ -63,6 +71,7 @@ def train(
             allow_other_data=allow_other_data,
             use_unlabelled=use_unlabelled,
             trust=trust,
-            announce=print_monai_line,
+            processes=processes,
+            announce=partial(print_monai_line, processes=processes),
         )
     say(f"run: {run}")

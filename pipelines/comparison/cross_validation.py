@@ -17,13 +17,13 @@ from ..bundling.ensemble import make_ensemble
 from ..bundling.gate import admit
 from ..bundling.workflow import Announce
 from ..core.errors import DelineateError
+from ..core.processes import work_apart
 from ..datasets.datalist import Datalist
 from ..datasets.splitting.folds import write_folds
 from ..evaluation.evaluation import merge, read_evaluation, write_evaluation
 from ..evaluation.workflow import evaluate
 from ..training.workflow import overlays_of, refuse_leaks, train, training_settings
 from .judged import CROSS_VALIDATION
-from .processes import work_apart
 from .table import bundle_hash, settle_terms
 
 logger = logging.getLogger(__name__)

@@ -14,11 +14,11 @@ from ..bundling.bundles import try_changes
 from ..bundling.gate import admit
 from ..bundling.workflow import Announce, run_workflow
 from ..core.errors import DelineateError
+from ..core.processes import work_apart
 from ..datasets.datalist import Datalist
 from ..training.runs import begin_run
 from ..training.workflow import overlays_of, refuse_leaks, training_settings
 from .beforehand import count_tests, refuse_unknown_metrics, warn_of_few
-from .processes import work_apart
 from .table import BUDGETED, Row, best_first, bundle_hash, finished, settle_terms, write_table
 
 logger = logging.getLogger(__name__)

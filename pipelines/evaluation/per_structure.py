@@ -9,6 +9,7 @@ from monai.metrics import CumulativeIterationMetric
 from monai.metrics.utils import do_metric_reduction
 
 from ..core.errors import DelineateError
+from ..core.ranks import anywhere
 from ..imaging.structures import UNANNOTATED
 
 
@@ -41,6 +42,7 @@ class PerStructure(CumulativeIterationMetric):
             self._annotated = True
             self.metric.reset()
             self.metric(y_pred[annotated][:, None], y[annotated][:, None], **options)
+            _keep_to_itself(self.metric)
             found = self._found(int(annotated.sum())).to(values)
             values[annotated] = torch.where(found.isfinite(), found, torch.nan)
         return values
@@ -71,8 +73,14 @@ class PerStructure(CumulativeIterationMetric):
         values = self.get_buffer()
         if values is None:
             raise ValueError("there was no image")
-        if not self._annotated:
+        if not anywhere(self._annotated):
             raise DelineateError("no structure is annotated in any image, so nothing can be scored; look at the labels")
         known = [column[:, None] for column in values.T if column.isfinite().any()]
         means = [do_metric_reduction(column, "mean")[0] for column in known]
         return torch.stack(means).mean() if means else torch.tensor(torch.nan)
+
+
+def _keep_to_itself(metric: CumulativeIterationMetric) -> None:
+    """Keep MONAI's metric from gathering the values of other processes, which are at another image."""
+    if metric._buffers is not None:
+        metric._synced_tensors, metric._synced = [torch.stack(values) for values in metric._buffers], True

@@ -148,6 +148,7 @@ class PrecisionInferer(Inferer):
             use_own_cores()
         if isinstance(network, Runner):
             return torch.float32  # of what it takes and gives
+        network = getattr(network, "module", network)  # which several processes train
         if self.precision == "auto":
             dtype, reason = fastest_precision(device, network if learning else None)
         else:

@@ -23,6 +23,7 @@ from monai.data import CacheDataset, Dataset, MetaTensor
 from monai.transforms import Compose, RandomizableTrait, reset_ops_id
 
 from ..core.files import remove_leftovers, write_atomically
+from ..core.ranks import local_process_count
 from ..core.versions import versions
 from .datasets import Fields, named_paths
 
@@ -45,13 +46,15 @@ def cached_dataset(
         transform: deterministic transforms; what they return is cached.
         cache_dir: where :class:`DiskDataset` keeps items when memory is not enough; without it, or when the transform
             has parts that cannot be named (a lambda), the items are then read anew each time.
-        budget_gb: memory that the cache may take, in GB (1e9 bytes); half of the free memory where ``None``.
+        budget_gb: memory that the cache may take, in GB (1e9 bytes); half of the free memory where ``None``. Processes
+            that train together on this machine share it.
 
     Returns:
         ``CacheDataset``, :class:`DiskDataset` or plain ``Dataset``.
     """
     needed = estimate_bytes(data, transform)
     budget = psutil.virtual_memory().available // 2 if budget_gb is None else int(budget_gb * 1e9)
+    budget //= local_process_count()
     place = "memory" if needed <= budget else f"disk ({cache_dir})" if cache_dir else "no cache"
     logger.info(f"cache: {len(data)} items, {needed / 1e6:.0f} MB, budget {budget / 1e6:.0f} MB: {place}")
     if needed <= budget:

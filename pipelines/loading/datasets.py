@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Siz
 from dataclasses import replace
 from functools import partial
 from itertools import islice
+from math import ceil
 from pathlib import Path
 from typing import Any, get_args
 
@@ -18,6 +19,7 @@ from torch.utils.data import DistributedSampler, IterableDataset
 
 from ..core.ahead import Attempts, one_by_one
 from ..core.errors import DelineateError, InputError, UnknownNameError
+from ..core.ranks import process_count, rank
 from ..datasets.datalist import Datalist
 from ..imaging.item import Item, Split
 from ..imaging.structures import Structure, structures_of
@@ -219,22 +221,24 @@ class EpochSampler(DistributedSampler[Any]):
     """The order of the items in an epoch, from seed and epoch alone; the first ``length`` of it where that is given.
 
     Ignite's ``epoch_length`` would go on with the order of the epoch before, which a resumed training does not know.
-    MONAI's trainer tells the epoch to any ``DistributedSampler``.
+    MONAI's trainer tells the epoch to any ``DistributedSampler``. Of several processes that train together each takes
+    every n-th of it, so that their batches are that of one process, in parts; where the items cannot be shared equally,
+    the first of the order fill the last batch a second time.
 
     Args:
         dataset: what is drawn from.
         seed: non-negative integer.
-        length: items an epoch; all where ``None``, or where there are no more.
+        length: items an epoch, of all processes; all where ``None``, or where there are no more.
 
     Raises:
         DelineateError: when ``length`` is below 1.
     """
 
     def __init__(self, dataset: torch.utils.data.Dataset[Any], seed: int = 0, length: int | None = None) -> None:
-        super().__init__(dataset, num_replicas=1, rank=0, seed=seed)
+        super().__init__(dataset, num_replicas=process_count(), rank=rank(), seed=seed)
         if length is not None and length < 1:
             raise DelineateError(f"an epoch of {length} items has no batch; set epoch_length to null, 1 or more")
-        self.length = length
+        self.length = None if length is None else ceil(length / self.num_replicas)
 
     def __iter__(self) -> Iterator[Any]:
         return islice(super().__iter__(), self.length)

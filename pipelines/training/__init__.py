@@ -8,6 +8,13 @@ __getattr__, __dir__, __all__ = attach(
         "average": ["WeightAverage", "copy_network", "kept_network"],
         "boundary": ["DiceCEBoundaryLoss"],
         "checkpoint": ["CheckpointSaver", "EarlyStop"],
+        "distributed": [
+            "SharedStatistics",
+            "distributed_network",
+            "join_processes",
+            "leave_processes",
+            "own_batch_size",
+        ],
         "familiarity": ["FamiliarityWriter"],
         "finite": ["StopWhenNotFinite"],
         "history": ["EpochSeed", "HistoryLogger"],

@@ -14,6 +14,7 @@ from ..bundling.verify.listing import FAMILIARITY
 from ..core.errors import DelineateError
 from ..core.files import let_go, remove_leftovers
 from ..core.finite import REMEDY, not_finite
+from ..core.ranks import of_first, process_count, rank
 from ..core.sums import settle_sums
 from .pretrained import pretrained_with
 from .runs import LOCK, hold_training
@@ -33,7 +34,8 @@ class CheckpointSaver:
     complete, and the best metric survives a resume.
 
     Attach it to the trainer behind the validation, the learning-rate schedule and whatever else has a state. From then
-    to the end of the training no other process may train in ``state_dir``.
+    to the end of the training no other process may train in ``state_dir``. Of several processes that train together the
+    first alone reads and writes files, and the others begin with its state.
 
     Args:
         save_dir: folder of the best weights.
@@ -70,8 +72,10 @@ class CheckpointSaver:
         Raises:
             DelineateError: when another process is training there.
         """
-        hold_training(self.state_dir)
         engine.add_event_handler(Events.STARTED, self.started)
+        if rank() > 0:
+            return
+        hold_training(self.state_dir)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.epoch_completed)
         for last in (Events.COMPLETED, Events.TERMINATE):
             engine.add_event_handler(last, self.ended)
@@ -82,6 +86,16 @@ class CheckpointSaver:
         Raises:
             DelineateError: when it belongs to another network or schedule, or is damaged.
         """
+        if rank() == 0:
+            self._begin(engine)
+        if process_count() > 1:
+            state = of_first(self._state(engine))
+            if rank() > 0:
+                for name, part in self.save_dict.items():
+                    part.load_state_dict(state[name])
+                self._go_on(engine, state)
+
+    def _begin(self, engine: Engine) -> None:
         hold_training(self.state_dir)
         for folder in (self.save_dir, self.state_dir):
             folder.mkdir(parents=True, exist_ok=True)
@@ -106,14 +120,24 @@ class CheckpointSaver:
                 f"{self.state_dir / LAST} is of another network or optimizer ({reason}); "
                 "train without resume, in another folder"
             ) from error
-        engine.state.epoch, engine.state.iteration = state["epoch"], state["iteration"]
-        self.validator.state.best_metric = state["best_metric"]
-        self.validator.state.best_metric_epoch = state["best_metric_epoch"]
+        self._go_on(engine, state)
         logger.info(f"resumed from {self.state_dir / LAST} after epoch {state['epoch']}")
         if state["epoch"] >= (engine.state.max_epochs or 0):
             logger.info(
                 f"nothing is left to train: all {state['epoch']} epochs are done; --set max_epochs=N adds epochs"
             )
+
+    def _go_on(self, engine: Engine, state: Mapping[str, Any]) -> None:
+        """Count on from a state."""
+        engine.state.epoch, engine.state.iteration = state["epoch"], state["iteration"]
+        self.validator.state.best_metric = state["best_metric"]
+        self.validator.state.best_metric_epoch = state["best_metric_epoch"]
+
+    def _state(self, engine: Engine) -> dict[str, Any]:
+        best = self.validator.state
+        state = {name: part.state_dict() for name, part in self.save_dict.items()}
+        state |= {"epoch": engine.state.epoch, "iteration": engine.state.iteration}
+        return state | {"best_metric": float(best.best_metric), "best_metric_epoch": int(best.best_metric_epoch)}
 
     def _load(self, state: Mapping[str, Any]) -> None:
         """Load each part; where a run was extended, the schedule begins anew and the optimizer follows it."""
@@ -147,10 +171,7 @@ class CheckpointSaver:
             (self.save_dir / FAMILIARITY).unlink(missing_ok=True)  # it was of the weights of before
         if self.save_interval and epoch % self.save_interval == 0:
             save(network, self.state_dir / f"epoch_{epoch:04d}.pt")
-        state = {name: part.state_dict() for name, part in self.save_dict.items()}
-        state |= {"epoch": epoch, "iteration": engine.state.iteration}
-        state |= {"best_metric": float(best.best_metric), "best_metric_epoch": int(best.best_metric_epoch)}
-        save_last(state, self.state_dir)
+        save_last(self._state(engine), self.state_dir)
 
     def ended(self, _: Engine) -> None:
         """Let others train here."""

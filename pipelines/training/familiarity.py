@@ -22,6 +22,7 @@ from ..bundling.settings import workflow_config
 from ..bundling.verify.listing import FAMILIARITY
 from ..bundling.weights import load_weights
 from ..core.errors import DelineateError, counted, printable
+from ..core.ranks import rank
 from ..inference.familiarity import features_of
 from ..inference.segmenter import Segmenter
 from ..loading.datasets import StreamDataset, load_datalist
@@ -57,7 +58,8 @@ class FamiliarityWriter:
 
     def attach(self, engine: Engine) -> None:
         """Attach to the trainer, behind what saves the best weights."""
-        engine.add_event_handler(Events.COMPLETED, self.completed)
+        if rank() == 0:
+            engine.add_event_handler(Events.COMPLETED, self.completed)
 
     def completed(self, _: Engine) -> None:
         """Learn and write it; what is in the way of that is a warning: the training itself is done."""

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..core.files import write_atomically
+from ..core.ranks import mean_over_processes, rank
 from ..imaging.structures import structures_of
 
 logger = logging.getLogger(__name__)
@@ -40,12 +41,12 @@ class EpochSeed:
 
     def __call__(self, engine: Engine) -> None:
         """Seed the epoch that starts."""
-        torch.manual_seed(self.seed + engine.state.epoch)
+        torch.manual_seed(self.seed + engine.state.epoch + 1_000_003 * rank())  # dropout differs between processes
         self.dataset.set_epoch(engine.state.epoch)
 
 
 class HistoryLogger:
-    """One line and one row of ``history.csv`` an epoch; a progress bar on a terminal.
+    """One line and one row of ``history.csv`` an epoch; a progress bar on a terminal. Of several processes the first.
 
     Columns: epoch, loss (mean of the epoch), learning_rate, one ``val_*`` per metric of the validator (empty in epochs
     without validation) and, where there are several structures, one more of each; seconds.
@@ -118,7 +119,7 @@ class HistoryLogger:
         """Write the row and the line."""
         row = {
             "epoch": engine.state.epoch,
-            "loss": float(torch.stack(self._losses).mean()),
+            "loss": float(mean_over_processes(torch.stack(self._losses).mean())),
             "learning_rate": self.optimizer.param_groups[0]["lr"],
         }
         validated = self.validator.state.epoch == engine.state.epoch
@@ -127,6 +128,8 @@ class HistoryLogger:
         row["seconds"] = round(time.perf_counter() - self._start, 2)
         row = {name: value for name, value in row.items() if name == "loss" or math.isfinite(value)}
         self.rows.append(row)
+        if rank() > 0:
+            return
         self._write()
         self._write_curves(row)
         shown = "  ".join(f"{name} {row[name]:.4f}" for name in ("loss", *means) if name in row)

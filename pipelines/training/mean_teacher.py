@@ -15,6 +15,7 @@ from torch import nn
 
 from ..core.errors import WrongValueError
 from ..loading.datasets import AugmentedDataset, EpochSampler
+from .distributed import own_batch_size
 
 
 class MeanTeacher:
@@ -38,7 +39,7 @@ class MeanTeacher:
         dataset: what is drawn from: items with ``weak`` and ``strong``, (C, H, W), 0-1, on one grid.
         inferer: how the networks are applied.
         exclusive: whether probabilities are a softmax over the channels; else each is a sigmoid.
-        batch_size: images without masks in an iteration.
+        batch_size: images without masks in an iteration, of all processes together.
         seed: of their order; a non-negative integer.
         weight: of the difference in the loss, at the end of the ramp.
         ramp_up: epochs in which the weight grows from 0; 0 for none.
@@ -65,8 +66,8 @@ class MeanTeacher:
         self.network, self.teacher, self.items, self.dataset = network, teacher, items, dataset
         self.inferer, self.exclusive, self.seed = inferer, exclusive, seed
         self.weight, self.ramp_up, self.sampler = weight, ramp_up, EpochSampler(dataset, seed)
-        whole = len(dataset) >= batch_size
-        self.loader = DataLoader(dataset, batch_size=batch_size, sampler=self.sampler, drop_last=whole)
+        own, whole = own_batch_size(batch_size), len(dataset) >= batch_size
+        self.loader = DataLoader(dataset, batch_size=own, sampler=self.sampler, drop_last=whole)
         self._batches: Iterator[dict[str, torch.Tensor]] = iter(())
 
     def attach(self, engine: Engine) -> None:

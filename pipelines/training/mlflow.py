@@ -11,6 +11,7 @@ from typing import Any
 from ignite.engine import Engine, Events
 
 from ..core.errors import DelineateError
+from ..core.ranks import rank
 from .history import HistoryLogger
 
 EXPERIMENT = "delineate"
@@ -45,7 +46,7 @@ class MlflowLogger:
 
     def attach(self, engine: Engine) -> None:
         """Attach to the trainer, behind the history."""
-        if self.enabled:
+        if self.enabled and rank() == 0:
             engine.add_event_handler(Events.STARTED, self.started)
             engine.add_event_handler(Events.EPOCH_COMPLETED, self.epoch_completed)
             engine.add_event_handler(Events.COMPLETED, self.completed)

@@ -15,6 +15,7 @@ from ignite.engine import Engine, Events
 
 from ..bundling.provenance import provenance
 from ..core.files import remove_leftovers, write_atomically
+from ..core.ranks import process_count, rank
 from ..datasets.datalist import Datalist
 from ..datasets.seen import SEEN, mark, marks_of, write_seen
 from ..datasets.unlabelled import hash_of
@@ -50,7 +51,9 @@ class RunRecord:
         self._start = 0.0
 
     def attach(self, engine: Engine) -> None:
-        """Attach to the trainer, before the other handlers."""
+        """Attach to the trainer, before the other handlers; in the first process alone."""
+        if rank() > 0:
+            return
         engine.add_event_handler(Events.STARTED, self.started)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.write)
         for last in (Events.COMPLETED, Events.TERMINATE):
@@ -80,6 +83,7 @@ class RunRecord:
             "items": count_items(self.dataset_dir),
             "device": str(engine.state.device),
             "threads": torch.get_num_threads(),
+            "processes": process_count(),
             **provenance(self.dataset_dir),
         }
         if self.unlabelled:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..core.files import replacing
+from ..core.ranks import rank
 from ..evaluation.pictures import THUMBNAIL, draw_errors
 from ..evaluation.report import write_report
 from ..imaging.structures import structures_of
@@ -55,7 +56,9 @@ class RunReport:
         self._seen = 0
 
     def attach(self, engine: Engine) -> None:
-        """Attach to the trainer, behind the validation and what writes history and record."""
+        """Attach to the trainer, behind the validation and what writes history and record; in the first process."""
+        if rank() > 0:
+            return
         self.validator.add_event_handler(Events.STARTED, self.validation_started)
         self.validator.add_event_handler(Events.ITERATION_COMPLETED, self.images_validated)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.epoch_completed)

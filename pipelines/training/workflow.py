@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..bundling.bundles import part_file
+from ..bundling.bundles import MULTI_GPU, part_file
 from ..bundling.gate import Admission, admit
 from ..bundling.settings import has, workflow_config
 from ..bundling.workflow import Announce, run_workflow
 from ..core.errors import DelineateError, printable
 from ..core.files import let_go
 from ..datasets.datalist import refuse_no_dataset
+from .peers import refuse_too_many, with_peers
 from .runs import (
     LOCK,
     begin_run,
@@ -41,6 +43,7 @@ def train(
     init_from: str | Path | None = None,
     allow_other_data: bool = False,
     use_unlabelled: bool = False,
+    processes: int = 1,
     announce: Announce | None = None,
 ) -> Path:
     """Train a bundle in a copy of it.
@@ -62,7 +65,8 @@ def train(
             shapes are the network's.
         allow_other_data: resume although the data are others than before; the run's record says so.
         use_unlabelled: learn from the images without masks, too; see `MeanTeacher`.
-        announce: called with the workflow's file and its arguments before it starts.
+        processes: how many of this machine train together, each with a share of every batch; on GPUs each has one.
+        announce: called with the workflow's file, or files, and its arguments before it starts.
 
     Returns:
         the run's folder, which is a bundle, too.
@@ -83,6 +87,7 @@ def train(
     arguments: dict[str, object] = {"bundle_root": str(run), "dataset_dir": str(data)}
     if resume and init_from:
         raise DelineateError("a run that is resumed has its weights; leave out --init-from, or begin a new run with it")
+    refuse_too_many(processes, data, workflow_config(source, "train").get("fold") if fold is None else fold)
     was_there = run.exists()
     if resume:
         refuse_unbegun(run)
@@ -92,7 +97,11 @@ def train(
     try:
         if resume:
             admission = _prepare_resume(run, data, values, overlays, allow_other_data, trust)
-        run_workflow(admission, run / "configs" / "train.yaml", arguments, announce)
+        files = [run / "configs" / name for name in ("train.yaml", MULTI_GPU)[: 1 + (processes > 1)]]
+        if not files[-1].is_file():
+            raise DelineateError(f"{run} was made before there was --processes; make its bundle anew, or leave it out")
+        with with_peers(processes, partial(run_workflow, admission, files, arguments)):
+            run_workflow(admission, files if processes > 1 else files[0], arguments, announce)
     except Exception:
         if not resume and not (run / "checkpoints" / "last.pt").is_file():
             discard_run(run, keep_folder=was_there)  # or it would be in the way of the next try

@@ -92,10 +92,16 @@ def server() -> ForkServerContext:
     return context
 
 
-def start(*words: str | Path, log: Path, cwd: Path | None = None, errors: Path | None = None) -> BaseProcess:
+def start(
+    *words: str | Path,
+    log: Path,
+    cwd: Path | None = None,
+    errors: Path | None = None,
+    env: dict[str, str] | None = None,
+) -> BaseProcess:
     """Start ``delineate``, or ``python -m MODULE``, as a fork, in a session of its own; it prints into ``log``."""
-    texts = [str(word) for word in words]
-    process = server().Process(target=_become, args=(texts, cwd or Path.cwd(), environment(), log, errors or log))
+    texts, place = [str(word) for word in words], environment() | (env or {})
+    process = server().Process(target=_become, args=(texts, cwd or Path.cwd(), place, log, errors or log))
     process.start()
     return process
 
@@ -117,7 +123,7 @@ def _become(words: list[str], cwd: Path, env: dict[str, str], log: Path, errors:
     try:
         if words[0] == "delineate":
             from delineate.pipelines.cli import main
-            from delineate.pipelines.comparison import processes
+            from delineate.pipelines.core import processes
 
             processes.get_context = lambda _: get_context("fork")  # type: ignore[assignment]  # what it starts, too
             sys.argv = words

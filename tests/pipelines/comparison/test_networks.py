@@ -14,10 +14,10 @@ from processes import server
 
 from delineate.pipelines.bundling.bundles import shipped_bundles
 from delineate.pipelines.comparison import networks as module
-from delineate.pipelines.comparison import processes
 from delineate.pipelines.comparison.networks import Comparison, Job, compare_networks
-from delineate.pipelines.comparison.processes import in_one_line
+from delineate.pipelines.core import processes
 from delineate.pipelines.core.errors import DelineateError
+from delineate.pipelines.core.processes import in_one_line
 
 ROW = {
     "parameters": 1, "macs": 2, "dice": 0.5, "dice_low": 0.4, "dice_high": 0.6, "iou": 0.3, "latency_ms": 1.0,

@@ -96,8 +96,9 @@ PUBLIC = {
     "delineate.pipelines.loading": """AugmentedDataset EpochSampler ReadImaged ReadMaskd ResizeToGridd StreamDataset
         StructureMasksd cached_dataset load_datalist load_unlabelled""",
     "delineate.pipelines.training": """CheckpointSaver DiceCEBoundaryLoss EarlyStop EpochSeed FamiliarityWriter
-        FocalTverskyLoss HistoryLogger MeanTeacher MlflowLogger RunRecord RunReport StopWhenNotFinite StructureLoss
-        WeightAverage copy_network kept_network one_cycle parameter_groups with_pretrained""",
+        FocalTverskyLoss HistoryLogger MeanTeacher MlflowLogger RunRecord RunReport SharedStatistics StopWhenNotFinite
+        StructureLoss WeightAverage copy_network distributed_network join_processes kept_network leave_processes
+        one_cycle own_batch_size parameter_groups with_pretrained""",
 }
 """Bundles in the field name these: one that goes, or moves, breaks them."""
 

@@ -10,39 +10,64 @@ from collections.abc import Callable
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection
 
-from ..core.errors import known_cause
+from .errors import known_cause
 
 
-def work_apart(work: Callable[[], None], prepare: Callable[[], None] | None = None) -> str | None:
-    """Do the work in a new process and wait for its end.
+class Apart:
+    """Work that a new process does from now on.
 
     Args:
         work: it can be pickled.
         prepare: called first in that process, e.g. to say what is printed there; it can be pickled.
+    """
+
+    def __init__(self, work: Callable[[], None], prepare: Callable[[], None] | None = None) -> None:
+        spawn = get_context("spawn")
+        self._reasons, reason = spawn.Pipe(duplex=False)
+        self._process = spawn.Process(target=_child, args=(work, prepare, reason))
+        self._process.start()
+        reason.close()
+
+    def wait(self, seconds: float | None = None) -> str | None:
+        """Wait for its end.
+
+        Args:
+            seconds: at most so long.
+
+        Returns:
+            why it failed, in one line; ``None`` where it did not, or has not ended.
+        """
+        self._process.join(seconds)
+        code = self._process.exitcode
+        if not code:
+            return None
+        try:
+            return str(self._reasons.recv())
+        except EOFError:
+            return (
+                f"its process was killed by signal {-code}; memory?" if code < 0 else f"its process ended with {code}"
+            )
+
+    def stop(self) -> None:
+        """End it, whatever it does."""
+        self._process.terminate()
+        self._process.join(10)
+        self._process.kill()
+        self._process.join()
+
+
+def work_apart(work: Callable[[], None], prepare: Callable[[], None] | None = None) -> str | None:
+    """Do the work in a new process, see `Apart`, and wait for its end; Ctrl-C ends it, too.
 
     Returns:
         why it failed, in one line; ``None`` where it did not.
     """
-    spawn = get_context("spawn")
-    reasons, reason = spawn.Pipe(duplex=False)
-    process = spawn.Process(target=_child, args=(work, prepare, reason))
-    process.start()
-    reason.close()
+    apart = Apart(work, prepare)
     try:
-        process.join()
+        return apart.wait()
     except BaseException:
-        process.terminate()
-        process.join(10)
-        process.kill()
-        process.join()
+        apart.stop()
         raise
-    if process.exitcode == 0:
-        return None
-    try:
-        return str(reasons.recv())
-    except EOFError:
-        code = process.exitcode or 0
-        return f"its process was killed by signal {-code}; memory?" if code < 0 else f"its process ended with {code}"
 
 
 def _child(work: Callable[[], None], prepare: Callable[[], None] | None, reason: Connection) -> None:
