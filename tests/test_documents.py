@@ -76,6 +76,8 @@ def check(words: list[str]) -> None:
         check_delineate(words)
     elif words[:3] == ["python", "-m", "monai.bundle"]:
         check_stock(words[3:])
+    elif words[0] == "torchrun":
+        check_stock(words[words.index("monai.bundle") + 1 :])
     elif words[0] == "python":
         script = (ROOT / words[1]).read_text(encoding="utf-8")
         assert all(f'"{option}"' in script for option in given)

@@ -16,7 +16,7 @@ from ..core.files import write_atomically
 from ..core.sums import write_sums
 from ..datasets.seen import SEEN, read_seen, write_seen
 from ..imaging.structures import structures_of, thresholds_of
-from .bundles import change_bundle, change_workflow, copy_bundle, members_of, refuse_occupied
+from .bundles import MULTI_GPU, change_bundle, change_workflow, copy_bundle, members_of, refuse_occupied
 from .familiarity import Familiarity, write_familiarity
 from .gate import Admission, Bundle, admit
 from .verify.config import MISSING, SEPARATOR, Config, first_difference, look_up, read_config, walk
@@ -78,6 +78,7 @@ def make_ensemble(
         copy_bundle(members[0].folder, draft)
         change_bundle(draft, _network(configs) | ({} if threshold is None else {"threshold": threshold}))
         change_workflow(draft, "train", _without_training)
+        (draft / "configs" / MULTI_GPU).unlink(missing_ok=True)
         _describe(draft, members, configs, names or [member.folder.resolve().name for member in members])
         _write_weights(draft, members)
         write_seen(draft / SEEN, (one for member in members for one in read_seen(member.folder / SEEN)))

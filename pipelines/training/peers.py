@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -81,6 +82,8 @@ def _free_port() -> int:
 
 def _take_place(place: Mapping[str, str]) -> None:
     os.environ.update(place)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal interrupts all: the first process ends the others
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     logging.disable(logging.ERROR)  # the first process tells
     warnings.simplefilter("ignore")
 

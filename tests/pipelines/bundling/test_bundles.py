@@ -9,6 +9,7 @@ import yaml
 from monai.bundle import ConfigParser
 
 from delineate.pipelines.bundling.bundles import (
+    MULTI_GPU,
     SCHEMA,
     WORKFLOWS,
     change_bundle,
@@ -26,7 +27,7 @@ from delineate.pipelines.core.errors import DelineateError, UnknownNameError
 
 FILES = {
     "LICENSE",
-    *(f"configs/{name}" for name in ("metadata.json", "logging.conf", *(f"{w}.yaml" for w in WORKFLOWS))),
+    *(f"configs/{name}" for name in ("metadata.json", "logging.conf", MULTI_GPU, *(f"{w}.yaml" for w in WORKFLOWS))),
     *(f"docs/{name}" for name in ("README.md", "data_license.txt", SCHEMA)),
 }
 
@@ -256,7 +257,7 @@ def test_an_id_changes_in_every_workflow_that_has_it(bundle: Path) -> None:
     [
         ("train::trainer::max_epochs", 3),
         ("network_def::decoder_channels", [8, 8, 8, 8]),
-        ("train::handlers::7::patience", 4),
+        ("train::handlers::8::patience", 4),
         ("optimizer::weight_decay", 0.0),
         ("cache_budget_gb", 1.5),
         ("device", "$torch.device('cpu')"),

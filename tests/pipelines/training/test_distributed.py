@@ -144,7 +144,7 @@ def test_more_processes_than_validation_images_are_refused(place: Path, count: i
 
 def test_a_process_that_nobody_started_is_told_how(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RANK", raising=False)
-    with pytest.raises(DelineateError, match="start them by torchrun --standalone --nproc_per_node=2 -m monai.bundle"):
+    with pytest.raises(DelineateError, match=r"start them by torchrun --standalone --nproc_per_node=2 -m monai\."):
         join_processes("cpu")
 
 
