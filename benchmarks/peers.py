@@ -48,7 +48,7 @@ GROUPS: tuple[dict[str, Sequence[str]], ...] = (
     {"unet": OWN, "nnunet_plain": ("delineate", "nnunetv2"), "smp_resnet50": OTHER},
     {"efficient_lite_unet": OWN, "smp_lite0": OTHER},
 )
-FILES = {"unet": 24, "efficient_lite_unet": 100}
+FILES = {"unet": 16, "efficient_lite_unet": 60}
 BY_FILES = ("delineate", "monai", "nnunetv2", "nnunetv2 in one process")
 Row = dict[str, Any]
 
@@ -162,7 +162,7 @@ def measure_images(
 
 
 def measure_files(network: str, folder: Path, photos: Path, turns: int, threads: int) -> Iterator[Row]:
-    """The rows of a folder; the first turn, of a few images, is not counted."""
+    """The rows of a folder."""
     images = len(list(photos.iterdir()))
     seconds: dict[str, list[float]] = {}
     peaks: dict[str, float] = {}

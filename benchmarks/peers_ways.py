@@ -1,7 +1,7 @@
 """What benchmarks/peers.py compares: each way from an image to its mask, and from a folder of PNG to one of masks.
 
-A network is random, its last bias set so that about half of an image is foreground. All ways divide pixels by 255, and
-apply a sigmoid and a threshold of 0.5.
+A network is random, its last layer such that logits spread as those of a trained one do, about 0. All ways divide
+pixels by 255, and apply a sigmoid and a threshold of 0.5.
 """
 
 from __future__ import annotations
@@ -18,13 +18,6 @@ from torch import nn
 
 Pixels = np.ndarray
 SIDE = 256
-NETWORKS = {
-    "unet": "U-Net of Delineate",
-    "nnunet_plain": "PlainConvUNet, as nnU-Net plans it",
-    "smp_resnet50": "Unet of segmentation_models.pytorch, ResNet-50",
-    "efficient_lite_unet": "EfficientNet-Lite1 U-Net of Delineate",
-    "smp_lite0": "Unet of segmentation_models.pytorch, EfficientNet-Lite0, narrow decoder",
-}
 _STAGES = (32, 64, 128, 256, 512, 512, 512)
 _NARROW = (64, 48, 32, 24, 16)
 
@@ -68,11 +61,12 @@ def settings_of(name: str) -> dict[str, Any]:
 
 @torch.no_grad()
 def make_weights(name: str, image: Pixels) -> dict[str, Any]:
-    """Random ones, which call half of the image foreground."""
+    """Random ones, which call half of the image foreground, most of it clearly."""
     torch.manual_seed(0)
     network = build(name).eval()
     (*_, last) = (one for one in network.modules() if isinstance(one, nn.Conv2d) and one.out_channels == 1)
     assert last.bias is not None
+    last.weight *= 2 / network(_tensor(image)).std()
     last.bias -= network(_tensor(image)).median()
     return network.state_dict()
 

@@ -85,6 +85,10 @@ def test_a_peer_that_is_faster_is_named(ratio: float, said: str, tmp_path: Path)
     assert "agree in at least 99.5 % of pixels" in text
 
 
+def test_each_network_beside_the_peers_has_a_name_on_the_page() -> None:
+    assert {name for group in script("peers").GROUPS for name in group} <= set(performance_page.NAMES)
+
+
 def test_the_archive_has_its_ratio(tmp_path: Path) -> None:
     made = {"bundle": "skin_lesion", "images": 200, "size": "1022x767", "rss_mb": 772, **MADE_ON}
     write(tmp_path / "archive.csv", [{"way": "segment", "seconds": 9.69, "images_s": 20.6, "ratio": 2.494, **made}])
