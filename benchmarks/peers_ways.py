@@ -166,9 +166,10 @@ def _monai(network: nn.Module, how: str) -> Way:
         done = [t.Activationsd("pred", sigmoid=True), t.AsDiscreted("pred", threshold=0.5)]
         written = t.SaveImaged("pred", output_dir=str(out), output_ext="png", scale=255, separate_folder=False)
         items = [{"image": str(path)} for path in sorted(source.iterdir())]
+        loader = DataLoader(Dataset(items, prepared), batch_size=1, num_workers=1, multiprocessing_context="fork")
         SupervisedEvaluator(
             device=torch.device("cpu"),
-            val_data_loader=DataLoader(Dataset(items, prepared), batch_size=1, num_workers=1),
+            val_data_loader=loader,  # forked, as Linux does unless it is told otherwise
             network=network,
             inferer=inferer,
             postprocessing=t.Compose([*done, written]),
