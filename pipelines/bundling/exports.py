@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..core.sums import SUMS, check_sums, replacing_listed, sha256
 from ..core.versions import versions
-from .verify.listing import FAMILIARITY
 
 EXPORTS = "exports.json"
 
@@ -49,24 +47,3 @@ def int8_export(models: Path, name: str) -> dict[str, Any] | None:
     if told.get("precision") != "int8" or not there or check_sums(models, files):
         return None
     return told if told.get("weights") == sha256(models / "model.pt") else None
-
-
-def told_limit(models: Path, limit: float | None) -> dict[str, Any]:
-    """What `name_export` notes of the distance up to which an image is familiar to a graph, with what it is a limit of.
-
-    Args:
-        models: the bundle's folder of weights.
-        limit: in units of the bundle's own; ``None`` where it has none.
-    """
-    if limit is None:
-        return {}
-    return {"familiarity": {"limit": float(f"{limit:.6g}"), "sha256": sha256(models / FAMILIARITY)}}
-
-
-def familiarity_limit(models: Path, told: Mapping[str, Any]) -> float:
-    """The limit that `told_limit` noted; 1, the bundle's own, where there is none, or that was learnt anew since."""
-    try:
-        limit, of = float(told["familiarity"]["limit"]), told["familiarity"]["sha256"]
-        return limit if math.isfinite(limit) and limit > 0 and of == sha256(models / FAMILIARITY) else 1.0
-    except (OSError, LookupError, TypeError, ValueError):
-        return 1.0

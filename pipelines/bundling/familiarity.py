@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +80,7 @@ class Familiarity:
     def of(cls, training: Floats, validation: Floats) -> Familiarity:
         """From the features of training images (N, D) and of validation images (M, D)."""
         spread = _spread(np.asarray(training, np.float64))
-        return cls(**spread, limit=fitted_limit(cls(**spread).distances(np.asarray(validation, np.float64))))
+        return cls(**spread, limit=_limit(cls(**spread).distances(np.asarray(validation, np.float64))))
 
 
 def _spread(features: Floats) -> dict[str, Any]:
@@ -103,42 +103,40 @@ def _spread(features: Floats) -> dict[str, Any]:
     return {"mean": mean, "scale": scale, **along, "rest": max(float(rest), least)}
 
 
-def fitted_limit(distances: Floats) -> float:
-    """The distance beyond which `FLAGGED` of the validation images are; of few images, beyond all of them.
-
-    Args:
-        distances: of validation images (N,).
-    """
+def _limit(distances: Floats) -> float:
+    """Beyond which `FLAGGED` of the images are; of few images, beyond all of them."""
     if len(distances) < LEAST:
         return max(float(distances.max()) * MARGIN, _SMALLEST)
     return max(float(np.quantile(distances, 1 - FLAGGED, method="higher")) * _ROUNDED, _SMALLEST)
 
 
-def with_limit(known: Sequence[Familiarity], limit: float) -> tuple[Familiarity, ...]:
-    """The same with another limit, in units of their own, as what computes features otherwise needs it."""
-    return tuple(replace(one, limit=one.limit * limit) for one in known)
-
-
-def write_familiarity(models: Path, known: Sequence[Familiarity]) -> None:
+def write_familiarity(models: Path, known: Sequence[Familiarity], name: str = FAMILIARITY) -> None:
     """Write it beside ``model.pt``, of which it is, and list it.
 
     Args:
         models: the bundle's folder of weights.
         known: of the network; of an ensemble one a member.
+        name: of the file.
     """
     told = {"format": _FORMAT, "weights": sha256(models / "model.pt"), "networks": [_as_plain(one) for one in known]}
-    with replacing_listed(models / FAMILIARITY) as temporary:
+    with replacing_listed(models / name) as temporary:
         temporary.write_text(json.dumps(told, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def read_familiarity(models: Path, networks: int = 1) -> tuple[Familiarity, ...]:
+def familiarity_of(graph: str) -> str:
+    """The file's name of a graph that computes other features than ``model.pt``, e.g. of ``model.int8.onnx``."""
+    return f"familiarity.{graph}.json"
+
+
+def read_familiarity(models: Path, networks: int = 1, name: str = FAMILIARITY) -> tuple[Familiarity, ...]:
     """What `write_familiarity` wrote; nothing, with a warning, where it is damaged or of other weights.
 
     Args:
         models: the bundle's folder of weights.
         networks: of how many it has to be: of an ensemble, its members.
+        name: of the file.
     """
-    path = models / FAMILIARITY
+    path = models / name
     if not path.is_file():
         return ()
     try:

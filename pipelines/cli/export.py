@@ -77,7 +77,5 @@ def _export_int8(
         f"{judged.int8:.4f} in int8; it drops by {judged.drop['value']:.4f} ({low:.4f} to {high:.4f})"
         + (f", thresholds {done.thresholds}" if done.thresholds is not None else "")
     )
-    if judged.limit is not None:
-        say(f"images are familiar to it up to a distance of {judged.limit:.3g}, where float32 has 1")
     for one in judged.lost:
         warn(f"{one.name} loses more than {LOST}: Dice {one.float32:.4f} in float32, {one.int8:.4f} in int8")

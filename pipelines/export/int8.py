@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -10,14 +10,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from ..bundling.exports import name_export, told_limit
+from ..bundling.exports import name_export
+from ..bundling.familiarity import Familiarity, familiarity_of, write_familiarity
 from ..bundling.settings import INT8_GRAPHS
 from ..core.cores import use_own_cores
 from ..core.errors import DelineateError, UnknownNameError, printable
 from ..datasets.datalist import Datalist
+from ..imaging.item import Item
 from ..inference.backends import onnxruntime, openvino
 from ..inference.backends.graphs import graph_of
 from ..inference.backends.runner import Runner
+from ..inference.familiarity import features_of
 from ..inference.segmenter import Segmenter
 from .judged import Judged, judge, prepared
 from .keeping import is_within, keep
@@ -27,6 +30,7 @@ _FORMATS: dict[str, tuple[str, Any, Callable[..., None]]] = {
     "onnx": ("onnxruntime-int8", onnxruntime, quantize_onnx),
     "openvino": ("openvino-int8", openvino, quantize_openvino),
 }
+_LEARNT = 1000  # images of each split, as of the bundle's own
 
 
 class Int8Export(NamedTuple):
@@ -88,16 +92,33 @@ def export_int8(
         graph = graph_of(segmenter.network, segmenter.bundle, shape, ("model.onnx",), any_size=True)
         quantize(graph, images, written)
         compute, told = module.open_graph(written, "int8", torch.get_num_threads())
-        known_images = getattr(segmenter.network, "familiarity", ())
-        judged = judge(segmenter, Runner(compute, told, known_images), known)
+        int8 = Runner(compute, told)
+        judged = judge(segmenter, int8, known)
         judged.refuse_worse()
-        del compute
+        familiar = _familiar(segmenter, int8, known) if is_within(path, models) else []
+        del compute, int8
         keep(written, path, models)
     thresholds = _named(segmenter, judged.thresholds)
     if is_within(path, models):
-        facts = _facts(judged, thresholds, format_, told, len(images), auto)
-        name_export(models, path.name, facts | told_limit(models, judged.limit))
+        if familiar:
+            write_familiarity(models, familiar, familiarity_of(path.name))
+        name_export(models, path.name, _facts(judged, thresholds, format_, told, len(images), auto))
     return Int8Export(path, judged, thresholds)
+
+
+def _familiar(segmenter: Segmenter, int8: Runner, data: Datalist) -> list[Familiarity]:
+    """What images the network knows, learnt anew: in int8 its features are others, and another limit is not enough.
+
+    Nothing where the bundle knows none, or is an ensemble.
+    """
+    if len(getattr(segmenter.network, "familiarity", ())) != 1:
+        return []
+    splits = [_spread(data.part(split), _LEARNT) for split in ("training", "validation")]
+    images = [(prepared(segmenter, item) for item in items) for items in splits]
+    training, validation = (features_of(int8, segmenter.inferer, each, segmenter.device) for each in images)
+    return (
+        [Familiarity.of(training, validation)] if training.size and validation.size else []
+    )  # a graph of another tool
 
 
 def _calibration(segmenter: Segmenter, data: Datalist, count: int) -> list[Any]:
@@ -105,8 +126,12 @@ def _calibration(segmenter: Segmenter, data: Datalist, count: int) -> list[Any]:
     items = data.part("training")
     if not items:
         raise DelineateError(f"{printable(data.folder)} has no training images to calibrate on; give one that is split")
-    places = np.unique(np.linspace(0, len(items) - 1, min(count, len(items))).astype(int))
-    return [_middle(prepared(segmenter, items[place]), segmenter.window) for place in places]
+    return [_middle(prepared(segmenter, item), segmenter.window) for item in _spread(items, count)]
+
+
+def _spread(items: Sequence[Item], most: int) -> list[Item]:
+    """At most so many, spread over the list."""
+    return [items[place] for place in np.linspace(0, len(items) - 1, min(most, len(items))).astype(int)]
 
 
 def _middle(image: Any, window: tuple[int, int]) -> Any:

@@ -10,14 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from ..bundling.familiarity import fitted_limit
 from ..core.errors import DelineateError, counted, printable
 from ..datasets.datalist import Datalist
 from ..evaluation.intervals import mean_with_interval
 from ..imaging.item import Item
 from ..imaging.reading import read_masks
 from ..imaging.volumes.slicing import Slicing
-from ..inference.familiarity import noted_distance
 from ..inference.segmenter import Segmenter
 
 MAX_DROP = 0.005  # of mean Dice
@@ -47,8 +45,6 @@ class Judged(NamedTuple):
         images: how many.
         lost: images that lose more than `LOST`, the worst first.
         thresholds: of int8, fitted on all of these images, one a structure; none where structures are exclusive.
-        limit: the distance up to which an image is familiar in int8, where the bundle's own limit is 1; ``None`` where
-            it has none.
     """
 
     float32: float
@@ -57,7 +53,6 @@ class Judged(NamedTuple):
     images: int
     lost: list[Lost]
     thresholds: list[float]
-    limit: float | None = None
 
     def refuse_worse(self) -> None:
         """See that it is good enough.
@@ -96,7 +91,7 @@ def judge(segmenter: Segmenter, int8: nn.Module, data: Datalist) -> Judged:
     items = data.part("validation")
     if not items:
         raise DelineateError(f"{printable(data.folder)} has no validation images; give one that is split")
-    float32, scores, distances = (list(one) for one in zip(*_scores(segmenter, int8, items), strict=True))
+    float32, scores = (list(one) for one in zip(*_scores(segmenter, int8, items), strict=True))
     groups = [item.group or str(item.file) for item in items]
     by_threshold = np.array(scores)  # (N, S, T), NaN where nobody annotated
     before = np.nanmean(np.array(float32), axis=1)
@@ -109,8 +104,7 @@ def judge(segmenter: Segmenter, int8: nn.Module, data: Datalist) -> Judged:
     drop = mean_with_interval(before - after, groups)
     fitted = [float(_THRESHOLDS[one]) for one in _best(by_threshold)] if by_threshold.shape[2] > 1 else []
     lost.sort(key=lambda one: one.int8 - one.float32)
-    limit = None if None in distances else fitted_limit(np.array(distances))
-    return Judged(float(before.mean()), float(after.mean()), drop, len(items), lost, fitted, limit)
+    return Judged(float(before.mean()), float(after.mean()), drop, len(items), lost, fitted)
 
 
 def _by_the_other_half(scores: Floats, groups: Sequence[str]) -> Floats:
@@ -128,22 +122,17 @@ def _best(scores: Floats) -> NDArray[np.intp]:
     return best
 
 
-def _scores(
-    segmenter: Segmenter, int8: nn.Module, items: Sequence[Item]
-) -> Iterator[tuple[Floats, Floats, float | None]]:
-    """Of each image Dice of float32 (S,), of int8 at each threshold (S, T), and its distance as int8 computes it.
-
-    Of exclusive structures T is 1.
-    """
+def _scores(segmenter: Segmenter, int8: nn.Module, items: Sequence[Item]) -> Iterator[tuple[Floats, Floats]]:
+    """Of each image Dice of float32 (S,), and of int8 at each threshold (S, T); of exclusive structures T is 1."""
     names = [one.name for one in segmenter.structures]
     exclusive = any(segmenter.thresholds[name] == 0 for name in segmenter.thresholds)
     for item in items:
         reference = read_masks(item, names, Slicing.of(segmenter.slicing))
         image = prepared(segmenter, item)
-        masks, _, _ = _planes(segmenter, image, segmenter.network)
-        own, probabilities, distance = _planes(segmenter, image, int8)
+        masks, _ = _planes(segmenter, image, segmenter.network)
+        own, probabilities = _planes(segmenter, image, int8)
         planes = [own] if exclusive else [probabilities >= threshold for threshold in _THRESHOLDS]
-        yield _dice(masks, reference), np.stack([_dice(each, reference) for each in planes], 1), distance
+        yield _dice(masks, reference), np.stack([_dice(each, reference) for each in planes], 1)
 
 
 def prepared(segmenter: Segmenter, item: Item) -> Any:
@@ -154,12 +143,11 @@ def prepared(segmenter: Segmenter, item: Item) -> Any:
 
 
 @torch.no_grad()
-def _planes(segmenter: Segmenter, image: Any, network: nn.Module) -> tuple[NDArray[Any], NDArray[Any], float | None]:
-    """Masks and probabilities (S, H, W), on the image's own grid, and the noted distance."""
-    batch = image[None].to(segmenter.device)
-    logits = segmenter.inferer(batch, network)
+def _planes(segmenter: Segmenter, image: Any, network: nn.Module) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Masks and probabilities (S, H, W), on the image's own grid."""
+    logits = segmenter.inferer(image[None].to(segmenter.device), network)
     found = segmenter.postprocessing({"image": image, "pred": logits[0]})
-    return np.asarray(found["pred"].cpu()) > 0, np.asarray(found["probability"].cpu()), noted_distance(batch)
+    return np.asarray(found["pred"].cpu()) > 0, np.asarray(found["probability"].cpu())
 
 
 def _dice(masks: NDArray[Any], reference: NDArray[np.uint8]) -> Floats:

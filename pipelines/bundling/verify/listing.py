@@ -79,7 +79,7 @@ def too_large(entry: Entry) -> str | None:
         limit = MAX_CONFIG
     else:
         limit = MAX_WEIGHTS if entry.is_like(*_WEIGHTS) else MAX_TEXT
-        limit = MAX_FAMILIARITY if entry.name == f"models/{FAMILIARITY}" else limit
+        limit = MAX_FAMILIARITY if entry.top == "models" and entry.is_like("familiarity*.json") else limit
     loaded = entry.is_config or entry.name.startswith((*_CLOSED, "checkpoints/")) or entry.is_like("*.pt")
     return f"{entry.size} bytes, at most {limit} are read; make it smaller" if loaded and entry.size > limit else None
 

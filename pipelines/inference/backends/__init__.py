@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from ...bundling.exports import familiarity_limit, int8_export
-from ...bundling.familiarity import with_limit
+from ...bundling.exports import int8_export
+from ...bundling.familiarity import familiarity_of, read_familiarity
 from ...bundling.settings import BACKENDS, INT8_GRAPHS
 from ...core.cores import use_own_cores
 from ...core.errors import DelineateError, printable
@@ -68,7 +68,7 @@ def run_by(backend: str, network: nn.Module, root: Path, precision: str, shape: 
     module = cast("Backend", import_module(f".{MODULES[backend]}", __name__))
     use_own_cores()
     int8 = backend in INT8_GRAPHS
-    path, limit = _int8_graph(root, backend) if int8 else (graph_of(network, root, shape, module.GRAPHS), 1.0)
+    path = _int8_graph(root, backend) if int8 else graph_of(network, root, shape, module.GRAPHS)
     try:
         compute, told = module.open_graph(path, "int8" if int8 else precision, torch.get_num_threads())
         if int8:  # was judged on real images
@@ -84,16 +84,18 @@ def run_by(backend: str, network: nn.Module, root: Path, precision: str, shape: 
             f"{path} cannot be read by {backend} ({reason}); write it anew with 'delineate export', or take the "
             "backend torch"
         ) from error
-    return Runner(compute, told, with_limit(getattr(network, "familiarity", ()), limit), shape[2:])
+    familiar: Sequence[Any] = getattr(network, "familiarity", ())
+    if int8 and familiar:  # its features are others
+        familiar = read_familiarity(path.parent, len(familiar), familiarity_of(path.name)) or familiar
+    return Runner(compute, told, familiar, shape[2:])
 
 
-def _int8_graph(root: Path, backend: str) -> tuple[Path, float]:
-    """The graph, and the distance up to which images are familiar to it."""
-    name, models = INT8_GRAPHS[backend], root / "models"
-    if (told := int8_export(models, name)) is None:
+def _int8_graph(root: Path, backend: str) -> Path:
+    name = INT8_GRAPHS[backend]
+    if int8_export(root / "models", name) is None:
         format_ = "onnx" if name.endswith(".onnx") else "openvino"
         raise DelineateError(
             f"{printable(root)} has no int8 graph of its weights ({name}); 'delineate export RUN --format {format_} "
             "--int8 --data DATASET' makes one, where its masks are good enough"
         )
-    return models / name, familiarity_limit(models, told)
+    return root / "models" / name

@@ -13,14 +13,8 @@ from familiar_bundles import noise, teach
 from PIL import Image
 from structured_bundles import structured_bundle
 
-from delineate.pipelines.bundling.exports import (
-    familiarity_limit,
-    int8_export,
-    name_export,
-    named_exports,
-    told_limit,
-)
-from delineate.pipelines.bundling.familiarity import Familiarity, write_familiarity
+from delineate.pipelines.bundling.exports import int8_export, name_export, named_exports
+from delineate.pipelines.bundling.familiarity import read_familiarity
 from delineate.pipelines.bundling.settings import backend_settings, workflow_config
 from delineate.pipelines.bundling.verify import verify_bundle
 from delineate.pipelines.core.errors import DelineateError
@@ -113,8 +107,8 @@ def test_it_is_kept_verified_and_used_with_its_threshold(
     segmenter = Segmenter(tmp_path / "b", backend="onnxruntime-int8", device="cpu")
     assert segmenter.facts["backend"].endswith(" int8")
     assert segmenter.thresholds == done.thresholds
-    assert done.judged.limit
-    assert segmenter.network.familiarity[0].limit == pytest.approx(known[0].limit * done.judged.limit, rel=1e-5)
+    (learnt,) = read_familiarity(tmp_path / "b" / "models", name="familiarity.model.int8.onnx.json")
+    assert segmenter.network.familiarity[0].limit == learnt.limit != known[0].limit
     assert Segmenter(tmp_path / "b", backend="onnxruntime-int8", device="cpu", threshold=0.3).thresholds == {
         "lesion": 0.3
     }
@@ -142,17 +136,6 @@ def test_its_threshold_goes_with_it_unless_another_is_chosen(with_int8: Path) ->
     assert backend_settings(with_int8, config, "onnxruntime-int8", ["threshold"]) == own
     assert backend_settings(with_int8, {**config, **own}, None) == {"threshold": {"lesion": 0.45}}
     assert backend_settings(with_int8, config, "onnxruntime") == {"backend": "onnxruntime"}
-
-
-def test_what_is_familiar_to_it_holds_until_it_is_learnt_anew(with_int8: Path) -> None:
-    models, rng = with_int8 / "models", np.random.default_rng(0)
-    write_familiarity(models, [Familiarity.of(rng.normal(size=(20, 4)), rng.normal(size=(9, 4)))])
-    told = told_limit(models, 1.25)
-    assert familiarity_limit(models, told) == 1.25
-    assert familiarity_limit(models, {"familiarity": {**told["familiarity"], "limit": "1e999"}}) == 1
-    assert familiarity_limit(models, {}) == 1
-    write_familiarity(models, [Familiarity.of(rng.normal(size=(20, 4)), rng.normal(size=(9, 4)))])
-    assert familiarity_limit(models, told) == 1
 
 
 def test_one_of_other_weights_or_another_hash_is_not_used(with_int8: Path) -> None:
