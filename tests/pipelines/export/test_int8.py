@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from backends import graph_cache as graph_cache
+from backends import onnx_operators as onnx_operators
 from familiar_bundles import noise, teach
 from PIL import Image
 from structured_bundles import structured_bundle

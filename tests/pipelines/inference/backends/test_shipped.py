@@ -11,6 +11,7 @@ import pytest
 import torch
 from backends import OTHERS
 from backends import graph_cache as graph_cache
+from backends import onnx_operators as onnx_operators
 from PIL import Image
 from shared_data import SHARED
 
