@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from dicom_files import write_series
-from processes import Done, inside, printed_line, refusal, stock, succeeded
+from processes import NO_PAGE, Done, inside, printed_line, refusal, stock, succeeded
 
 from delineate.pipelines.imaging.volumes.formats import read_volume
 from delineate.pipelines.imaging.volumes.volume import Volume
@@ -50,7 +50,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     succeeded(place.delineate("data", "phantoms", "--kind", "ct", "--count", "8", "--out", "volumes"))
     words = ("--axis", "axial", "--window", "abdomen", "--out", "data")
     assert "training\t120\n" in succeeded(place.delineate("data", "slices", "volumes", *words)).stdout
-    words = ("--data", "data", "--out", "run", "--set", "max_epochs=6", *SMALL)
+    words = ("--data", "data", "--out", "run", "--set", "max_epochs=3", "--set", "batch_size=4", *SMALL)
     succeeded(place.delineate("train", "ct_slice", *words))
     return place
 
@@ -127,7 +127,7 @@ def test_a_nrrd_lies_where_simpleitk_sees_its_source(place: Place) -> None:
 
 
 def test_slices_are_scored_one_by_one(place: Place) -> None:
-    succeeded(place.delineate("evaluate", "run", "--data", "data", "--out", "scores"))
+    succeeded(place.delineate("evaluate", "run", "--data", "data", "--out", "scores", *NO_PAGE))
     scores = json.loads((place.folder / "scores/metrics.json").read_text())
     assert (scores["count"], scores["groups"], scores["refused"]) == (20, 1, [])
     assert scores["mean_dice"]["value"] > 0.5

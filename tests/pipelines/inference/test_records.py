@@ -151,6 +151,8 @@ def _killed_at(step: int, out: Path, photos: list[Path]) -> None:
 
 @pytest.mark.parametrize("before", ["nothing", "other masks"])
 def test_killed_at_any_step_nothing_is_lost_and_nothing_twice(tmp_path: Path, photos: list[Path], before: str) -> None:
+    photos = photos[:2]  # one with a mask that is not empty, one with one that is
+
     def begin(out: Path) -> None:
         if before == "other masks":
             segment(opened(out, options=OutputOptions(probability=True)), photos)

@@ -15,7 +15,7 @@ from delineate.pipelines.training.workflow import train
 
 pytestmark = pytest.mark.filterwarnings("ignore:parsing config_file")  # MONAI says so of every bundle that is run
 SETTINGS: dict[str, Any] = {
-    "structures": STRUCTURES, "image_size": [32, 32], "batch_size": 4, "max_epochs": 40, "val_interval": 20,
+    "structures": STRUCTURES, "image_size": [32, 32], "batch_size": 2, "max_epochs": 20, "val_interval": 20,
     "learning_rate": 0.02, "upright": True, "flip_left_right": False, "patience": 0,
     "network_def::features": [16, 32, 64],
 }  # fmt: skip
