@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from .pipelines.comparison.paired import compare as compare
     from .pipelines.core.errors import InputError as InputError
     from .pipelines.evaluation.workflow import evaluate as evaluate
+    from .pipelines.inference.here import Segmenter as Segmenter
     from .pipelines.inference.outputs import Segmentation as Segmentation
-    from .pipelines.inference.segmenter import Segmenter as Segmenter
     from .pipelines.training.workflow import train as train
 
     __version__: str
@@ -23,7 +23,7 @@ _HOMES = {
     "DelineateError": ".errors",
     "InputError": ".pipelines.core.errors",
     "Segmentation": ".pipelines.inference.outputs",
-    "Segmenter": ".pipelines.inference.segmenter",
+    "Segmenter": ".pipelines.inference.here",
     "compare": ".pipelines.comparison.paired",
     "compare_networks": ".pipelines.comparison.networks",
     "create_network": ".networks",
@@ -50,9 +50,9 @@ if not TYPE_CHECKING:  # else a type checker would take any name
     def __getattr__(name: str) -> Any:
         """Import late: ``import delineate`` takes no torch."""
         if name == "__version__":
-            from importlib.metadata import version
+            from .pipelines.core.versions import own_version
 
-            return version("delineate")
+            return own_version()
         if name not in _HOMES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return getattr(import_module(_HOMES[name], __name__), name)

@@ -192,6 +192,15 @@ def copy_bundle(bundle: Path, run: Path) -> None:
     drop_card(run)
 
 
+def copy_with_weights(bundle: Path, out: Path) -> None:
+    """Copy all of a bundle or run that another machine needs to segment with it, and none of its training."""
+    refuse_occupied(out)
+    out.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(bundle / "LICENSE", out / "LICENSE")
+    for folder in ("configs", "docs", "models"):
+        shutil.copytree(bundle / folder, out / folder, ignore=shutil.ignore_patterns("__pycache__"))
+
+
 def change_bundle(bundle: Path, values: Mapping[str, Any], overlays: list[Path] | None = None) -> None:
     """Change settings in every workflow of a bundle that has them; comments stay.
 

@@ -39,11 +39,22 @@ def named_exports(models: Path) -> dict[str, dict[str, Any]]:
         return {}
 
 
-def int8_export(models: Path, name: str) -> dict[str, Any] | None:
-    """What is said of an int8 graph that may be used: it is listed, as it was, and of these weights; else ``None``."""
+def sound_export(models: Path, name: str, precision: str) -> dict[str, Any] | None:
+    """What is said of a graph that may be used: it is listed, as it was, and of these weights; else ``None``.
+
+    Args:
+        models: the bundle's folder of weights.
+        name: of the graph's file there.
+        precision: ``float32`` or ``int8``.
+    """
     told = named_exports(models).get(name, {})
     files = [name, name.replace(".xml", ".bin"), EXPORTS] if name.endswith(".xml") else [name, EXPORTS]
-    there = (models / SUMS).is_file() and all((models / file).is_file() for file in files)
-    if told.get("precision") != "int8" or not there or check_sums(models, files):
+    there = all((models / file).is_file() for file in [SUMS, "model.pt", *files])
+    if told.get("precision") != precision or not there or check_sums(models, files):
         return None
     return told if told.get("weights") == sha256(models / "model.pt") else None
+
+
+def int8_export(models: Path, name: str) -> dict[str, Any] | None:
+    """As `sound_export`, of an int8 graph."""
+    return sound_export(models, name, "int8")

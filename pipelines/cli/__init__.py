@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 import sys
 import traceback
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
 
 from ..core.errors import ComponentError
 from ..core.failures import Stopped, in_words, signals_stop
+from ..core.versions import own_version
 from . import bundle, data, info, node
 from .compare import compare
 from .console import NORMAL, VERBOSE, set_verbosity, verbosity
@@ -34,7 +34,7 @@ app = typer.Typer(
 
 def _show_version(chosen: bool) -> None:
     if chosen:
-        print(f"delineate {version('delineate')}")
+        print(f"delineate {own_version()}")
         raise typer.Exit
 
 

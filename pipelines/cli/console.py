@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from importlib.util import find_spec
 from time import monotonic
 from typing import Any
 
@@ -187,7 +188,9 @@ def _for_fire(value: object) -> str:
 
 
 def print_monai_line(config_file: str | list[str], arguments: Mapping[str, object], processes: int = 1) -> None:
-    """Print `monai_line` before the workflow starts."""
+    """Print `monai_line` before the workflow starts, where there is MONAI."""
+    if find_spec("monai") is None:
+        return
     say(monai_line(config_file, arguments, processes))
     import monai.bundle  # noqa: F401 - its loggers are there then
 

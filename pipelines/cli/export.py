@@ -19,7 +19,10 @@ def export(
     ] = "onnx",
     out: Annotated[
         Path | None,
-        typer.Option(help="The file to write; without it, models/model.onnx (.xml, .pt2, .ts) in the bundle."),
+        typer.Option(
+            help="The file to write; or a new folder, for a copy of the bundle that holds it, which machines without "
+            "torch take; without it, models/model.onnx (.xml, .pt2, .ts) in the bundle."
+        ),
     ] = None,
     data: Annotated[
         Path | None,

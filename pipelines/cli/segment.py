@@ -193,10 +193,10 @@ def _write_results(
     """Segment each input and write its result; how many were refused. A folder that will be ``gone`` is not shown."""
     from ..core.memory import keep_freed_memory
     from ..inference.familiarity import unfamiliar_warning
+    from ..inference.here import Segmenter
     from ..inference.on_ray import segment_on_ray
     from ..inference.result_table import TABLE
     from ..inference.results import ResultFolder, shown_path
-    from ..inference.segmenter import Segmenter
 
     keep_freed_memory()
     segmenter = Segmenter(admission, **settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -51,11 +52,10 @@ def _after(function: Callable[[Given], Made], attempt: Callable[[], Given]) -> M
 
 
 def lone_threads(number: int) -> ThreadPoolExecutor:
-    """Threads in each of which torch computes alone: together they are as many as there is to do."""
-    import torch
-
-    pool, usual = ThreadPoolExecutor(number, "delineate"), torch.get_num_threads()
-    if usual > 1:  # what a thread sets holds for itself, and for all threads that begin later
+    """Threads in each of which torch, if it is in use, computes alone: together they are as many as there is to do."""
+    pool, torch = ThreadPoolExecutor(number, "delineate"), sys.modules.get("torch")
+    usual = torch.get_num_threads() if torch else 1
+    if torch and usual > 1:  # what a thread sets holds for itself, and for all threads that begin later
         all_there = Barrier(number + 1)
 
         def begin() -> None:

@@ -20,6 +20,12 @@ def usable_cores() -> int:
     return max(1, min([own, *map(ceil, _quotas())]))
 
 
+def compute_threads() -> int:
+    """How many threads another runtime than torch is given: ``OMP_NUM_THREADS``, else `usable_cores`."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return int(asked) if asked.isdigit() and int(asked) else usable_cores()
+
+
 def use_own_cores() -> None:
     """Have torch compute with `usable_cores` threads where it would take more; ``OMP_NUM_THREADS`` is left alone.
 

@@ -19,8 +19,14 @@ def refuse_missing(device: str | torch.device) -> None:
     Raises:
         DelineateError: torch knows no such device, or this machine has none.
     """
-    import torch
-
+    try:
+        import torch
+    except ImportError as error:
+        if str(device) == "cpu":
+            return
+        raise DelineateError(
+            f"device is {str(device)!r}, and without torch images are computed on the CPU; leave device out"
+        ) from error
     try:
         torch.zeros(1, device=torch.device(device)).cpu()
     except (RuntimeError, AssertionError, TypeError) as error:  # the last but one where torch is built without CUDA

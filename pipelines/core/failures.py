@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,9 @@ def _of_system(error: BaseException) -> str | None:
         return f"{_place(error.filename)}{error.strerror}; {_REMEDIES[error.errno]}"
     if is_out_of_memory(error):
         return "out of memory; lower batch_size or image_size, use a smaller network, or end other programs"
+    if isinstance(error, ModuleNotFoundError) and find_spec("torch") is None:
+        package = str(error.name).partition(".")[0]
+        return f"this needs {package}, and this runtime only segments; use a full installation of Delineate"
     if any(words in str(error) for words in _NO_CUDA):
         return "there is no CUDA device here; leave device out, or set device=cpu"
     return None

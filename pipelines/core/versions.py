@@ -13,12 +13,20 @@ _PACKAGES = (
 )
 
 
+def own_version() -> str:
+    """Delineate's version, whichever way it was installed: whole, or its runtime without torch."""
+    try:
+        return version("delineate")
+    except PackageNotFoundError:
+        return version("delineate-runtime")
+
+
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that figures depend on."""
     found = {"python": platform.python_version(), "platform": platform.platform()}
     for name in _PACKAGES:
         try:
-            found[name] = version(name)
+            found[name] = own_version() if name == "delineate" else version(name)
         except PackageNotFoundError:
             found[name] = "not installed"
     return found

@@ -7,8 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from scipy.cluster.hierarchy import DisjointSet
-
 from ..core.errors import InputError
 from ..imaging.item import Item, Split
 from .datalist import Datalist, Repeat, Trait, content, regrouped, traits
@@ -101,6 +99,8 @@ def _known(one: int | None, other: int | None) -> tuple[int, int] | None:
 
 def join_groups(items: Sequence[Item], pairs: Sequence[Pair]) -> dict[str, str]:
     """The name of each group after groups with a pair were joined: the first in the alphabet of those joined."""
+    from scipy.cluster.hierarchy import DisjointSet  # late: a runtime without it reads the command line, too
+
     sets = DisjointSet(item.group for item in items)
     for pair in pairs:
         sets.merge(items[pair.first].group, items[pair.second].group)

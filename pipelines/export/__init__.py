@@ -12,11 +12,12 @@ import torch
 from torch import nn
 
 from ...networks.graphs import GraphAxes, graph_axes
+from ..bundling.bundles import copy_with_weights, refuse_occupied
 from ..bundling.exports import name_export
 from ..core.errors import DelineateError, UnknownNameError, counted
 from ..datasets.datalist import Datalist
+from ..inference.backends import Compute
 from ..inference.backends.graphs import made_image, refuse_other_logits
-from ..inference.backends.runner import Compute
 from ..inference.segmenter import Segmenter
 from . import onnx, openvino, pt2, torchscript
 from .judged import prepared
@@ -75,7 +76,8 @@ def export_bundle(
     Args:
         bundle: folder of a run or bundle.
         format_: one of ``FORMATS``.
-        out: the file; ``models/model.onnx`` of the bundle, or of another suffix, where ``None``.
+        out: the file; or, without a suffix, a new folder for a copy of the bundle that holds it, for machines without
+            torch; ``models/model.onnx`` of the bundle, or of another suffix, where ``None``.
         data: folder with ``datalist.json``, whose first images it is compared on, too.
         trust: use the bundle although verification has findings.
 
@@ -90,8 +92,11 @@ def export_bundle(
     segmenter = Segmenter(bundle, device="cpu", trust=trust, backend="torch")
     channels, size = segmenter.in_channels, segmenter.window
     axes = graph_axes(segmenter.network, size)
-    models = segmenter.bundle / "models"
-    path = Path(out) if out is not None else models / f"model{module.SUFFIX}"
+    copy = Path(out) if out is not None and not Path(out).suffix else None
+    if copy is not None:
+        refuse_occupied(copy)
+    models = (copy or segmenter.bundle) / "models"
+    path = models / f"model{module.SUFFIX}" if copy or out is None else Path(out)
     if path.suffix != module.SUFFIX:
         raise DelineateError(f"{path}: what is written is {format_}; name it {module.SUFFIX}")
     images = list(islice(_images(segmenter, data), _COMPARED)) if data is not None else []
@@ -105,6 +110,8 @@ def export_bundle(
             refuse_other_logits(compute, segmenter.network, image, written, told) for image in [*made, *images]
         )
         del compute
+        if copy is not None:
+            copy_with_weights(segmenter.bundle, copy)
         keep(written, path, models)
     compared = f"{counted(len(images), 'image')} of {data} and made ones" if images else "made images"
     if is_within(path, models):

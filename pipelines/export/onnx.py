@@ -8,9 +8,8 @@ import torch
 from torch import nn
 
 from ...networks.graphs import GraphAxes
-from ..inference.backends import onnxruntime
+from ..inference.backends import Compute, onnxruntime
 from ..inference.backends.graphs import write_onnx
-from ..inference.backends.runner import Compute
 
 SUFFIX = ".onnx"
 

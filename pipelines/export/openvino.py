@@ -8,9 +8,8 @@ import torch
 from torch import nn
 
 from ...networks.graphs import GraphAxes
-from ..inference.backends import openvino
+from ..inference.backends import Compute, openvino
 from ..inference.backends.graphs import write_onnx
-from ..inference.backends.runner import Compute
 
 SUFFIX = ".xml"
 

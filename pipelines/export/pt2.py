@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ...networks.graphs import GraphAxes
+from ..inference.backends import Compute
 from ..inference.backends.graphs import program_of
-from ..inference.backends.runner import Compute
 
 SUFFIX = ".pt2"
 

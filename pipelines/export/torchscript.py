@@ -13,7 +13,7 @@ from torch import nn
 
 from ...networks.graphs import GraphAxes
 from ..core.errors import DelineateError, printable
-from ..inference.backends.runner import Compute
+from ..inference.backends import Compute
 
 SUFFIX = ".ts"
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
-from scipy import ndimage
 
 from .structures import Colour, Structure, colours_of
 
@@ -39,8 +39,7 @@ def draw_outline(image: Bytes, mask: Bytes, colour: tuple[int, int, int] = YELLO
         raise ValueError(f"image is {image.shape[:2]}, its mask {mask.shape} (height, width): they must be equal")
     width = width or max(1, round(max(mask.shape) / 300))
     outside, inside = width // 2, width - width // 2
-    grown = ndimage.maximum_filter(mask, 2 * outside + 1, mode="constant", cval=0)
-    shrunk = ndimage.minimum_filter(mask, 2 * inside + 1, mode="constant", cval=0)
+    grown, shrunk = _squares(mask, outside, np.maximum), _squares(mask, inside, np.minimum)
     drawn = np.array(np.broadcast_to(image, (*mask.shape, 3)))
     drawn[grown > shrunk] = colour
     return drawn
@@ -113,9 +112,20 @@ def _legend(names: Sequence[str], colours: Sequence[Colour], size: tuple[int, in
     return np.asarray(strip)[: y + high + gap]
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    import matplotlib
+def _squares(mask: Bytes, reach: int, which: np.ufunc) -> Bytes:
+    """The largest or the smallest value (`which`) within ``reach`` pixels to each side; outside of the mask is 0."""
+    for axis in (0, 1):
+        beyond = np.pad(mask, [(reach, reach) if each == axis else (0, 0) for each in (0, 1)])
+        mask = which.reduce(sliding_window_view(beyond, 2 * reach + 1, axis), -1)
+    return mask
 
+
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Matplotlib's; a runtime without it has Pillow's own, which knows fewer letters."""
+    try:
+        import matplotlib
+    except ImportError:
+        return ImageFont.load_default(size)
     return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)
 
 

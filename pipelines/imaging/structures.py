@@ -135,6 +135,20 @@ def thresholds_of(
     )
 
 
+def refuse_other_channels(channels: int, structures: int, exclusive: bool) -> None:
+    """See that a network has a channel a structure and, where they are exclusive, one for the background.
+
+    Raises:
+        DelineateError: it has more or fewer.
+    """
+    if channels != structures + exclusive:
+        background = " and the background" if exclusive else ""
+        raise DelineateError(
+            f"the network gives {channels} channels for {structures} structures{background}; set out_channels to "
+            f"{structures + exclusive} and train again, or correct structures"
+        )
+
+
 def channels_of(structures: Sequence[Structure], exclusive: bool) -> dict[str, str]:
     """What stands in ``channel_def`` of a bundle's metadata: what each value of a mask, or each channel, is.
 

@@ -1,80 +1,36 @@
-"""How far an image is from those that the network was trained with, seen while its mask is computed."""
+"""How far an image is from those that the network was trained with, as its metadata tell, and what is said of it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
-from monai.data import MetaTensor
-from torch import nn
 
-from ...networks.features import pooling_features
-from ..bundling.familiarity import Floats
+from ..bundling.familiarity import Familiarity, Floats
 from ..core.errors import printable
-from .backends.runner import Runner
 
 DISTANCE = "feature_distance"
 """Of an image's metadata: see `Familiarity.distances`; of an ensemble the mean over its members."""
 _NAMED = 3
 
 
-@contextmanager
-def noting_distance(network: Any, image: torch.Tensor) -> Iterator[None]:
-    """While the block calls the network with an image, note in its metadata how far its features are from training's.
+def mean_distance(known: Sequence[Familiarity], features: Sequence[Floats]) -> float:
+    """How far an image is: the mean over networks.
 
     Args:
-        network: its ``familiarity``, where it has any, is what `load_weights` found beside its weights.
-        image: (1, C, H, W); of several at once, or without metadata, nothing is noted.
+        known: of each network.
+        features: of the image, (D,), as each network has them.
     """
-    known = getattr(network, "familiarity", ())
-    if not known or not isinstance(image, MetaTensor) or len(image) != 1:
-        yield
-        return
-    with network.pooling_features() if isinstance(network, Runner) else pooling_features(network) as pooled:
-        yield
-        features = [each.double().cpu().numpy()[None] for each in pooled()]
-    if not features:  # a graph of before, or of another tool
-        return
-    distances = [float(one.distances(found)[0]) for one, found in zip(known, features, strict=True)]
-    image.meta[DISTANCE] = [float(np.mean(distances))]
+    return float(np.mean([float(one.distances(each[None])[0]) for one, each in zip(known, features, strict=True)]))
 
 
 def noted_distance(image: Any) -> float | None:
-    """What `noting_distance` has noted in an image's metadata; ``None`` where that is nothing, or not finite."""
+    """What is noted in an image's metadata; ``None`` where that is nothing, or not finite."""
     value = getattr(image, "meta", {}).get(DISTANCE)
     distance = float(value[0] if isinstance(value, list | tuple) else value) if value is not None else math.nan
     return distance if math.isfinite(distance) else None
-
-
-class _Recorder:
-    """Takes features in place of `Familiarity`."""
-
-    def __init__(self) -> None:
-        self.features: list[Floats] = []
-
-    def distances(self, features: Floats) -> Floats:
-        self.features.append(features[0])
-        return np.zeros(len(features))
-
-
-def features_of(
-    network: nn.Module, inferer: Callable[..., Any], images: Iterable[MetaTensor], device: torch.device
-) -> Floats:
-    """The features (N, D) that a network computes of images (C, H, W), one by one, as it does to make their masks."""
-    recorder = _Recorder()
-    before: Any = getattr(network, "familiarity", ())
-    network.familiarity = (recorder,)  # type: ignore[assignment]
-    try:
-        with torch.no_grad():
-            for image in images:
-                inferer(image[None].to(device), network)
-    finally:
-        network.familiarity = before
-    return np.array(recorder.features)
 
 
 def unfamiliar_warning(names: Sequence[str], total: int, table: str) -> str:

@@ -22,8 +22,9 @@ from ..core.cores import use_own_cores
 from ..core.errors import DelineateError
 from ..core.files import write_atomically
 from ..core.versions import cpu_name
-from .backends import MODULES, run_by
+from .backends import MODULES
 from .backends.graphs import cache_folder, graph_key, made_image
+from .backends.runner import run_by
 from .inferer import PrecisionInferer
 
 logger = logging.getLogger(__name__)

@@ -17,10 +17,9 @@ from torch import nn
 from ...networks.ensemble import mean_of_probabilities
 from ...networks.twins import nested, with_weights
 from ..core.cores import use_own_cores
-from ..core.errors import InputError
-from ..core.finite import REMEDY
+from ..core.finite import not_finite_answer
 from .backends.runner import Runner
-from .familiarity import noting_distance
+from .features import noting_distance
 from .views import refuse_oblong, views_of
 
 logger = logging.getLogger(__name__)
@@ -218,7 +217,4 @@ def _refuse_not_finite(logits: torch.Tensor, inputs: torch.Tensor) -> None:
     if bool(torch.isfinite(logits).all()):
         return
     named = inputs.meta.get("filename_or_obj", "an image") if isinstance(inputs, MetaTensor) else "an image"
-    source = ", ".join(map(str, named)) if isinstance(named, list | tuple) else str(named)
-    raise InputError(
-        source, "the network answers with NaN or infinity", f"its weights are of no use: {REMEDY}, train again"
-    )
+    raise not_finite_answer(", ".join(map(str, named)) if isinstance(named, list | tuple) else str(named))

@@ -12,7 +12,7 @@ from torch import nn
 from ..bundling.settings import BACKENDS
 from ..bundling.weights import load_weights
 from ..core.errors import DelineateError, UnknownNameError
-from .backends import run_by
+from .backends.runner import run_by
 from .fastest import fastest_backend
 
 logger = logging.getLogger(__name__)

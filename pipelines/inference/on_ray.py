@@ -22,7 +22,7 @@ from .outputs import Segmentation
 from .streams import stream_items
 
 if TYPE_CHECKING:
-    from .segmenter import Segmenter
+    from .here import Segmenter
 
 LOCAL = "local"
 Unit = list[dict[str, Any]]
@@ -84,7 +84,7 @@ class _Worker:
     @cached_property
     def segmenter(self) -> Segmenter:
         from ..core.memory import keep_freed_memory
-        from .segmenter import Segmenter
+        from .here import Segmenter
 
         keep_freed_memory()
         segmenter = Segmenter(self.bundle, **self.settings)

@@ -121,7 +121,7 @@ class Segmentation:
         source = str(meta["filename_or_obj"])
         image = output.get("held") or (json.loads(meta["files"]) if "files" in meta else source)
         listed = tuple(structures) or (UNNAMED,)
-        pixels = {key: np.asarray(output[key].detach().cpu()) for key in ("pred", "probability")}
+        pixels = {key: _as_array(output[key]) for key in ("pred", "probability")}
         return cls(
             source,
             str(output.get("name", Path(source).stem)),
@@ -340,6 +340,11 @@ class Segmentation:
         axes.set_title(title if len(self.masks) == 1 else title.replace("; ", "\n"), fontsize="small")
         axes.set_axis_off()
         return axes.figure.canvas.figure
+
+
+def _as_array(pixels: Any) -> NDArray[Any]:
+    """Of torch's, which may be on a GPU, or numpy's."""
+    return np.asarray(pixels.detach().cpu() if hasattr(pixels, "detach") else pixels)
 
 
 def series_of(item: Item) -> str:

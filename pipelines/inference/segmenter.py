@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence, Sized
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from threading import Lock
 from typing import Any
@@ -15,27 +13,18 @@ from monai.bundle import ConfigParser
 from ..bundling.gate import Admission, Bundle
 from ..bundling.settings import backend_settings, refuse_unknown, refuse_wrong_values
 from ..bundling.several import admitted
-from ..core.ahead import Attempts, ahead, lone_threads, one_by_one
-from ..core.cores import usable_cores, use_own_cores
-from ..core.errors import DelineateError, InputError, NotedError, counted, plain_errors
-from ..imaging.item import Item
+from ..core.ahead import Attempts
+from ..core.cores import use_own_cores
+from ..core.errors import plain_errors
 from ..imaging.structures import structures_of
-from ..loading.datasets import StreamDataset
-from .assembler import Assembler
 from .backends.runner import Runner
 from .familiarity import DISTANCE, noted_distance
 from .inferer import computed_by
-from .outputs import Segmentation
+from .outlining import Fields, Outlining
 from .results import facts_of, model_of, used_thresholds
-from .streams import Sources, stream_items
-
-logger = logging.getLogger(__name__)
-_MOST_THREADS = 8
-_SPARE_CORES = 4  # with fewer, what is done beside the network makes its threads wait for each other, and all is slower
-Fields = dict[Any, Any]
 
 
-class Segmenter:
+class Segmenter(Outlining):
     """Loads a bundle's ``inference.yaml`` once and outlines what it is trained for in any number of images.
 
     Args:
@@ -106,89 +95,22 @@ class Segmenter:
     def __repr__(self) -> str:
         return f"<Segmenter of {self.bundle} on {self.device}>"
 
-    def segment(
-        self,
-        sources: Sources,
-        on_error: Callable[[InputError], None] | None = None,
-        on_progress: Callable[[int, int], None] | None = None,
-        skip: Callable[[Item], bool] | None = None,
-    ) -> Generator[Segmentation, None, None]:
-        """Outline each image, one after the other.
+    def _prepare(self, item: Fields) -> Fields:
+        prepared: Fields = self.preprocessing(item)
+        return prepared
 
-        Of several files the next ones are read and computed while a result is in use; close the generator where the
-        rest is not wanted.
-
-        Args:
-            sources: files (pictures, DICOM, volumes), folders, globs; arrays (H, W) or (H, W, 3), uint8, 0-255;
-                Pillow's images. One, several in a list, or an iterator, asked for the next when the last is done.
-            on_error: called with each input that is refused. Without it they are logged, and the generator ends by
-                raising when all others are done.
-            on_progress: called with how many images and slices are done, and how many there are.
-            skip: asked of each image, and each slice of a volume, before it is read; where it says yes, that is passed
-                over, as what `ResultFolder.is_done` knows.
-
-        Yields:
-            one result an image, on the image's own grid; a volume's slices come together as one.
-
-        Raises:
-            DelineateError: ``sources`` is nothing of this kind; or at the end, naming the refused inputs, unless
-                ``on_error`` is given.
-        """
-        refused: dict[str, InputError] = {}
-
-        def refuse(error: InputError) -> None:
-            if refused.setdefault(str(error), error) is error:  # what is wrong with a file is wrong with each frame
-                on_error(error) if on_error else logger.error(str(error))
-
-        yield from self.outline(stream_items(sources, refuse, self.slicing), refuse, on_progress, skip)
-        if not on_error and (ends := [error for error in refused.values() if not isinstance(error, NotedError)]):
-            raise DelineateError(f"{counted(len(ends), 'input')} refused: " + "; ".join(map(str, ends)))
-
-    def outline(
-        self,
-        items: Iterable[Fields],
-        on_error: Callable[[InputError], None],
-        on_progress: Callable[[int, int], None] | None = None,
-        skip: Callable[[Item], bool] | None = None,
-    ) -> Generator[Segmentation, None, None]:
-        """As `segment`, of items that were found.
-
-        Args:
-            items: as `find_images` gives them; a volume's slices one after the other.
-            on_error: as for `segment`.
-            on_progress: as for `segment`.
-            skip: as for `segment`.
-        """
-        assembler = Assembler(self.structures, self.model)
-        several = isinstance(items, Sized) and len(items) > 1  # an iterator's next is asked for when the last is done
-        stream = StreamDataset(items, self._segment_one, on_error, skip, self._ahead if several else None)
-        for output in stream:
-            if on_progress:
-                on_progress(stream.position, stream.total)
-            if (result := assembler.add(output)) is not None:
-                yield result
-
-    def _segment_one(self, item: Fields) -> Fields:
-        return self._finish(self._infer(self.preprocessing(item)))
+    @property
+    def _on_cpu(self) -> bool:
+        return bool(self.device.type == "cpu")
 
     def _ahead(self, items: Iterable[Fields]) -> Attempts[Fields, Fields]:
-        """While a result is written, others are computed, each to the bit as if it were alone."""
-        on_cpu = self.device.type == "cpu"
-        if on_cpu:
+        if self._on_cpu:
             use_own_cores()
-        cores = usable_cores()
-        others = min(cores, _MOST_THREADS)
-        if on_cpu and self._one_thread_computes_the_same:
-            return ahead(self._segment_one, one_by_one(_same, items), lone_threads(others), others)
-        if on_cpu and cores < _SPARE_CORES:
-            return one_by_one(self._segment_one, items)
-        read = ahead(self.preprocessing, one_by_one(_same, items), lone_threads(others), 2 * others)
-        inferred = ahead(self._infer, read, ThreadPoolExecutor(1, "delineate"), 2)
-        return ahead(self._finish, inferred, lone_threads(1), 1)  # these are as large as the image
+        return super()._ahead(items)
 
     @cached_property
-    def _one_thread_computes_the_same(self) -> bool:
-        """Whether one thread gives the logits of several, to the bit; of float32 some kernels share out their sums.
+    def _one_thread_computes_the_same(self) -> bool:  # type: ignore[override]  # kept once it is known
+        """Of float32 some kernels share out their sums.
 
         Which kernels depends on shapes, and all images have that of the network's grid.
         """
@@ -219,7 +141,3 @@ class Segmenter:
         with self._finishing:
             finished: Fields = self.postprocessing(output)
         return finished
-
-
-def _same(item: Fields) -> Fields:
-    return item

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import sys
+from typing import Any, NamedTuple
 
-import torch
+import numpy as np
 
 from ..core.errors import WrongValueError
 
@@ -23,17 +24,24 @@ class View(NamedTuple):
     mirrored: tuple[int, ...] = ()
     turns: int = 0
 
-    def of(self, image: torch.Tensor) -> torch.Tensor:
-        """The view of an image (B, C, H, W)."""
+    def of(self, image: Any) -> Any:
+        """The view of an image (B, C, H, W), torch's or numpy's."""
         if self == View():
             return image
-        return torch.rot90(image.flip(self.mirrored), self.turns, (_ROWS, _COLUMNS))
+        library = _library_of(image)
+        return library.rot90(library.flip(image, self.mirrored), self.turns, (_ROWS, _COLUMNS))
 
-    def back(self, logits: torch.Tensor) -> torch.Tensor:
+    def back(self, logits: Any) -> Any:
         """What the network gives for the view (B, C, H, W), on the image as it is."""
         if self == View():
             return logits
-        return torch.rot90(logits, -self.turns, (_ROWS, _COLUMNS)).flip(self.mirrored)
+        library = _library_of(logits)
+        return library.flip(library.rot90(logits, -self.turns, (_ROWS, _COLUMNS)), self.mirrored)
+
+
+def _library_of(image: Any) -> Any:
+    """Numpy or torch, whose arrays are turned by functions of the same names."""
+    return np if isinstance(image, np.ndarray) else sys.modules["torch"]
 
 
 def views_of(tta: str | None, flip_left_right: bool = True, upright: bool = False) -> list[View]:
@@ -66,7 +74,7 @@ def views_of(tta: str | None, flip_left_right: bool = True, upright: bool = Fals
     return [View(axes) for axes in (mirrored if upright else [*mirrored, (_ROWS,), (_ROWS, _COLUMNS)])]
 
 
-def refuse_oblong(views: list[View], image: torch.Tensor) -> None:
+def refuse_oblong(views: list[View], image: Any) -> None:
     """See that turned views have the image's own shape, which is that of training.
 
     Raises:

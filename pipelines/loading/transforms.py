@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -13,12 +12,12 @@ from monai.transforms import InvertibleTransform, MapTransform
 from monai.utils import ensure_tuple_rep
 from torch.nn.functional import interpolate
 
-from ..core.errors import DelineateError, InputError
 from ..imaging.item import Item
-from ..imaging.reading import read_masks, read_pixels, read_spacing, read_spacing_kind
-from ..imaging.structures import UNANNOTATED, refuse_overlap, structures_of, thresholds_of
+from ..imaging.reading import read_masks
+from ..imaging.structures import UNANNOTATED, refuse_other_channels, refuse_overlap, structures_of, thresholds_of
 from ..imaging.unchanged import refuse_changed
 from ..imaging.volumes.slicing import Slicing
+from .reading import read_with_meta
 
 Fields = dict[Hashable, Any]
 
@@ -59,32 +58,9 @@ class ReadImaged(MapTransform):
         for key in self.key_iterator(item):
             refuse_changed(item[key], item.pop(f"{key}_sha256", None))
             named = Item.from_fields({**item, "image": item[key]})
-            pixels = torch.from_numpy(read_pixels(named, self.channels, self.slicing)).permute(2, 0, 1).contiguous()
-            meta = self._meta(named, pixels)
-            if self.in_channels not in (None, len(pixels)):
-                raise InputError(
-                    meta["filename_or_obj"],
-                    f"gives {len(pixels)} channels; the network takes {self.in_channels}",
-                    "set in_channels (modalities x (1 + 2 x neighbours)) and train again, or give it what it takes",
-                )
-            item[key] = MetaTensor(pixels, meta=meta)
+            pixels, meta = read_with_meta(named, self.channels, self.slicing, self.in_channels)
+            item[key] = MetaTensor(torch.from_numpy(pixels), meta=meta)
         return item
-
-    def _meta(self, item: Item, pixels: torch.Tensor) -> dict[str, Any]:
-        meta = {
-            "filename_or_obj": str(item.file),
-            "spatial_shape": list(pixels.shape[1:]),
-            "slicing": json.dumps(self.slicing.as_dict()),  # a batch of metas can't hold None
-        }
-        known: dict[str, Any] = {"slice": item.slice, "slices": item.slices, "series": item.series}
-        meta |= {key: value for key, value in known.items() if value is not None}
-        if len(item.files) > 1:
-            meta["files"] = json.dumps([str(path) for path in item.files])
-        if spacing := read_spacing(item, self.slicing):
-            meta["spacing"] = json.dumps(spacing)
-        if kind := read_spacing_kind(item):
-            meta["spacing_kind"] = kind
-        return meta
 
 
 class ReadMaskd(MapTransform):
@@ -218,12 +194,7 @@ class StructureMasksd(MapTransform):
         return item
 
     def _threshold(self, channels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        if len(channels) != len(self.thresholds) + self.exclusive:
-            background = " and the background" if self.exclusive else ""
-            raise DelineateError(
-                f"the network gives {len(channels)} channels for {len(self.thresholds)} structures{background}; set "
-                f"out_channels to {len(self.thresholds) + self.exclusive} and train again, or correct structures"
-            )
+        refuse_other_channels(len(channels), len(self.thresholds), self.exclusive)
         probability = channels[1:] if self.exclusive else channels
         mask = probability >= torch.tensor(self.thresholds, device=channels.device)[:, None, None]
         if self.exclusive:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from importlib.metadata import version
 from typing import Any, NamedTuple
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
@@ -16,6 +15,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from ..core.errors import DelineateError
+from ..core.versions import own_version
 from .configuration.config import NodeConfig
 from .folders import Folders
 from .queue.queue import Queue
@@ -87,7 +87,7 @@ def facts_of(config: NodeConfig, queue: Queue) -> dict[str, Any]:
         "waiting_deliveries": queue.waiting_deliveries(),
         "oldest_waiting_seconds": 0 if oldest is None else round(max(0.0, time.time() - oldest), 1),
         "free_mib": free,
-        "version": version("delineate"),
+        "version": own_version(),
     }
 
 

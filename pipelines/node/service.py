@@ -13,12 +13,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from importlib.metadata import version
 from typing import Any
 
 from ..core.errors import DelineateError, printable
 from ..core.failures import in_words
 from ..core.files import hold, let_go
+from ..core.versions import own_version
 from .audit import Audit
 from .configuration.config import NodeConfig
 from .folders import Folders
@@ -168,7 +168,7 @@ def _serve(
             receiver.start()
             health.start()
             hashes = [f"{name} {model.bundle.hash}" for name, model in models.items()]
-            audit.write("started", version=version("delineate"), rules=hashes)
+            audit.write("started", version=own_version(), rules=hashes)
             for name, part in ({**threads, "watcher": watch} if config.watch else threads).items():
                 parts.start(name, partial(part, config, queue, audit, stop))
             say(f"{config.ae_title} listens on {config.address}, port {receiver.port}; health: port {health.port}")

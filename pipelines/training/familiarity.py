@@ -23,7 +23,7 @@ from ..bundling.verify.listing import FAMILIARITY
 from ..bundling.weights import load_weights
 from ..core.errors import DelineateError, counted, printable
 from ..core.ranks import rank
-from ..inference.familiarity import features_of
+from ..inference.features import features_of
 from ..inference.segmenter import Segmenter
 from ..loading.datasets import StreamDataset, load_datalist
 

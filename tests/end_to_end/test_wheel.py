@@ -6,14 +6,23 @@ import os
 import shutil
 import sys
 import zipfile
+from importlib.metadata import Distribution, distribution, distributions
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import lean
+import numpy as np
+import onnx
 import pytest
+from packaging.requirements import Requirement
+from PIL import Image
 from processes import Done, call, succeeded
+from structured_bundles import CHEST, structured_bundle
 
 from delineate.pipelines.bundling.bundles import has_weights, shipped_bundles
+from delineate.pipelines.bundling.exports import name_export
+from delineate.pipelines.core.sums import replacing_listed
 
 if TYPE_CHECKING:
     from conftest import Place
@@ -22,31 +31,83 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("networks", "pipelines", "configs", "bundles")
+NAMES = [one["name"].replace(" ", "_") for one in CHEST]
 LEFT_OUT = ("__pycache__", "checkpoints", "cache")
 READY = [name for name, folder in shipped_bundles().items() if has_weights(folder)]
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built from a copy: building leaves folders behind, and takes up what earlier builds left."""
-    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the repository: building leaves folders behind, and takes up what earlier builds left."""
+    source = tmp_path_factory.mktemp("source")
     ignored = shutil.ignore_patterns(*LEFT_OUT)
-    for folder in (*PACKAGES, "tests", "benchmarks", "docs"):
+    for folder in (*PACKAGES, "tests", "benchmarks", "docs", "runtime"):
         shutil.copytree(ROOT / folder, source / folder, ignore=ignored)
     for name in ("__init__.py", "errors.py", "py.typed", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md"):
         shutil.copyfile(ROOT / name, source / name)
+    return source
+
+
+def build(source: Path, out: Path) -> Path:
     words = ("-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", out, source)
     succeeded(call(sys.executable, *words))
-    (built,) = out.glob("delineate-*.whl")
+    (built,) = out.glob("*.whl")
     return built
+
+
+def install(wheel: Path, folder: Path) -> Path:
+    words = ("-m", "pip", "install", "--no-deps", "--no-index", "--no-compile", "--target", folder, wheel)
+    succeeded(call(sys.executable, *words))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(source, tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture(scope="module")
 def site(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("site")
-    words = ("-m", "pip", "install", "--no-deps", "--no-index", "--no-compile", "--target", folder, wheel)
-    succeeded(call(sys.executable, *words))
+    return install(wheel, tmp_path_factory.mktemp("site"))
+
+
+@pytest.fixture(scope="module")
+def runtime(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The runtime, and links to what it needs and to what that needs, as pip would install it: nothing else."""
+    folder = install(build(source / "runtime", tmp_path_factory.mktemp("wheel")), tmp_path_factory.mktemp("runtime"))
+    (facts,) = distributions(path=[str(folder)])
+    for name in needed_by(facts):
+        for file in distribution(name).files or []:
+            top = file.parts[0]
+            if top not in ("..", "__pycache__") and not (folder / top).exists():
+                (folder / top).symlink_to(distribution(name).locate_file(top))
     return folder
+
+
+def put_graph(bundle: Path) -> Path:
+    """A graph that is not its network's, and quickly made: the brighter, the likelier the later structure."""
+    weights = onnx.numpy_helper.from_array(np.linspace(-9, 9, 4, dtype=np.float32).reshape(4, 1, 1, 1), "weights")
+    sides = [onnx.helper.make_tensor_value_info(name, 1, ["b", c, "h", "w"]) for name, c in (("image", 1), ("pred", 4))]
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Conv", ["image", "weights"], ["pred"])], "made", sides[:1], sides[1:], [weights]
+    )
+    opset = [onnx.helper.make_opsetid("", 18)]
+    with replacing_listed(bundle / "models" / "model.onnx") as temporary:
+        temporary.write_bytes(onnx.helper.make_model(graph, opset_imports=opset, ir_version=10).SerializeToString())
+    name_export(bundle / "models", "model.onnx", {"format": "onnx", "precision": "float32"})
+    return bundle
+
+
+def needed_by(one: Distribution) -> set[str]:
+    """Names of all that a distribution needs, without extras."""
+    found: set[str] = set()
+    waiting = [one]
+    while waiting:
+        lines = [Requirement(line) for line in waiting.pop().requires or []]
+        names = {line.name for line in lines if line.marker is None or line.marker.evaluate({"extra": ""})} - found
+        found |= names
+        waiting += map(distribution, names)
+    return found
 
 
 def installed(site: Path, *words: str | Path, cwd: Path) -> Done:
@@ -133,3 +194,22 @@ def test_shipped_weights_segment_a_photo_in_an_empty_folder_without_a_network(
     succeeded(call(sys.executable, *words, cwd=tmp_path, env=lean_path(site)))
     assert (tmp_path / "masks" / "phantom_0001_mask.png").is_file()
     assert {path: path.stat().st_mtime_ns for path in (site / "delineate" / "bundles").rglob("*")} == before
+
+
+@pytest.mark.skipif(find_spec("onnxruntime") is None, reason="onnxruntime is not installed")
+def test_the_runtime_segments_with_nothing_but_what_it_needs(runtime: Path, dataset: Path, tmp_path: Path) -> None:
+    bundle = put_graph(structured_bundle(tmp_path / "bundle", exclusive=True))
+    image = dataset.parent / "phantoms" / "images" / "phantom_0001.jpg"
+    code = "import sys; sys.path.insert(0, sys.argv.pop(1)); from delineate.pipelines.cli import main; main()"
+    words = (runtime, "segment", bundle, image, "--out", "masks", "--overlay")
+    succeeded(call(sys.executable, "-I", "-S", "-c", code, *words, cwd=tmp_path))
+    masks = [np.asarray(Image.open(tmp_path / "masks" / f"phantom_0001_{name}_mask.png")) for name in NAMES]
+    assert {value for mask in masks for value in np.unique(mask)} == {0, 255}
+
+
+def test_the_runtime_is_the_same_code_and_small(runtime: Path, site: Path) -> None:
+    small, whole = ({path.relative_to(root) for path in root.glob("delineate/**/*.py")} for root in (runtime, site))
+    assert small == whole
+    assert all((runtime / path).read_bytes() == (site / path).read_bytes() for path in small)
+    assert not list(runtime.glob("delineate/bundles/*/models"))
+    assert not {name for name in ("torch", "monai", "scipy", "matplotlib", "SimpleITK") if (runtime / name).exists()}

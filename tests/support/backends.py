@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
+from delineate.pipelines.bundling.bundles import copy_with_weights
+from delineate.pipelines.bundling.exports import name_export
 from delineate.pipelines.bundling.settings import BACKENDS, INT8_GRAPHS
+from delineate.pipelines.core.sums import replacing_listed
+from delineate.pipelines.inference.backends.graphs import graph_of
+from delineate.pipelines.inference.segmenter import Segmenter
 
 OTHERS = [
     pytest.param(name, marks=pytest.mark.skipif(find_spec(name) is None, reason=f"{name} is not installed"))
@@ -34,3 +41,15 @@ def graph_cache(onnx_operators: None, tmp_path_factory: pytest.TempPathFactory) 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+def with_graph(bundle: Path, folder: Path) -> Path:
+    """A copy of a bundle that holds the graph which the user's cache has, or gets, of it, as an export does."""
+    segmenter = Segmenter(bundle, device="cpu", backend="torch")
+    shape = (1, segmenter.in_channels, *segmenter.window)
+    graph = graph_of(segmenter.network, segmenter.bundle, shape, ["model.onnx"])
+    copy_with_weights(segmenter.bundle, folder)
+    with replacing_listed(folder / "models" / "model.onnx") as temporary:
+        shutil.copyfile(graph, temporary)
+    name_export(folder / "models", "model.onnx", {"format": "onnx", "precision": "float32"})
+    return folder

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from delineate.pipelines.bundling.familiarity import Familiarity, write_familiarity
-from delineate.pipelines.inference.familiarity import features_of
+from delineate.pipelines.inference.features import features_of
 from delineate.pipelines.inference.segmenter import Segmenter
 
 RNG = np.random.default_rng(0)
@@ -32,7 +32,8 @@ def write(path: Path, pixels: np.ndarray) -> Path:
 
 
 def teach(bundle: Path) -> Path:
-    """Let a bundle with weights know noise."""
+    """Let a bundle with weights know noise; what is drawn then and later is the same, whatever was drawn before."""
+    RNG.bit_generator.state = np.random.default_rng(0).bit_generator.state
     segmenter = Segmenter(bundle)
 
     def images() -> Iterator[Any]:

@@ -142,12 +142,20 @@ def target_problem(target: object) -> str | None:
     """
     if not isinstance(target, str) or not re.fullmatch(r"[A-Za-z_][\w.]*", target, re.ASCII):
         return f"{target!r} is not a plain name; write the full dotted name of an allowed class"
-    if target in allowed_targets():
+    if target in allowed_targets() or _is_absent(target):
         return None
     reason = next((why for pattern, why in _DENIED.items() if fnmatchcase(target, pattern)), None)
     if reason and _package(target) in _PACKAGES:
         return f"{target} is refused: {reason}; use another class, or do its work before the bundle is built"
     return f"{target} is not an allowed target; {_suggestion(target)}"
+
+
+def _is_absent(target: str) -> bool:
+    """Whether it may be of a package that is not installed: nothing can be made of it here, and nothing is."""
+    package, _, name = target.rpartition(".")
+    there = package in _PACKAGES and importlib.util.find_spec(package.partition(".")[0]) is not None
+    denied = any(fnmatchcase(target, pattern) for pattern in _DENIED)
+    return package in _PACKAGES and not there and name[:1].isupper() and not denied
 
 
 def _is_ours(component: Mapping[object, object], name: str, value: object) -> bool:

@@ -23,7 +23,7 @@ from ...core.files import replacing
 from ...core.logs import quiet_libraries
 from ...core.sums import SUMS, check_sums, sha256
 from ...core.versions import versions
-from .runner import Compute
+from . import Compute
 
 logger = logging.getLogger(__name__)
 TOLERANCES = {"float32": 1e-3, "bfloat16": 0.1}

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.errors import DelineateError
-from .runner import Compute
+from . import Compute
 
 GRAPHS = ("model.onnx",)
 _ERRORS_ONLY = 3

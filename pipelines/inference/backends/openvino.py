@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ...core.child import Child, ChildError
 from ...core.errors import DelineateError
-from .runner import Compute
+from . import Compute
 
 GRAPHS = ("model.xml", "model.onnx")
 _HINTS = {"auto": "f32", "float32": "f32", "bfloat16": "bf16", "int8": "f32"}  # int8 is what the graph says

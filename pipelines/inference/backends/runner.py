@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from threading import local
 from typing import Any
 
@@ -12,9 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from ...bundling.settings import INT8_GRAPHS
+from ...core.cores import use_own_cores
 from ...core.errors import DelineateError
-
-Compute = Callable[[NDArray[np.float32]], Sequence[NDArray[np.float32]]]
+from . import Compute, backend_of, familiar_to, int8_graph, unreadable
+from .graphs import drop_kept, graph_of, made_image, refuse_other_logits
 
 
 class Runner(nn.Module):
@@ -67,3 +70,36 @@ class Runner(nn.Module):
             yield lambda: [torch.from_numpy(np.concatenate(each)).mean(0) for each in zip(*seen, strict=True)]
         finally:
             self._seen.features = None
+
+
+def run_by(backend: str, network: nn.Module, root: Path, precision: str, shape: tuple[int, ...]) -> Runner:
+    """A network, computed by another runtime.
+
+    Args:
+        backend: one of `MODULES`.
+        network: torch's, with its weights, on the CPU.
+        root: the bundle's folder.
+        precision: ``auto``, ``float32`` or ``bfloat16``.
+        shape: (1, C, H, W) of its images.
+
+    Raises:
+        DelineateError: the backend's package is missing, it has no such precision, its graph cannot be written or
+            read, or its logits are not those of torch.
+    """
+    module = backend_of(backend)
+    use_own_cores()
+    int8 = backend in INT8_GRAPHS
+    path = int8_graph(root, backend) if int8 else graph_of(network, root, shape, module.GRAPHS)
+    try:
+        compute, told = module.open_graph(path, "int8" if int8 else precision, torch.get_num_threads())
+        if int8:  # was judged on real images
+            compute(made_image(shape).numpy())
+        else:
+            refuse_other_logits(compute, network, made_image(shape), path, told)
+    except DelineateError:
+        raise
+    except Exception as error:  # each runtime has kinds of its own
+        drop_kept(path)
+        raise unreadable(path, backend, error) from error
+    known: Sequence[Any] = getattr(network, "familiarity", ())
+    return Runner(compute, told, familiar_to(path, known) if int8 else known, shape[2:])

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from delineate.pipelines.core.errors import InputError
     from delineate.pipelines.inference.files import OutputOptions
-    from delineate.pipelines.inference.segmenter import Segmenter
+    from delineate.pipelines.inference.here import Segmenter
 
 _loaded: dict[str, Segmenter] = {}
 
@@ -48,7 +48,7 @@ def answer(request: bytes) -> bytes:
 
 def _segmenter(bundle: dict[str, Any]) -> Segmenter:
     from delineate.pipelines.core.memory import keep_freed_memory
-    from delineate.pipelines.inference.segmenter import Segmenter
+    from delineate.pipelines.inference.here import Segmenter
 
     if not _loaded:
         keep_freed_memory()

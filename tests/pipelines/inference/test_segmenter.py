@@ -123,7 +123,7 @@ def test_what_is_computed_ahead_is_the_same_and_in_the_same_order(
     files[4].write_bytes(b"")
     alone, together = list[InputError](), list[InputError]()
     expected = list(segmenter.segment(iter(files), alone.append))
-    monkeypatch.setattr("delineate.pipelines.inference.segmenter.usable_cores", lambda: cores)
+    monkeypatch.setattr("delineate.pipelines.inference.outlining.usable_cores", lambda: cores)
     monkeypatch.setattr(segmenter, "_one_thread_computes_the_same", lone)
     found = list(segmenter.segment(files, together.append))
     assert [one.source for one in found] == [str(file) for file in files if file != files[4]]

@@ -17,7 +17,8 @@ from PIL import Image
 
 from delineate.pipelines.bundling.bundles import shipped_bundles
 from delineate.pipelines.core.errors import DelineateError, InputError, UnknownNameError
-from delineate.pipelines.loading.datasets import AugmentedDataset, StreamDataset, load_datalist, refusal
+from delineate.pipelines.loading.datasets import AugmentedDataset, StreamDataset, load_datalist
+from delineate.pipelines.loading.streams import refusal
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from PIL import Image
 
 from delineate.pipelines.loading import caches
 from delineate.pipelines.loading.caches import DiskDataset
-from delineate.pipelines.loading.datasets import refusal
+from delineate.pipelines.loading.streams import refusal
 
 
 def first_bytes(item: Item) -> Item:

@@ -21,7 +21,7 @@ from delineate.pipelines.bundling.bundles import shipped_bundles
 from delineate.pipelines.core.errors import DelineateError, InputError
 from delineate.pipelines.core.sums import sha256
 from delineate.pipelines.imaging import unchanged
-from delineate.pipelines.loading.datasets import refusal
+from delineate.pipelines.loading.streams import refusal
 from delineate.pipelines.loading.transforms import ReadImaged, ReadMaskd, ResizeToGridd
 
 SIZES = [(40, 64), (64, 40), (33, 47), (20, 300), (32, 32)]

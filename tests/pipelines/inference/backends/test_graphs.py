@@ -12,8 +12,9 @@ from structured_bundles import structured_bundle
 
 from delineate.pipelines.core.errors import DelineateError
 from delineate.pipelines.core.sums import write_sums
-from delineate.pipelines.inference.backends import graphs, run_by
+from delineate.pipelines.inference.backends import graphs
 from delineate.pipelines.inference.backends.graphs import graph_of, made_image, refuse_other_logits
+from delineate.pipelines.inference.backends.runner import run_by
 
 SHAPE = (1, 1, 32, 32)
 NAMES = ("model.onnx",)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from backends import OTHERS
+from backends import OTHERS, with_graph
 from backends import graph_cache as graph_cache
 from backends import onnx_operators as onnx_operators
 from PIL import Image
@@ -20,6 +21,7 @@ from delineate.pipelines.bundling.bundles import change_bundle, has_weights, par
 from delineate.pipelines.bundling.gate import admit
 from delineate.pipelines.bundling.settings import workflow_config
 from delineate.pipelines.core.sums import write_sums
+from delineate.pipelines.inference.runtime.segmenter import GraphSegmenter
 from delineate.pipelines.inference.segmenter import Segmenter
 from delineate.pipelines.phantoms.images import write_phantoms
 
@@ -90,3 +92,17 @@ def test_masks_are_those_of_torch(bundles: dict[str, Any], drawn: list[Any], nam
     )
     assert alike.mean() >= 0.9999
     assert [one.familiar for one in found] == [other.familiar for other in expected]
+
+
+@pytest.mark.skipif(find_spec("onnxruntime") is None, reason="onnxruntime is not installed")
+@pytest.mark.parametrize("name", SHIPPED)
+def test_without_torch_masks_are_those_of_onnxruntime(
+    bundles: dict[str, Any], drawn: list[Any], name: str, tmp_path: Path
+) -> None:
+    images = [*sorted(SHARED.glob(PHOTOS[name]))[:4], *drawn] if name in PHOTOS else drawn
+    folder = with_graph(bundles[name], tmp_path / name)
+    expected = list(Segmenter(folder, backend="onnxruntime", device="cpu").segment(images))
+    found = list(GraphSegmenter(folder).segment(images))
+    for one, other in zip(found, expected, strict=True):
+        assert all(np.array_equal(one.masks[key], mask) for key, mask in other.masks.items())
+        assert one.feature_distance == other.feature_distance
