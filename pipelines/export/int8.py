@@ -20,7 +20,7 @@ from ..imaging.item import Item
 from ..inference.backends import onnxruntime, openvino
 from ..inference.backends.graphs import graph_of
 from ..inference.backends.runner import Runner
-from ..inference.familiarity import features_of
+from ..inference.features import features_of
 from ..inference.segmenter import Segmenter
 from .judged import Judged, judge, prepared
 from .keeping import is_within, keep
