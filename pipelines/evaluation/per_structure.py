@@ -41,7 +41,7 @@ class PerStructure(CumulativeIterationMetric):
         if annotated.any():
             self._annotated = True
             self.metric.reset()
-            self.metric(y_pred[annotated][:, None], y[annotated][:, None], **options)
+            self.metric(*(_planes(one, annotated) for one in (y_pred, y)), **options)
             _keep_to_itself(self.metric)
             found = self._found(int(annotated.sum())).to(values)
             values[annotated] = torch.where(found.isfinite(), found, torch.nan)
@@ -78,6 +78,11 @@ class PerStructure(CumulativeIterationMetric):
         known = [column[:, None] for column in values.T if column.isfinite().any()]
         means = [do_metric_reduction(column, "mean")[0] for column in known]
         return torch.stack(means).mean() if means else torch.tensor(torch.nan)
+
+
+def _planes(masks: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+    """The chosen planes as images of one channel; all of them without a copy."""
+    return masks.flatten(0, 1)[:, None] if bool(chosen.all()) else masks[chosen][:, None]
 
 
 def _keep_to_itself(metric: CumulativeIterationMetric) -> None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 from math import ceil
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
 import torch
-from monai.data import Dataset, MetaTensor
-from monai.transforms import Compose
+from monai.data import Dataset, MetaTensor, get_track_meta, set_track_meta
+from monai.transforms import Compose, Randomizable
 from torch.utils.data import DistributedSampler, IterableDataset
 
 from ..core.errors import DelineateError, InputError, UnknownNameError
@@ -190,7 +192,8 @@ def is_there(item: Item) -> bool:
 class AugmentedDataset(torch.utils.data.Dataset[Any]):
     """Random transforms over a data set, whose draws depend on seed, epoch and index alone.
 
-    So a training is the same whatever the number of workers, and when it is resumed.
+    So a training is the same whatever the number of workers, and when it is resumed. Transforms draw from one stream,
+    in their order, and get plain tensors.
 
     Args:
         data: the data set underneath, usually :func:`delineate.pipelines.loading.cached_dataset`.
@@ -200,6 +203,8 @@ class AugmentedDataset(torch.utils.data.Dataset[Any]):
 
     def __init__(self, data: Dataset, transform: Compose, seed: int = 0) -> None:
         self.data, self.transform, self.seed, self.epoch = data, transform, int(seed), 0
+        self._random = [one for one in transform.flatten().transforms if isinstance(one, Randomizable)]
+        self._draws = np.random.RandomState()
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the draws of this epoch."""
@@ -209,10 +214,26 @@ class AugmentedDataset(torch.utils.data.Dataset[Any]):
         return len(self.data)
 
     def __getitem__(self, index: int) -> Any:
-        self.transform.set_random_state(seed=hash((self.seed, self.epoch, int(index))) % 2**32)
-        # plain tensors: MONAI's random transforms note themselves in the metadata, which is the cache's own
+        self._draws.seed(hash((self.seed, self.epoch, int(index))) % 2**32)
+        for one in self._random:  # in each item: another data set may use the same transforms
+            one.set_random_state(state=self._draws)
         item = {k: v.as_tensor() if isinstance(v, MetaTensor) else v for k, v in self.data[index].items()}
-        return self.transform(item)
+        with _without_metadata():
+            return self.transform(item)
+
+
+@contextmanager
+def _without_metadata() -> Iterator[None]:
+    """Have MONAI compute with plain tensors: to note each transform takes longer than to augment a small image.
+
+    MONAI knows this for the whole process alone, so nothing else may prepare images in a thread beside a training.
+    """
+    before = get_track_meta()
+    set_track_meta(False)
+    try:
+        yield
+    finally:
+        set_track_meta(before)
 
 
 class EpochSampler(DistributedSampler[Any]):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from monai.bundle import ConfigParser
-from monai.data import CacheDataset, Dataset
+from monai.data import CacheDataset, Dataset, get_track_meta
 from monai.transforms import Compose, RandGaussianNoised
 from PIL import Image
 
@@ -300,6 +300,30 @@ def test_equal_items_are_not_augmented_alike() -> None:
     noise = Compose([RandGaussianNoised("image", prob=1.0)])
     dataset = AugmentedDataset(Dataset([{"image": torch.zeros(1, 4, 4)}] * 8), noise)
     assert len({float(torch.as_tensor(dataset[i]["image"]).sum()) for i in range(8)}) == 8
+
+
+def test_transforms_inside_others_draw_by_themselves() -> None:
+    def noise(key: str) -> RandGaussianNoised:
+        return RandGaussianNoised(key, prob=1.0)
+
+    dataset = AugmentedDataset(
+        Dataset([{"image": torch.zeros(1, 4, 4), "label": torch.zeros(1, 4, 4)}]),
+        Compose([noise("image"), Compose([noise("label")])]),
+    )
+    item, again = dataset[0], dataset[0]
+    assert not torch.equal(item["image"], item["label"])
+    assert same(item, again)
+
+
+def test_metadata_are_tracked_elsewhere_also_after_an_error() -> None:
+    def fail(_: Any) -> None:
+        assert not get_track_meta()
+        raise ValueError("broken")
+
+    dataset = AugmentedDataset(Dataset([{"image": torch.zeros(1, 4, 4)}]), Compose([fail]))
+    with pytest.raises(RuntimeError, match="applying transform"):
+        dataset[0]
+    assert get_track_meta()
 
 
 def test_what_the_network_gets_is_plain_float32(augmented: Callable[[int, int], AugmentedDataset]) -> None:
