@@ -97,7 +97,7 @@ def peers_section(rows: Sequence[Row]) -> dict[str, str]:
                 "ratio": RIGHT,
                 "memory, MB": RIGHT,
             },
-            ([NAMES[row["network"]], f"`{row['way']}`", row["images"], *figures(row)] for row in files),
+            ([NAMES[row["network"]], row["way"], row["images"], *figures(row)] for row in files),
         ),
         "verdict": verdict(images, files),
         "same": f"All do the same work: masks of float32 agree in at least {100 * min(same):.1f} % of pixels.",
@@ -114,7 +114,7 @@ def figures(row: Row) -> list[str]:
 
 def peer_cells(row: Row) -> list[str]:
     about = [NAMES[row["network"]], f"{float(row['parameters']) / 1e6:.1f} M", f"{short(row['gmacs'])} G"]
-    return [*about, f"`{row['way']}`", *figures(row)]
+    return [*about, row["way"], *figures(row)]
 
 
 def verdict(images: Sequence[Row], files: Sequence[Row]) -> str:
