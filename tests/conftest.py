@@ -25,7 +25,6 @@ typer.main.get_command = cache(typer.main.get_command)
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop() -> None:
-    """From here on there is garbage, looked for when it is worth it; what was imported and collected is none."""
+    """From here on there is garbage; what was imported and collected is none."""
     gc.freeze()
-    gc.set_threshold(20_000)
     gc.enable()
