@@ -18,7 +18,6 @@ so far. With ``--memory N`` it segments N small made images once, and prints the
 from __future__ import annotations
 
 import argparse
-import csv
 import statistics
 import time
 from collections.abc import Callable
@@ -30,9 +29,9 @@ import numpy as np
 import psutil
 import torch
 from PIL import Image
+from tables import write_table
 
 from delineate.pipelines.core.cores import use_own_cores
-from delineate.pipelines.core.files import replacing
 from delineate.pipelines.core.memory import keep_freed_memory
 from delineate.pipelines.core.versions import commit, cpu_name, versions
 from delineate.pipelines.inference.inputs import find_images
@@ -147,10 +146,7 @@ def main() -> None:
     for row in rows:
         print(row, flush=True)
     if asked.out:
-        with replacing(asked.out) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
+        write_table(asked.out, rows)
 
 
 if __name__ == "__main__":

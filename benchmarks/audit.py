@@ -14,7 +14,6 @@ images alone whose last number in the name is so: thresholds were chosen on odd 
 from __future__ import annotations
 
 import argparse
-import csv
 import re
 import time
 from collections.abc import Callable
@@ -27,8 +26,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from planted import CHANGES  # beside this script
+from tables import read_table, write_table
 
-from delineate.pipelines.core.files import replacing
 from delineate.pipelines.core.versions import commit
 from delineate.pipelines.duplicates import likeness
 from delineate.pipelines.duplicates.encoded import imagenet_encoder, propose
@@ -119,14 +118,9 @@ def main() -> None:
         for folder in arguments.folders
         for row in measure(folder, arguments.ids, arguments.count, arguments.only, third)
     ]
-    if arguments.out.exists():
-        with arguments.out.open(encoding="utf-8", newline="") as file:
-            new = {row["dataset"] for row in rows}
-            rows = [row for row in csv.DictReader(file) if row["dataset"] not in new] + rows
-    with replacing(arguments.out) as path, path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
+    new = {row["dataset"] for row in rows}
+    before = [row for row in read_table(arguments.out) if row["dataset"] not in new]
+    write_table(arguments.out, [*before, *rows], COLUMNS)
 
 
 if __name__ == "__main__":

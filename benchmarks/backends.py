@@ -17,7 +17,6 @@ is forked from one that has imported torch.
 from __future__ import annotations
 
 import argparse
-import csv
 import multiprocessing
 import re
 import statistics
@@ -30,11 +29,11 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import torch
+from tables import read_table, write_table
 
 from delineate.networks import create_network
 from delineate.networks.graphs import graph_axes
 from delineate.pipelines.core.cores import usable_cores
-from delineate.pipelines.core.files import replacing
 from delineate.pipelines.core.memory import keep_freed_memory
 from delineate.pipelines.core.versions import commit, cpu_name
 from delineate.pipelines.export.quantized import quantize_onnx, quantize_openvino
@@ -171,17 +170,13 @@ def main() -> None:
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     keep_freed_memory()
-    before = list(csv.DictReader(asked.out.open(encoding="utf-8"))) if asked.append and asked.out.is_file() else []
     facts = {"threads": asked.threads, "cpu": cpu_name(), "flags": flags(), "versions": packages(), "commit": commit()}
-    rows: list[dict[str, object]] = [*map(dict, before)]
+    rows: list[dict[str, object]] = [*map(dict, read_table(asked.out) if asked.append else [])]
     for name in asked.networks:
         for row in measure(name, asked.side, asked.blocks, asked.threads, not asked.no_int8):
             print(row, flush=True)
             rows.append(row | facts)
-        with replacing(asked.out) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(rows[-1]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
+        write_table(asked.out, rows)
 
 
 if __name__ == "__main__":

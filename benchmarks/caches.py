@@ -17,7 +17,6 @@ file cache; ``memory`` hands out what it holds, uncopied.
 from __future__ import annotations
 
 import argparse
-import csv
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -27,9 +26,9 @@ from typing import Any
 
 import torch
 from monai.bundle import ConfigParser
+from tables import write_table
 
 from delineate.pipelines.bundling.bundles import shipped_bundles
-from delineate.pipelines.core.files import replacing
 from delineate.pipelines.core.versions import commit, cpu_name, versions
 from delineate.pipelines.loading.caches import cached_dataset
 from delineate.pipelines.loading.datasets import Fields, load_datalist
@@ -112,10 +111,7 @@ def main() -> None:
         }
         print(row, flush=True)
         rows.append(row)
-    with replacing(options.out) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_table(options.out, rows)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ damage; the files of what went wrong are kept in --keep.
 from __future__ import annotations
 
 import argparse
-import csv
 import gzip
 import json
 import logging
@@ -458,16 +457,18 @@ def main() -> None:
 
 
 def _write(out: Path, counts: dict[tuple[str, str], Counter[str]], seed: int) -> None:
+    from tables import write_table
+
     from delineate.pipelines.core.versions import commit, versions
 
     found = versions()
     made_with = " ".join(f"{name}={found[name]}" for name in ("python", "pillow", "pydicom", "nibabel", "SimpleITK"))
-    with out.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow([*COLUMNS, "seed", "date", "versions", "commit"])
-        for (suffix, kind), outcomes in sorted(counts.items()):
-            numbers = [outcomes.total(), *(outcomes[name] for name in COLUMNS[3:])]
-            writer.writerow([suffix, kind, *numbers, seed, date.today().isoformat(), made_with, commit()])
+    about = {"seed": seed, "date": date.today().isoformat(), "versions": made_with, "commit": commit()}
+    rows: list[dict[str, object]] = []
+    for (suffix, kind), outcomes in sorted(counts.items()):
+        cells = [suffix, kind, outcomes.total(), *(outcomes[name] for name in COLUMNS[3:])]
+        rows.append(dict(zip(COLUMNS, cells, strict=True)) | about)
+    write_table(out, rows)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ others want the same cores, take one thread (``--threads 1``): several wait for 
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import statistics
 import time
@@ -20,9 +19,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from tables import read_table, write_table
 
 from delineate.networks import Ensemble, create_network
-from delineate.pipelines.core.files import replacing
 from delineate.pipelines.core.memory import keep_freed_memory
 from delineate.pipelines.core.versions import commit, cpu_name, versions
 from delineate.pipelines.inference.inferer import PrecisionInferer, fastest_precision
@@ -85,13 +84,7 @@ def main() -> None:
         "commit": commit(),
     }
     rows = [measure(name, device, asked.rounds, asked.side) | facts for name in asked.networks]
-    before = asked.out.read_text(encoding="utf-8") if asked.append and asked.out.is_file() else ""
-    with replacing(asked.out) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        file.write(before)
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        if not before:
-            writer.writeheader()
-        writer.writerows(rows)
+    write_table(asked.out, [*(read_table(asked.out) if asked.append else []), *rows])
 
 
 if __name__ == "__main__":

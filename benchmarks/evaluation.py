@@ -15,7 +15,6 @@ memory. Memory that grows with the number of images would show between the rows.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
 import shutil
@@ -31,8 +30,8 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from tables import write_table
 
-from delineate.pipelines.core.files import replacing
 from delineate.pipelines.core.versions import commit, cpu_name, versions
 from delineate.pipelines.datasets.datalist import Datalist
 from delineate.pipelines.datasets.index import index_dataset
@@ -131,10 +130,7 @@ def main() -> None:
                 print(images, found, flush=True)
                 pairs.append(found)
             rows += [summary(images, state, pairs, options.old) for state in ("old", "new")]
-    with replacing(options.out) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_table(options.out, rows)
 
 
 def summary(images: int, state: str, pairs: list[dict[str, dict[str, Any]]], old: str) -> dict[str, Any]:

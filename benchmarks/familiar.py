@@ -12,7 +12,6 @@ time of a call of the bundle's inferer with the check to that without it, of one
 from __future__ import annotations
 
 import argparse
-import csv
 import glob
 import random
 import re
@@ -26,9 +25,9 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 from PIL import Image, ImageDraw, ImageFont
+from tables import read_table, write_table
 
 from delineate.pipelines.core.errors import DelineateError
-from delineate.pipelines.core.files import replacing
 from delineate.pipelines.core.memory import keep_freed_memory
 from delineate.pipelines.core.versions import commit, cpu_name, versions
 from delineate.pipelines.inference.segmenter import Segmenter
@@ -141,13 +140,7 @@ def main() -> None:
             row = {"bundle": asked.name or segmenter.bundle.resolve().name, "set": name, "images": len(found)}
             rows.append(row | {"flagged": flagged, "share": round(flagged / len(found), 4)} | shown | facts)
             print(*list(rows[-1].values())[:8], flush=True)
-    before = asked.out.read_text(encoding="utf-8") if asked.append and asked.out.is_file() else ""
-    with replacing(asked.out) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        file.write(before)
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        if not before:
-            writer.writeheader()
-        writer.writerows(rows)
+    write_table(asked.out, [*(read_table(asked.out) if asked.append else []), *rows])
 
 
 if __name__ == "__main__":

@@ -22,14 +22,13 @@ cores, each thread waits for the other, and figures are many times too high.
 from __future__ import annotations
 
 import argparse
-import csv
 import inspect
 import os
 import re
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from itertools import product
 from multiprocessing import get_context
@@ -39,13 +38,13 @@ from typing import Any
 import torch
 from monai.inferers import Inferer, SimpleInferer
 from monai.losses import DeepSupervisionLoss
+from tables import read_table, write_table
 from torch import nn
 
 from delineate.networks import create_network, list_networks
 from delineate.networks.facts import count_macs
 from delineate.networks.registry import network_class
 from delineate.networks.sizes import next_size
-from delineate.pipelines.core.files import replacing
 from delineate.pipelines.core.memory import keep_freed_memory
 from delineate.pipelines.core.versions import commit, cpu_name, versions
 from delineate.pipelines.inference.inferer import PrecisionInferer, fastest_precision
@@ -202,18 +201,6 @@ def measure(name: str, device: torch.device) -> Row:
     return row | {"error": "; ".join(errors)}
 
 
-def read(path: Path) -> list[Row]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def write(path: Path, rows: Iterable[Row]) -> None:
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-
-
 def identity(row: Row) -> tuple[str, ...]:
     """What a row measures: another of the same takes its place."""
     return row["network"], row["device"], row["cpu"] if row["device"] == "cpu" else ""
@@ -228,11 +215,11 @@ def main() -> None:
     options = arguments.parse_args()
     if options.device == "cuda" and not torch.cuda.is_available():
         arguments.error("PyTorch sees no GPU here; leave out --device, or install a torch that is built for it")
-    rows = {identity(row): row for row in read(options.out)} if options.append and options.out.exists() else {}
+    rows = {identity(row): row for row in read_table(options.out)} if options.append else {}
     for name in options.networks:
         row = measure(name, torch.device(options.device))
         rows[identity(row)] = row
-        write(options.out, rows.values())
+        write_table(options.out, list(rows.values()), COLUMNS)
         print({column: row[column] for column in COLUMNS if column in row}, flush=True)
 
 

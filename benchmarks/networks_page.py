@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import shlex
@@ -27,6 +26,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.text import Annotation, Text
 from matplotlib.ticker import EngFormatter, LogLocator, NullLocator, StrMethodFormatter
 from matplotlib.transforms import Bbox
+from tables import read_table
 
 from delineate.networks import NetworkFacts, list_networks, network_facts
 
@@ -39,14 +39,6 @@ RIGHT = "---:"
 Row = dict[str, str]
 
 
-def read(path: Path) -> list[Row]:
-    """The rows of a CSV; none where it is missing."""
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
 def measured(rows: Iterable[Row], column: str, best_first: int = 1) -> list[Row]:
     """The rows that have a number in ``column``, the smallest first; the largest with ``best_first=-1``."""
     return sorted((row for row in rows if row[column]), key=lambda row: best_first * float(row[column]))
@@ -54,8 +46,19 @@ def measured(rows: Iterable[Row], column: str, best_first: int = 1) -> list[Row]
 
 def page(benchmarks: Path = BENCHMARKS) -> str:
     """The text of docs/networks.md, from the CSVs in ``benchmarks``."""
-    speed = read(benchmarks / "networks.csv")
+    speed = read_table(benchmarks / "networks.csv")
     compared = [comparison(benchmarks, data) for data in COMPARED]
+    return template("networks_page.md.jinja").render(
+        facts=facts_table([network_facts(name) for name in list_networks()]),
+        machines=[speed_section(rows) for rows in by_machine(speed)],
+        chart=bool(chart_rows(speed)),
+        compared=compared,
+        scored=any(data["table"] for data in compared),
+    )
+
+
+def template(name: str) -> jinja2.Template:
+    """That of a page, which lies beside this script."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(BENCHMARKS),
         undefined=jinja2.StrictUndefined,
@@ -64,13 +67,7 @@ def page(benchmarks: Path = BENCHMARKS) -> str:
         keep_trailing_newline=True,
         autoescape=False,
     )
-    return environment.get_template("networks_page.md.jinja").render(
-        facts=facts_table([network_facts(name) for name in list_networks()]),
-        machines=[speed_section(rows) for rows in by_machine(speed)],
-        chart=bool(chart_rows(speed)),
-        compared=compared,
-        scored=any(data["table"] for data in compared),
-    )
+    return environment.get_template(name)
 
 
 def table(columns: dict[str, str], rows: Iterable[Sequence[object]]) -> str:
@@ -166,7 +163,7 @@ def speed_cells(row: Row) -> list[str]:
 def comparison(benchmarks: Path, data: str) -> dict[str, str]:
     """One data set's section; ``table`` is empty where nothing was measured."""
     title, bundle = COMPARED[data]
-    rows, terms = read(benchmarks / f"compare_{data}.csv"), benchmarks / f"compare_{data}.json"
+    rows, terms = read_table(benchmarks / f"compare_{data}.csv"), benchmarks / f"compare_{data}.json"
     ranked = measured(rows, "dice", best_first=-1)
     if not ranked:
         return {"title": title, "table": ""}
@@ -329,10 +326,10 @@ def box_around(centre: Any, pixels: float) -> Bbox:
 
 def main() -> None:
     PAGE.write_text(page(), encoding="utf-8", newline="\n")
-    if rows := chart_rows(read(BENCHMARKS / "networks.csv")):
+    if rows := chart_rows(read_table(BENCHMARKS / "networks.csv")):
         draw_latency(rows, IMAGES / "networks_latency.png")
     panels = {
-        title: measured(read(BENCHMARKS / f"compare_{data}.csv"), "dice") for data, (title, _) in COMPARED.items()
+        title: measured(read_table(BENCHMARKS / f"compare_{data}.csv"), "dice") for data, (title, _) in COMPARED.items()
     }
     if panels := {title: rows for title, rows in panels.items() if rows}:
         draw_dice(panels, IMAGES / "networks_dice.png")

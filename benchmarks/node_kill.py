@@ -16,7 +16,6 @@ that they were sent. It takes some ten minutes.
 from __future__ import annotations
 
 import argparse
-import csv
 import random
 import signal
 import tempfile
@@ -307,17 +306,14 @@ def main() -> None:
 
 def write_row(out: Path, columns: list[str], row: dict[str, Any]) -> None:
     """Add a row to a table, with what it was measured with."""
+    from tables import read_table, write_table
+
     from delineate.pipelines.core.versions import commit, cpu_name, versions
 
     found = versions()
     made_with = " ".join(f"{name}={found[name]}" for name in ("python", "torch", "pydicom"))
     row |= {"cpu": cpu_name(), "date": date.today().isoformat(), "versions": made_with, "commit": commit()}
-    is_new = not out.exists()
-    with out.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [*columns, "seed", "cpu", "date", "versions", "commit"])
-        if is_new:
-            writer.writeheader()
-        writer.writerow(row)
+    write_table(out, [*read_table(out), row], [*columns, "seed", "cpu", "date", "versions", "commit"])
 
 
 if __name__ == "__main__":

@@ -23,7 +23,6 @@ times a second (pages that they share are divided among them).
 from __future__ import annotations
 
 import argparse
-import csv
 import multiprocessing
 import re
 import statistics
@@ -278,9 +277,9 @@ def main() -> None:
     import os
 
     from backends import flags
+    from tables import write_table
 
     from delineate.pipelines.core.cores import usable_cores
-    from delineate.pipelines.core.files import replacing
     from delineate.pipelines.core.versions import commit, cpu_name
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -299,10 +298,7 @@ def main() -> None:
             rounded = {key: round(value, 3) if isinstance(value, float) else value for key, value in row.items()}
             print(rounded, flush=True)
             rows.append(rounded | about)
-    with replacing(asked.out) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_table(asked.out, rows)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from matplotlib.axes import Axes
-from networks_page import BENCHMARKS, GREY, IMAGES, MONAI, OURS, RIGHT, Row, all_of, new_figure, read, short, table
+from networks_page import BENCHMARKS, GREY, IMAGES, MONAI, OURS, RIGHT, Row, all_of, new_figure, short, table, template
+from tables import read_table
 
 PAGE = BENCHMARKS.parent / "docs" / "performance.md"
 NAMES = {
@@ -27,18 +27,10 @@ NAMES = {
 
 def page(benchmarks: Path = BENCHMARKS) -> str:
     """The text of docs/performance.md, from the CSVs in ``benchmarks``."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(BENCHMARKS),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,
-    )
-    return environment.get_template("performance_page.md.jinja").render(
-        backends=[backends_section(rows) for rows in by_machine(read(benchmarks / "backends.csv"))],
-        peers=peers_section(read(benchmarks / "peers.csv")),
-        archive=archive_section(read(benchmarks / "archive.csv")),
+    return template("performance_page.md.jinja").render(
+        backends=[backends_section(rows) for rows in by_machine(read_table(benchmarks / "backends.csv"))],
+        peers=peers_section(read_table(benchmarks / "peers.csv")),
+        archive=archive_section(read_table(benchmarks / "archive.csv")),
     )
 
 
@@ -191,9 +183,9 @@ def save(figure: Any, path: Path) -> None:
 
 def main() -> None:
     PAGE.write_text(page(), encoding="utf-8", newline="\n")
-    if rows := read(BENCHMARKS / "backends.csv"):
+    if rows := read_table(BENCHMARKS / "backends.csv"):
         draw_backends(by_machine(rows)[0], IMAGES / "performance_backends.png")
-    if rows := [row for row in read(BENCHMARKS / "peers.csv") if row["what"] == "image"]:
+    if rows := [row for row in read_table(BENCHMARKS / "peers.csv") if row["what"] == "image"]:
         draw_peers(rows, IMAGES / "performance_peers.png")
 
 

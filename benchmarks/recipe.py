@@ -14,7 +14,6 @@ be said so, because all of its members but one have seen each image; that takes 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import shlex
 import subprocess
@@ -24,8 +23,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from tables import write_table
 
-from delineate.pipelines.core.files import replacing
 from delineate.pipelines.core.versions import commit, cpu_name, versions
 from delineate.pipelines.evaluation.evaluation import merge, read_evaluation, write_evaluation
 
@@ -130,10 +129,7 @@ def main() -> None:
         rows.append(
             measure(step, arguments.bundle, arguments.data, shlex.split(arguments.words), arguments.out) | about
         )
-        with replacing(arguments.csv) as path, path.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list({name: None for row in rows for name in row}))
-            writer.writeheader()
-            writer.writerows(rows)
+        write_table(arguments.csv, rows)
 
 
 if __name__ == "__main__":

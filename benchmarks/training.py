@@ -8,6 +8,8 @@ All train the same network on the same batches, with the same optimizer and loss
   PrecisionInferer; masks are validated at each image's own resolution;
 * ``plain``: a loop over the same images as tensors in memory, without augmentation, and forward passes over the
   validation images without metrics; contiguous, in the precision of ``delineate``;
+* ``channels_last``: the same loop with weights and images laid out as ``delineate`` lays them out, which leaves what
+  the bundle does beside the network;
 * ``stock``: the engines, cache, augmentation and metrics of ``delineate`` with ``SimpleInferer``, float32, contiguous.
 
 Each has a process of its own, they take turns, and the ratios are of the medians of one run.
@@ -16,12 +18,12 @@ Each has a process of its own, they take turns, and the ratios are of the median
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -31,6 +33,7 @@ import torch
 from backends import flags
 from monai.bundle import ConfigParser
 from monai.inferers import SimpleInferer
+from tables import write_table
 
 from delineate.networks import create_network
 from delineate.pipelines.bundling.bundles import shipped_bundles
@@ -80,14 +83,15 @@ def stock_epoch(setting: Setting) -> Epoch:
     return trainer.run, lambda: evaluator.run(1)
 
 
-def plain_epoch(setting: Setting) -> Epoch:
+def plain_epoch(setting: Setting, layout: torch.memory_format = torch.contiguous_format) -> Epoch:
     trainer, evaluator = engines(setting)  # for their items, loss and optimizer only
     training, validation = (engine.data_loader.dataset.data for engine in (trainer, evaluator))
     images, unseen = (
         torch.stack([one["image"].as_tensor() for one in each]).float() / 255 for each in (training, validation)
     )
     labels = torch.stack([torch.as_tensor(one["label"]) for one in training]).float()
-    net, loss, optimizer = trainer.network, trainer.loss_function, trainer.optimizer
+    images, unseen = images.contiguous(memory_format=layout), unseen.contiguous(memory_format=layout)
+    net, loss, optimizer = trainer.network.to(memory_format=layout), trainer.loss_function, trainer.optimizer
     learns, infers = (_autocast(setting, learner) for learner in (net, None))
 
     def train() -> None:
@@ -117,6 +121,7 @@ def _autocast(setting: Setting, learner: object) -> Any:
 RUNNERS: dict[str, Callable[[Setting], Epoch]] = {
     "delineate": delineate_epoch,
     "plain": plain_epoch,
+    "channels_last": partial(plain_epoch, layout=torch.channels_last),
     "stock": stock_epoch,
 }
 
@@ -189,10 +194,7 @@ def main() -> None:
                 for row in rows_of(setting, seconds):
                     print({name: value for name, value in row.items() if name != "flags"}, flush=True)
                     rows.append(row)
-    with options.out.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_table(options.out, rows)
 
 
 if __name__ == "__main__":

@@ -129,17 +129,7 @@ def segment(
 
     runs, sources = split_runs([bundle, *(inputs or [])]) if ensemble else ([bundle], inputs or [])
     remote = remote_of(dicomweb, study, series, stow, token_file, header or [], sources)
-    if out is None and not stow:
-        also = "; or add --stow, which stores the results on the server" if remote else ""
-        raise DelineateError("--out: name the folder for the masks and results.csv" + also)
-    if skip_existing and stow:
-        raise DelineateError("--skip-existing and --stow: nobody knows what the server stored before; leave one out")
-    if ray and (remote or ensemble):
-        raise DelineateError(f"--ray and {'--dicomweb' if remote else '--ensemble'}: leave one out; {_MADE_HERE}")
-    if ray:
-        from ..inference.on_ray import refuse_missing
-
-        refuse_missing()
+    _refuse_together(out, remote, ensemble, skip_existing, ray)
     admission = context.with_resource(admitted_runs(runs, trust)) if ensemble else admit(bundle, trust)
     root = admission.folder
     chosen = list(parse_formats(format_ or ("seg" if remote else None))) or None
@@ -169,6 +159,24 @@ def segment(
         )
     if refused:
         raise typer.Exit(1)
+
+
+def _refuse_together(
+    out: Path | None, remote: Remote | None, ensemble: bool, skip_existing: bool, ray: str | None
+) -> None:
+    """Refuse options that need another, or exclude it, and Ray where it is not installed."""
+    stow = remote is not None and remote.stow
+    if out is None and not stow:
+        also = "; or add --stow, which stores the results on the server" if remote else ""
+        raise DelineateError("--out: name the folder for the masks and results.csv" + also)
+    if skip_existing and stow:
+        raise DelineateError("--skip-existing and --stow: nobody knows what the server stored before; leave one out")
+    if ray and (remote or ensemble):
+        raise DelineateError(f"--ray and {'--dicomweb' if remote else '--ensemble'}: leave one out; {_MADE_HERE}")
+    if ray:
+        from ..inference.on_ray import refuse_missing
+
+        refuse_missing()
 
 
 def _arguments(root: Path, sources: list[str], out: Path | None, options: dict[str, Any]) -> dict[str, Any]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterable, Sized
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from ..bundling.gate import Admission
+from ..bundling.gate import Admission, Bundle
+from ..bundling.several import admitted
 from ..core.ahead import Attempts, ahead, lone_threads, one_by_one
 from ..core.cores import usable_cores
 from ..core.errors import DelineateError, InputError, NotedError, counted
@@ -30,6 +31,12 @@ Fields = dict[Any, Any]
 class Outlining(ABC):
     """What `Segmenter` and `GraphSegmenter` share.
 
+    Args:
+        bundle: folder of a bundle or run, the name of a shipped bundle, one that was let in, or several runs.
+        trust: use the bundle although verification has findings.
+        backend: what computes the network.
+        settings: ids of ``inference.yaml`` and their values.
+
     Attributes:
         admission: the bundle, as it was let in.
         bundle: its folder.
@@ -48,13 +55,23 @@ class Outlining(ABC):
     model: Model
     facts: dict[str, str]
 
+    def __init__(
+        self, bundle: Bundle | Sequence[Bundle], *, trust: bool = False, backend: str | None = None, **settings: Any
+    ) -> None:
+        with admitted(bundle, trust) as admission:
+            self._load(admission, backend, settings)
+
+    @abstractmethod
+    def _load(self, admission: Admission, backend: str | None, settings: Mapping[str, Any]) -> None:
+        """Set the attributes, and whatever the methods below need."""
+
     @abstractmethod
     def _prepare(self, item: Fields) -> Fields:
         """An item as `find_images` gives it, read and on the network's grid."""
 
     @abstractmethod
     def _infer(self, item: Fields) -> Fields:
-        """What was prepared, with logits."""
+        """What was prepared, with the network's answer as `_finish` takes it."""
 
     @abstractmethod
     def _finish(self, output: Fields) -> Fields:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from threading import Lock
 from typing import Any
@@ -10,9 +10,8 @@ from typing import Any
 import torch
 from monai.bundle import ConfigParser
 
-from ..bundling.gate import Admission, Bundle
+from ..bundling.gate import Admission
 from ..bundling.settings import backend_settings, refuse_unknown, refuse_wrong_values
-from ..bundling.several import admitted
 from ..core.ahead import Attempts
 from ..core.cores import use_own_cores
 from ..core.errors import plain_errors
@@ -53,12 +52,6 @@ class Segmenter(Outlining):
         for result in Segmenter("runs/skin").segment(["photos"]):
             print(result.source, {name: mask.sum() for name, mask in result.masks.items()})
     """
-
-    def __init__(
-        self, bundle: Bundle | Sequence[Bundle], *, trust: bool = False, backend: str | None = None, **settings: Any
-    ) -> None:
-        with admitted(bundle, trust) as admission:
-            self._load(admission, backend, settings)
 
     def _load(self, admission: Admission, backend: str | None, settings: Mapping[str, Any]) -> None:
         self.admission, self.bundle = admission, admission.folder

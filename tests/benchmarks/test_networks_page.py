@@ -158,8 +158,8 @@ def test_names_in_a_picture_do_not_hide_each_other(tmp_path: Path) -> None:
 def test_pictures_are_drawn_from_the_rows(tmp_path: Path) -> None:
     write(tmp_path / "networks.csv", [speed_row("a", 7), speed_row("monai.b", 9)])
     write(tmp_path / "compare_isic.csv", [dice_row("a", 0.71), dice_row("monai.b", 0.93)])
-    scores = networks_page.read(tmp_path / "compare_isic.csv")
-    networks_page.draw_latency(networks_page.read(tmp_path / "networks.csv"), tmp_path / "latency.png")
+    scores = networks_page.read_table(tmp_path / "compare_isic.csv")
+    networks_page.draw_latency(networks_page.read_table(tmp_path / "networks.csv"), tmp_path / "latency.png")
     networks_page.draw_dice({"one": scores, "two": scores}, tmp_path / "dice.png")
     with Image.open(tmp_path / "latency.png") as latency, Image.open(tmp_path / "dice.png") as dice:
         assert dice.height > latency.height, "one panel a data set, one below the other"

@@ -97,8 +97,8 @@ def test_the_archive_has_its_ratio(tmp_path: Path) -> None:
 def test_pictures_are_drawn_from_the_rows(tmp_path: Path) -> None:
     write(tmp_path / "backends.csv", backends())
     write(tmp_path / "peers.csv", peers())
-    performance_page.draw_backends(performance_page.read(tmp_path / "backends.csv"), tmp_path / "a.png")
-    performance_page.draw_peers(performance_page.read(tmp_path / "peers.csv")[:2], tmp_path / "b.png")
+    performance_page.draw_backends(performance_page.read_table(tmp_path / "backends.csv"), tmp_path / "a.png")
+    performance_page.draw_peers(performance_page.read_table(tmp_path / "peers.csv")[:2], tmp_path / "b.png")
     for name in ("a.png", "b.png"):
         with Image.open(tmp_path / name) as picture:
             assert picture.width > 800

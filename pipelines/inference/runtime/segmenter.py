@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from ...bundling.bundles import members_of
 from ...bundling.exports import sound_export
 from ...bundling.familiarity import read_familiarity
-from ...bundling.gate import Admission, Bundle
+from ...bundling.gate import Admission
 from ...bundling.settings import BACKENDS, INT8_GRAPHS, backend_settings, workflow_config
-from ...bundling.several import admitted
 from ...core.cores import compute_threads
 from ...core.errors import DelineateError, UnknownNameError, printable
 from ...core.finite import not_finite_answer
@@ -64,12 +63,6 @@ class GraphSegmenter(Outlining):
         DelineateError: when it has no exported graph of its weights, prepares images in a way of its own, or a setting
             cannot be what it is.
     """
-
-    def __init__(
-        self, bundle: Bundle | Sequence[Bundle], *, trust: bool = False, backend: str | None = None, **settings: Any
-    ) -> None:
-        with admitted(bundle, trust) as admission:
-            self._load(admission, backend, settings)
 
     def _load(self, admission: Admission, backend: str | None, settings: Mapping[str, Any]) -> None:
         self.admission, self.bundle = admission, admission.folder

@@ -83,6 +83,22 @@ def test_a_volume_comes_back_whole(tmp_path: Path) -> None:
     assert same(found, expected)
 
 
+@pytest.mark.parametrize("cores", [1, 5])
+def test_what_is_computed_ahead_is_the_same_and_in_the_same_order(
+    chest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: int
+) -> None:
+    for number in range(7):
+        write(tmp_path / f"{number}.png", noise())
+    (tmp_path / "3.png").write_bytes(b"")
+    monkeypatch.setattr("delineate.pipelines.inference.outlining.usable_cores", lambda: cores)
+    segmenter, refused = GraphSegmenter(chest), list[InputError]()
+    found = list(segmenter.segment(tmp_path, refused.append))
+    expected = list(segmenter.segment(iter(path for path in sorted(tmp_path.iterdir()) if path.name != "3.png")))
+    assert [one.name for one in found] == [one.name for one in expected] == ["0", "1", "2", "4", "5", "6"]
+    assert same(found, expected)
+    assert [Path(error.source).name for error in refused] == ["3.png"]
+
+
 def test_the_command_writes_the_same_files_where_nothing_else_is_installed(chest: Path, inputs: Path) -> None:
     words = ("segment", chest, inputs, "--out")
     whole = inside(*words, "all", "--overlay", "--backend", "onnxruntime", "--set", "device=cpu", cwd=chest.parent)
