@@ -35,6 +35,13 @@ Structures = Annotated[
         help="Where masks hold several structures: the values of one, e.g. nerve=1 or disc=1,2; repeatable.",
     ),
 ]
+Corrected = Annotated[
+    bool,
+    typer.Option(
+        "--corrected",
+        help="Take masks that Delineate drew (results.csv names them) as labels: a person has corrected each of them.",
+    ),
+]
 Folds = Annotated[int | None, typer.Option(min=2, help="Split training and validation images into this many folds.")]
 
 SHARES = "0.7,0.15,0.15"
@@ -84,6 +91,7 @@ def index(
             help="Keep images that have no mask, for 'delineate train --use-unlabelled', instead of refusing them.",
         ),
     ] = False,
+    corrected: Corrected = False,
     near_duplicates: Annotated[
         bool, typer.Option(help="Keep images that look alike in one split; equal ones always stay together.")
     ] = True,
@@ -99,6 +107,7 @@ def index(
         "resize_masks": resize_masks,
         "near_duplicates": near_duplicates,
         "unlabelled": unlabelled,
+        "corrected": corrected,
     }
     if not index_and_show(sources, layout, out, shares, seed=seed, folds=folds, **options):
         raise typer.Exit(1)
@@ -129,6 +138,7 @@ def slices(
     write: Annotated[
         bool, typer.Option("--write", help="Write the slices into OUT as PNG files, and train on these.")
     ] = False,
+    corrected: Corrected = False,
     layout: Annotated[str, typer.Option(help="Kind of source: auto, nifti or dicom.")] = "auto",
     shares: Shares = SHARES,
     seed: Seed = 0,
@@ -151,6 +161,7 @@ def slices(
         drop_empty=empty == "drop",
         labels=_values(labels),
         structures=_structures(structure),
+        corrected=corrected,
     )
     if write:
         say(f"{write_slices(out)} slices written to {out / 'images'}")
@@ -195,8 +206,9 @@ def _structures(words: list[str] | None) -> dict[str, list[int]] | None:
     return found or None
 
 
-def _segment(sources: list[Path]) -> str:
-    return f"delineate segment RUN {shlex.join(map(str, sources))} --out MASKS"
+def _drafts(sources: list[Path]) -> str:
+    segment = f"delineate segment RUN {shlex.join(map(str, sources))} --out PREDICTIONS"
+    return f"{segment} makes drafts of them, each of which a person has to correct"
 
 
 def _duplicates(equal: int, alike: int) -> str:
@@ -229,7 +241,7 @@ def index_and_show(sources: list[Path], layout: str, out: Path, shares: str = SH
     if report.unlabelled:
         say(f"{counted(report.unlabelled, 'image')} without label, in no split")
         if not any(report.splits.values()):
-            say(f"nothing can be trained on: add masks beside the images, or outline them: {_segment(sources)}")
+            say(f"nothing can be trained on: add masks beside the images; {_drafts(sources)}")
     say(_duplicates(report.duplicates, report.near_duplicates))
     if report.few:
         few = ", ".join(f"{split} {counted(number, 'group')}" for split, number in report.few.items())

@@ -33,6 +33,7 @@ from .groups import (
 from .layouts import LAYOUTS, Found, dicom_series, explain
 from .layouts.base import NO_MASK
 from .leftovers import leftovers
+from .predictions import note_of_corrected, without_predictions
 from .slices import cut_volumes
 from .splitting.splits import FRACTIONS, Plan
 from .structures import Missing, Shown, Values, count_shown, names_of, refuse_values_of_nothing, with_structures
@@ -96,6 +97,7 @@ def index_dataset(
     missing: Missing = "not annotated",
     resize_masks: bool = False,
     unlabelled: bool = False,
+    corrected: bool = False,
     progress: Progress | None = None,
 ) -> IndexReport:
     """Read a folder of images and masks, or several as one, and write ``out/datalist.json``.
@@ -126,6 +128,8 @@ def index_dataset(
         resize_masks: whether masks of another size, but the same proportions, are resized to their image's.
         unlabelled: whether pictures without a mask are kept, in no split; else they are refused, but for those of
             layouts in which a label may be missing (``csv``, ``dicom``, ``nifti``).
+        corrected: whether masks that Delineate drew, as a ``results.csv`` beside them says, were corrected by a person
+            and are labels; else they are refused.
         progress: called with the numbers of items done and of all items.
 
     Raises:
@@ -139,7 +143,7 @@ def index_dataset(
     old = older_datalist(out, plan)
     layouts = {name: _choose_layout(one, layout) for name, one in sources.items()}
     slicing = slicing or (Slicing("axial") if "nifti" in (one for one, _ in layouts.values()) else None)
-    items, unpaired = _find_all(sources, layouts, slicing, unlabelled)
+    items, unpaired = without_predictions(*_find_all(sources, layouts, slicing, unlabelled), corrected)
     items = with_structures(_of_classes(items, classes), labels, structures, missing)
     items, uncut = cut_volumes(items, slicing, drop_empty)
     if slicing:
@@ -328,7 +332,7 @@ def _notes(items: Sequence[Item]) -> list[str]:
     if number := sum(item.label_size is not None for item in items):
         mask = counted(number, "mask")
         notes.append(f"{mask} of another size, resized to the size of the image by the nearest pixel")
-    return notes
+    return notes + note_of_corrected(items)
 
 
 def _without_leaks(

@@ -31,6 +31,7 @@ _LATER = (
     *("structure", "members", "tta", "backend", "familiar", "feature_distance"),
     *(*OBJECT_FORMATS, "record"),
 )  # not in tables of before
+_COMMON = frozenset({"input", "series", "frame", "status", "reason", *PIXEL_KINDS})  # of tables of all versions
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
 
 Row = dict[str, str]
@@ -131,13 +132,19 @@ class ResultTable:
 
 
 def own_files(folder: Path) -> set[Path]:
-    """The masks, overlays, DICOM objects ... that the table in `folder` names; none where there is no such table."""
-    table = ResultTable(folder)
+    """The masks, overlays, DICOM objects ... that the table in `folder` names; none where there is no such table.
+
+    One that a spreadsheet saved again, with other separators or letters, still says what Delineate wrote.
+    """
     try:
-        table.refresh()
-    except (DelineateError, OSError):
+        text = (folder / TABLE).read_bytes().decode("utf-8-sig", errors="replace")
+        separator = max(",;\t", key=text.partition("\n")[0].count)
+        rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator)
+        if not set(rows.fieldnames or ()) >= _COMMON:
+            return set()
+        return {folder / cell.removeprefix("'") for row in rows for kind in KINDS if (cell := row.get(kind))}
+    except (csv.Error, OSError):
         return set()
-    return {folder / row[kind] for rows in table.rows.values() for row in rows for kind in KINDS if row[kind]}
 
 
 def _grouped(rows: Iterable[Row]) -> dict[Key, list[Row]]:
@@ -157,7 +164,7 @@ def _read(path: Path) -> tuple[tuple[str, ...], list[Row], bool]:
         lines = list(reader)
     except (csv.Error, UnicodeDecodeError) as error:
         raise _foreign(path) from error
-    if not {"input", "series", "frame", "status", "reason", *PIXEL_KINDS} <= set(columns):
+    if not set(columns) >= _COMMON:
         raise _foreign(path)
     if cut := not text.endswith("\n"):
         lines = lines[:-1]

@@ -63,19 +63,19 @@ def test_they_leave_what_it_says(folder: Path) -> None:
         assert (folder / "runs" / run / "models" / "model.pt").is_file()
     assert (folder / "evaluation/skin/metrics.json").is_file()
     assert "skin and skin_dice" in (folder / "comparison/comparison.md").read_text()
-    assert (folder / "masks/phantom_0001_mask.png").is_file()
-    assert (folder / "masks/phantom_0001_2_mask.nii.gz").is_file()  # a photo of that name was there before
-    assert (folder / "runs/skin/masks/phantom_0001_mask.png").is_file()
+    assert (folder / "predictions/phantom_0001_mask.png").is_file()
+    assert (folder / "masks/phantom_0001_mask.nii.gz").is_file()
+    assert (folder / "runs/skin/predictions/phantom_0001_mask.png").is_file()
 
 
 def test_the_lines_of_python_run_after_them(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (block,) = blocks(README, "python")
     shutil.copyfile(folder / "photos/phantom_0001.jpg", folder / "photo.jpg")
-    shutil.rmtree(folder / "masks")
+    shutil.rmtree(folder / "predictions")
     monkeypatch.chdir(folder)
     exec(smaller(block, SMALLER_PYTHON), {})
-    assert (folder / "masks/phantom_0001_mask.png").is_file()
-    assert (folder / "masks/phantom_0001_mask_outline.png").is_file()
+    assert (folder / "predictions/phantom_0001_mask.png").is_file()
+    assert (folder / "predictions/phantom_0001_mask_outline.png").is_file()
 
 
 def test_the_example_of_the_segmenter_runs_after_them(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

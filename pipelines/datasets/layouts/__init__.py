@@ -6,6 +6,7 @@ They look at names, tables and headers; `index` looks at pixels. A new layout is
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from ...core.errors import InputError
@@ -89,7 +90,7 @@ def explain(source: Path) -> tuple[str, str]:
     reasons = _reasons(source)
     names = list(reasons)
     if not names:
-        raise about_no_layout(source, _names)
+        raise about_no_layout(source, _names, partial(_is_part, source))
     if len(names) > 1 and "csv" not in names:
         raise InputError(source, f"has several layouts ({', '.join(names)})", "name one with --layout")
     name = "csv" if "csv" in names else names[0]
@@ -98,6 +99,15 @@ def explain(source: Path) -> tuple[str, str]:
 
 def _names(folder: Path, among: Sequence[str] = tuple(LAYOUTS)) -> list[str]:
     return list(_reasons(folder, among))
+
+
+def _is_part(source: Path, layout: str) -> bool:
+    """Whether the folder above, in this layout, has images or masks in ``source``."""
+    try:
+        items, _ = LAYOUTS[layout].read(source.parent)
+    except InputError:
+        return False
+    return any(path.is_relative_to(source) for item in items for path in (*item.files, *item.label))
 
 
 def _reasons(source: Path, among: Sequence[str] = tuple(LAYOUTS)) -> dict[str, str]:

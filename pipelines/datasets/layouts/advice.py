@@ -39,12 +39,13 @@ def about_no_folder(source: Path) -> InputError:
     return InputError(source, "is not a folder", "name the folder of images and masks")
 
 
-def about_no_layout(source: Path, recognise: Recognise) -> InputError:
+def about_no_layout(source: Path, recognise: Recognise, is_part: Callable[[str], bool]) -> InputError:
     """The refusal of a folder without layout, with the likeliest step to take.
 
     Args:
         source: the folder.
         recognise: the names of the layouts that a folder has.
+        is_part: whether the folder above, in the layout of that name, has images or masks in this one.
     """
     seen = [entry for entry in sorted(source.iterdir()) if not is_hidden(entry)]
     if not seen:
@@ -57,9 +58,9 @@ def about_no_layout(source: Path, recognise: Recognise) -> InputError:
             f"index {'it' if len(lower) == 1 else 'each'}: delineate data index {_quoted(lower[0][0])} --out DATASET"
         )
         return InputError(source, f"has no known layout itself, but holds folders that have one: {found}", remedy)
-    if upper := recognise(source.parent, _SHALLOW):
+    if upper := next((name for name in recognise(source.parent, _SHALLOW) if is_part(name)), ""):
         remedy = f"index the folder above: delineate data index {_quoted(source.parent)} --out DATASET"
-        return InputError(source, f"is a part of a folder that has the layout {upper[0]}", remedy)
+        return InputError(source, f"is a part of a folder that has the layout {upper}", remedy)
     some = ", ".join(entry.name for entry in seen[:5]) + (", ..." if len(seen) > 5 else "")
     return _about_files(source, [*walk(source)], some) or InputError(
         source, f"has no known layout (it holds {some})", f"bring it into one, {_LAYOUTS}"
@@ -71,8 +72,9 @@ def _about_files(source: Path, files: Sequence[Path], some: str) -> InputError |
     archives = [file for file in files if file.suffix.lower() in _ARCHIVES]
     if pictures:
         remedy = (
-            f"outline them with a trained bundle (delineate segment RUN {_quoted(source)} --out masks), "
-            "or put masks of equal names into masks/ beside images/, or name them NAME_mask.png, and index again"
+            "put masks that a person drew into masks/ beside images/, of equal names, or name them NAME_mask.png, and "
+            f"index again; a trained bundle makes drafts (delineate segment RUN {_quoted(source)} --out predictions), "
+            "every one of which a person has to correct first (then: --corrected)"
         )
         reason = (
             f"has no known layout: {counted(len(pictures), 'picture')} and no masks that fit them (it holds {some})"

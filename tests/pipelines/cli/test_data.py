@@ -214,10 +214,8 @@ def test_a_set_without_any_label_says_what_to_do_next(tmp_path: Path) -> None:
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 9, 3), dtype=np.uint8)).save(tmp_path / "a.png")
     (tmp_path / "table.csv").write_text("image,label\na.png,\n")
     text = run("index", tmp_path, "--out", tmp_path / "data").stdout
-    assert (
-        f"nothing can be trained on: add masks beside the images, or outline them: delineate segment RUN {tmp_path}"
-        in text
-    )
+    assert f"add masks beside the images; delineate segment RUN {tmp_path} --out PREDICTIONS makes drafts" in text
+    assert "each of which a person has to correct" in text
 
 
 def test_images_without_a_mask_are_refused_with_the_way_to_keep_them(paired_source: Path, tmp_path: Path) -> None:

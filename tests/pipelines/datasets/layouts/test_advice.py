@@ -17,11 +17,13 @@ def advice(source: Path) -> str:
     return str(error.value)
 
 
-def test_pictures_without_masks_are_to_be_outlined_or_given_masks(tmp_path: Path, touch: Any) -> None:
+def test_pictures_without_masks_are_to_be_given_masks_that_a_person_drew_or_corrected(
+    tmp_path: Path, touch: Any
+) -> None:
     text = advice(touch(tmp_path, "a.jpg", "b.jpg", "more/c.jpg"))
     assert "3 pictures and no masks that fit them" in text
-    assert f"delineate segment RUN {tmp_path} --out masks" in text
-    assert "masks/ beside images/" in text
+    assert "masks that a person drew into masks/ beside images/" in text
+    assert f"drafts (delineate segment RUN {tmp_path} --out predictions), every one of which a person has to" in text
 
 
 def test_pictures_with_labels_that_are_no_pictures_have_no_masks(tmp_path: Path, touch: Any) -> None:
@@ -43,6 +45,13 @@ def test_a_folder_of_several_sets_names_each(tmp_path: Path, touch: Any) -> None
 def test_a_folder_too_low_names_the_one_above(tmp_path: Path, folder: str, touch: Any) -> None:
     text = advice(touch(tmp_path, *PAIRS) / folder)
     assert f"has the layout paired; index the folder above: delineate data index {tmp_path} --out DATASET" in text
+
+
+def test_a_folder_beside_a_pair_is_not_taken_for_a_part_of_it(tmp_path: Path, touch: Any) -> None:
+    text = advice(touch(tmp_path, *PAIRS, "only/c.png") / "only")
+    assert "1 picture and no masks that fit them" in text
+    assert str(tmp_path / "only") in text
+    assert "folder above" not in text
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,147 @@
+"""Masks that Delineate drew are no labels before a person has corrected them."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from paired_pictures import MASK, entries, load, make_paired, picture, save
+from typer.testing import CliRunner
+
+from delineate.pipelines.cli import app
+from delineate.pipelines.core.errors import DelineateError, SkippedError
+from delineate.pipelines.datasets.index import IndexReport, index_dataset
+from delineate.pipelines.datasets.predictions import without_predictions
+from delineate.pipelines.imaging.item import Item
+from delineate.pipelines.inference.result_table import COLUMNS, as_csv
+
+NAMES = "abcdef"
+SAID = "that Delineate drew (results.csv); they are predictions, not labels: let a person correct every one of them"
+
+
+def list_results(folder: Path, *rows: dict[str, str], separator: str = ",") -> None:
+    text = as_csv([dict.fromkeys(COLUMNS, "") | {"status": "segmented"} | row for row in rows], COLUMNS)
+    (folder / "results.csv").write_text(text.replace(",", separator), encoding="utf-8-sig")
+
+
+@pytest.fixture
+def predicted(tmp_path: Path) -> Path:
+    """What ``delineate segment skin_lesion photos/ --out masks/ --overlay`` leaves."""
+    source = tmp_path / "source"
+    for seed, name in enumerate(NAMES):
+        save(source / f"photos/{name}.png", picture(seed))
+        save(source / f"masks/{name}_mask.png", MASK)
+        save(source / f"masks/{name}_overlay.png", picture(seed))
+    list_results(
+        source / "masks",
+        *({"input": f"{name}.png", "mask": f"{name}_mask.png", "overlay": f"{name}_overlay.png"} for name in NAMES),
+    )
+    return source
+
+
+def index(source: Path, **options: Any) -> IndexReport:
+    return index_dataset(source, out=source.parent / "out", **options)
+
+
+def refusal(source: Path, **options: Any) -> str:
+    with pytest.raises(DelineateError) as error:
+        index(source, **options)
+    return str(error.value)
+
+
+def test_predictions_are_refused_as_labels(predicted: Path) -> None:
+    text = refusal(predicted)
+    assert f"{predicted / 'masks'}: holds 6 masks {SAID}" in text
+    assert "--corrected" in text
+    assert not (predicted.parent / "out/datalist.json").exists()
+
+
+def test_corrected_ones_are_labels_and_the_data_list_says_so(predicted: Path) -> None:
+    report = index(predicted, corrected=True)
+    note = "6 masks drawn by Delineate (results.csv), and corrected by a person, as --corrected says"
+    assert sum(report.splits.values()) == len(NAMES)
+    assert note in report.notes
+    assert note in load(report.path.parent)["notes"]
+
+
+def test_overlays_beside_them_are_passed_over_in_one_line(predicted: Path) -> None:
+    (error,) = index(predicted, corrected=True).refused
+    assert isinstance(error, SkippedError)
+    assert error.reason.startswith("holds 7 files more that Delineate wrote")
+
+
+def test_masks_of_a_person_beside_predictions_are_taken(predicted: Path) -> None:
+    for seed, name in enumerate("xyz", start=10):
+        save(predicted / f"photos/{name}.png", picture(seed))
+        save(predicted / f"masks/{name}_mask.png", MASK)
+    report = index(predicted)
+    assert {Path(entry["image"]).stem for entry in entries(load(report.path.parent))} == set("xyz")
+    assert [error.source for error in report.refused if "not labels" in error.remedy] == [str(predicted / "masks")]
+
+
+def test_a_table_that_a_spreadsheet_saved_again_still_tells(predicted: Path) -> None:
+    list_results(predicted / "masks", *({"input": "ä.png", "mask": f"{n}_mask.png"} for n in NAMES), separator=";")
+    table = predicted / "masks/results.csv"
+    table.write_bytes(table.read_text(encoding="utf-8-sig").encode("cp1252"))
+    assert SAID in refusal(predicted)
+
+
+def test_a_link_to_a_prediction_is_one(predicted: Path) -> None:
+    shutil.move(predicted / "masks", predicted.parent / "predictions")
+    (predicted / "masks").mkdir()
+    for name in NAMES:
+        (predicted / f"masks/{name}.png").symlink_to(predicted.parent / f"predictions/{name}_mask.png")
+    assert SAID in refusal(predicted)
+
+
+def test_a_table_above_the_folder_of_the_masks_tells(predicted: Path) -> None:
+    """``segment photos/ --out .`` of images in folders writes masks into folders of the same names."""
+    shutil.move(predicted / "masks/results.csv", predicted)
+    list_results(predicted, *({"input": name, "mask": f"masks/{name}_mask.png"} for name in NAMES))
+    assert SAID in refusal(predicted)
+
+
+@pytest.mark.parametrize("text", ["patient,age\na,3\n", "mask\na_mask.png\n", ""])
+def test_another_table_of_that_name_says_nothing(predicted: Path, text: str) -> None:
+    (predicted / "masks/results.csv").write_text(text)
+    for overlay in (predicted / "masks").glob("*_overlay.png"):
+        overlay.unlink()
+    assert sum(index(predicted).splits.values()) == len(NAMES)
+
+
+def test_labels_without_a_table_are_labels(tmp_path: Path) -> None:
+    report = index(make_paired(tmp_path / "source"))
+    assert not report.refused
+    assert not any("Delineate" in note for note in report.notes)
+
+
+def test_what_delineate_wrote_is_no_image(tmp_path: Path) -> None:
+    """As with ``--unlabelled``, where overlays lie beside the images, and for secondary captures beside DICOM files."""
+    list_results(tmp_path, {"input": "a.dcm", "overlay": "a_overlay.png", "sc": "a_sc.dcm"})
+    items = [Item.of(tmp_path / name) for name in ("a.dcm", "a_overlay.png", "a_sc.dcm")]
+    kept, (error,) = without_predictions(items, [], corrected=False)
+    assert kept == items[:1]
+    assert error.reason.startswith("holds 2 files more")
+
+
+def test_a_table_of_images_and_labels_takes_no_predictions_either(predicted: Path) -> None:
+    table = predicted / "pairs.csv"
+    table.write_text("image,label\n" + "".join(f"photos/{n}.png,masks/{n}_mask.png\n" for n in NAMES))
+    assert SAID in refusal(table)
+
+
+def test_segmentation_objects_that_delineate_wrote_are_no_labels(tmp_path: Path) -> None:
+    list_results(tmp_path, {"input": "a.dcm", "seg": "a_seg.dcm"})
+    item = Item.of(tmp_path / "a.dcm", tmp_path / "a_seg.dcm")
+    assert without_predictions([item], [], corrected=False)[0] == []
+    assert without_predictions([item], [], corrected=True)[0] == [item]
+
+
+@pytest.mark.parametrize("corrected", [False, True])
+def test_the_command_takes_them_with_corrected(predicted: Path, corrected: bool) -> None:
+    words = ["data", "index", str(predicted), "--out", str(predicted.parent / "out")]
+    result = CliRunner().invoke(app, [*words, *(["--corrected"] if corrected else [])])
+    assert (result.exit_code == 0) == corrected
+    assert not corrected or "6 masks drawn by Delineate" in result.output
