@@ -200,7 +200,7 @@ def _write_results(
 ) -> int:
     """Segment each input and write its result; how many were refused. A folder that will be ``gone`` is not shown."""
     from ..core.memory import keep_freed_memory
-    from ..inference.familiarity import unfamiliar_warning
+    from ..inference.familiarity import UNLIKE, unfamiliar_warning
     from ..inference.here import Segmenter
     from ..inference.on_ray import segment_on_ray
     from ..inference.result_table import TABLE
@@ -238,8 +238,9 @@ def _write_results(
                     continue
                 written = shown_path(paths, result)
                 written = written.replace(f"{gone}{os.sep}", "") if gone else written
-                say(f"{batch.label(result)} -> {written} ({result.extent})")
-                unfamiliar += [batch.label(result)] if result.familiar is False else []
+                known = result.familiar is not False
+                say(f"{batch.label(result)} -> {written} ({result.extent}){'' if known else ', ' + UNLIKE}")
+                unfamiliar += [] if known else [batch.label(result)]
                 unsent += inputs.send_back(paths) if isinstance(inputs, Remote) and inputs.stow else 0
                 done += 1
     if unfamiliar:

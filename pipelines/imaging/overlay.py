@@ -78,21 +78,31 @@ def add_caption(image: Bytes, words: str) -> Bytes:
     Returns:
         (H', W', 3), 0..255; wider than the image only where a single word is.
     """
-    high = max(11, round(max(image.shape[:2]) / 45))
+    return _above(_words(words, image.shape[:2]), image)
+
+
+def add_warning(image: Bytes, words: str) -> Bytes:
+    """As `add_caption`, below the image, whose pixels stay where they are, and in another colour."""
+    return _above(image, _words(words, image.shape[:2], YELLOW))
+
+
+def _words(words: str, size: tuple[int, int], colour: Colour = _TEXT) -> Bytes:
+    """A strip as wide as the image, or as the longest word, in as many lines as the words need."""
+    high = max(11, round(max(size) / 45))
     font, gap = _font(high), max(3, high // 3)
     lines: list[str] = []
     for word in words.split():
         longer = f"{lines[-1]} {word}" if lines else word
-        if lines and font.getlength(longer) + 2 * gap <= image.shape[1]:
+        if lines and font.getlength(longer) + 2 * gap <= size[1]:
             lines[-1] = longer
         else:
             lines.append(word)
-    width = max(image.shape[1], *(round(font.getlength(line)) + 2 * gap for line in lines))
+    width = max(size[1], *(round(font.getlength(line)) + 2 * gap for line in lines))
     strip = Image.new("RGB", (width, (high + gap) * len(lines) + gap), _STRIP)
     for number, line in enumerate(lines):
         middle = gap + number * (high + gap) + high / 2
-        ImageDraw.Draw(strip).text((gap, middle), line, font=font, fill=_TEXT, anchor="lm")
-    return _above(np.asarray(strip), image)
+        ImageDraw.Draw(strip).text((gap, middle), line, font=font, fill=colour, anchor="lm")
+    return np.asarray(strip)
 
 
 def _legend(names: Sequence[str], colours: Sequence[Colour], size: tuple[int, int]) -> Bytes:

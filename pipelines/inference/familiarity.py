@@ -13,6 +13,8 @@ from ..core.errors import printable
 
 DISTANCE = "feature_distance"
 """Of an image's metadata: see `Familiarity.distances`; of an ensemble the mean over its members."""
+UNLIKE = "unlike the images that the network was trained with"
+"""What is said of an image that is not familiar."""
 _NAMED = 3
 
 
@@ -43,6 +45,6 @@ def unfamiliar_warning(names: Sequence[str], total: int, table: str) -> str:
     """
     shown = ", ".join(map(printable, names[:_NAMED])) + (", ..." if len(names) > _NAMED else "")
     return (
-        f"unlike the images that the network was trained with: {len(names)} of {total} ({shown}); do not rely on their "
+        f"{UNLIKE}: {len(names)} of {total} ({shown}); do not rely on their "
         f"masks, which the column familiar of {table} names"
     )

@@ -19,7 +19,7 @@ from ..core.files import write_atomically
 from ..imaging.dicom import SpacingKind
 from ..imaging.item import Item
 from ..imaging.objects import OBJECT_FORMATS, UNKNOWN, Model, ObjectFormat, Outlined, Picture, SegType, encode
-from ..imaging.overlay import draw_structures
+from ..imaging.overlay import add_warning, draw_structures
 from ..imaging.pictures import write_png
 from ..imaging.reading import read_picture
 from ..imaging.structures import Structure, join_labels
@@ -27,7 +27,7 @@ from ..imaging.volumes.planes import Affine, plane_axis, take_plane
 from ..imaging.volumes.slicing import Axis, Slicing
 from ..imaging.volumes.volume import Volume
 from ..imaging.writers import VolumeFormat, write_pixels, writer_of
-from .familiarity import noted_distance
+from .familiarity import UNLIKE, noted_distance
 from .files import OutputOptions, file_endings
 from .objects import frames_of, slice_picture, spacing_of, stacked
 
@@ -291,7 +291,12 @@ class Segmentation:
         """The image, of a volume the slice with most foreground, with the outlines drawn in: (H, W, 3), 0-255.
 
         Of several structures each has its colour, and their names stand below the image: see `draw_structures`.
+        Below an image that is not `familiar` it is said so. The image's pixels stay where they are.
         """
+        drawn = self._with_outlines()
+        return add_warning(drawn, f"{UNLIKE}: check by eye") if self.familiar is False else drawn
+
+    def _with_outlines(self) -> NDArray[np.uint8]:
         if self.volume is None:
             picture = read_picture(self.item, self.slicing)
             return draw_structures(picture, list(self.masks.values()), self.structures)

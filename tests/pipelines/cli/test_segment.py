@@ -30,6 +30,17 @@ def test_images_unlike_those_of_the_training_are_told_in_one_line(tmp_path: Path
     assert [told in line for line in done.stderr.splitlines()] == [True]
 
 
+def test_an_image_unlike_those_of_the_training_is_marked_in_its_line_and_below_its_overlay(tmp_path: Path) -> None:
+    teach(random_bundle(tmp_path / "known", 0))
+    write(tmp_path / "page.png", page())
+    write(tmp_path / "noise.png", noise())
+    done = succeeded(inside("segment", "known", "page.png", "noise.png", "--out", "out", "--overlay", cwd=tmp_path))
+    marked = ["unlike the images that the network was trained with" in line for line in done.stdout.splitlines()]
+    assert marked[-3:] == [True, False, False]
+    heights = [len(np.asarray(Image.open(tmp_path / "out" / f"{name}_overlay.png"))) for name in ("page", "noise")]
+    assert heights[0] > heights[1] == len(noise())
+
+
 def test_a_call_goes_on_where_an_earlier_one_stopped(tmp_path: Path) -> None:
     random_bundle(tmp_path / "known", 0)
     (tmp_path / "photos").mkdir()
