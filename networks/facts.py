@@ -76,7 +76,10 @@ def count_macs(network: nn.Module, side: int, in_channels: int = 3) -> int:
 
 
 class _FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts by torch's formulas; torch's own counter takes norms and interpolations apart, too: most of its time."""
+    """Counts by torch's formulas; torch's own counter takes norms and interpolations apart, too: most of its time.
+
+    So does torch on the device ``meta``: there a norm is passed over, whose output has the size of its input.
+    """
 
     flops: int = 0
 
@@ -84,6 +87,8 @@ class _FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.ops.aten.native_batch_norm.default and args[0].is_meta:
+            return torch.empty_like(args[0]), args[0].new_empty(0), args[0].new_empty(0)
         out = func(*args, **(kwargs or {}))
         if count := flop_registry.get(func.overloadpacket):
             self.flops += int(count(*args, **(kwargs or {}), out_val=out))

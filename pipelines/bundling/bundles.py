@@ -14,13 +14,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import yaml
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.tokens import CommentToken
 
 from ..core.errors import DelineateError, UnknownNameError, printable
 from ..core.files import write_atomically
+from ..core.yaml_files import read_yaml
 from ..imaging.structures import channels_of, structures_of
 from .card_text import CARD, drop_card
 from .settings import WORKFLOWS, has, refuse_wrong_values, unknown_setting
@@ -127,7 +127,7 @@ def new_bundle(
 
 def _refuse_unfit(bundle: Path, loss: str) -> None:
     """See that a loss is for such structures: one over channels for exclusive ones, and no other has a background."""
-    exclusive = bool(_plain(bundle / "configs" / "train.yaml").get("exclusive"))
+    exclusive = bool(read_yaml(bundle / "configs" / "train.yaml").get("exclusive"))
     if (loss, exclusive) in (("ce", False), ("bce", True)):
         what = "are exclusive" if exclusive else "may overlap"
         raise DelineateError(
@@ -271,7 +271,7 @@ def try_changes(bundle: Path, values: Mapping[str, Any], overlays: list[Path]) -
 
 def sync_metadata(bundle: Path) -> None:
     """Write the true channels, structures and shapes of the network into ``metadata.json``."""
-    config = _plain(bundle / "configs" / "inference.yaml")
+    config = read_yaml(bundle / "configs" / "inference.yaml")
     path = bundle / "configs" / "metadata.json"
     metadata = json.loads(path.read_text(encoding="utf-8"))
     for tensors, channels in (("inputs", "in_channels"), ("outputs", "out_channels")):
@@ -308,13 +308,6 @@ def _metadata(base: Path, task: Path) -> dict[str, Any]:
         },
     }
     return dict(metadata)
-
-
-def _plain(path: Path) -> dict[str, Any]:
-    """What a workflow says, without its comments: read many times as fast as with them."""
-    with path.open("rb") as file:
-        content: dict[str, Any] = yaml.load(file, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    return content
 
 
 def _load(path: Path) -> Any:

@@ -8,10 +8,9 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from ..core.devices import refuse_missing
 from ..core.errors import DelineateError, UnknownNameError, WrongValueError, printable
+from ..core.yaml_files import read_yaml
 from ..imaging.objects import OBJECT_FORMATS, SEG_TYPES
 from ..imaging.structures import Structure, structures_of, thresholds_of
 from ..imaging.writers import FORMATS, VOLUME_FORMATS
@@ -251,7 +250,7 @@ def has(config: Any, name: str) -> bool:
 def workflow_config(folder: Path, workflow: str) -> Any:
     """The configuration of a bundle's workflow, one of ``WORKFLOWS``, as it stands; empty where there is none."""
     path = folder / "configs" / f"{workflow}.yaml"
-    return yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return read_yaml(path) if path.is_file() else {}
 
 
 def _ids(config: Any, prefix: str = "") -> list[str]:

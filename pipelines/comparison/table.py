@@ -12,12 +12,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from ..bundling.bundles import refuse_occupied
 from ..core.errors import DelineateError, counted
 from ..core.files import remove_leftovers, write_atomically
 from ..core.versions import commit, cpu_name, versions
+from ..core.yaml_files import read_yaml
 from ..imaging.structures import Structure
 
 if TYPE_CHECKING:
@@ -78,7 +77,7 @@ def measure(run: Path, network: str, data: Path, trust: bool = False) -> Row:
 
     from ..inference.segmenter import Segmenter
 
-    config = yaml.safe_load((run / "configs" / "train.yaml").read_text(encoding="utf-8"))
+    config = read_yaml(run / "configs" / "train.yaml")
     metrics = json.loads((run / "evaluation" / "metrics.json").read_text(encoding="utf-8"))
     with (run / "logs" / "history.csv").open(encoding="utf-8", newline="") as file:
         epochs = list(csv.DictReader(file))

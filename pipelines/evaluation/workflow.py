@@ -9,8 +9,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypedDict
 
-import yaml
-
 from ..bundling.bundles import refuse_own_folder
 from ..bundling.gate import Bundle
 from ..bundling.settings import backend_settings, refuse_unknown, refuse_wrong_values
@@ -18,6 +16,7 @@ from ..bundling.several import admitted
 from ..bundling.workflow import Announce, refuse_decided, run_workflow
 from ..core.errors import UnknownNameError
 from ..core.files import refuse_unwritable
+from ..core.yaml_files import read_yaml
 
 if TYPE_CHECKING:
     from monai.bundle import ConfigParser
@@ -146,7 +145,7 @@ def evaluate(
             zip(_OF_WRITER, (subgroups, table and str(table), failures, tolerance_mm), strict=True)
         )
         asked = {name: value for name, value in asked.items() if value is not None}
-        settled = yaml.safe_load(config.read_text(encoding="utf-8"))
+        settled = read_yaml(config)
         arguments |= backend_settings(root, settled, backend, settings or ())
         refuse_decided(settings or {}, arguments | asked)
         arguments |= settings or {}

@@ -19,6 +19,7 @@ from ..bundling.bundles import change_bundle, copy_bundle, refuse_occupied, ship
 from ..core.errors import DelineateError, InputError
 from ..core.files import hold, is_abandoned, let_go
 from ..core.sums import SUMS, check_sums, write_sums
+from ..core.yaml_files import read_yaml
 from ..datasets.datalist import Datalist
 from ..datasets.seen import SEEN, read_seen, write_seen
 from ..datasets.unlabelled import hash_of
@@ -43,7 +44,7 @@ def settings_of_data(bundle: Path, data: Path) -> dict[str, Any]:
     """What a data set of slices asks of a bundle: to cut and show volumes alike."""
     from ..datasets.slices import bundle_settings
 
-    channels = yaml.safe_load((bundle / "configs" / "train.yaml").read_text(encoding="utf-8")).get("channels")
+    channels = read_yaml(bundle / "configs" / "train.yaml").get("channels")
     return bundle_settings(data, channels)
 
 
@@ -122,7 +123,7 @@ def check_resumable(run: Path, values: Mapping[str, Any], overlays: list[Path]) 
     """
     refuse_unbegun(run)
     configs = run / "configs"
-    begun = yaml.safe_load((configs / "train.yaml").read_text(encoding="utf-8"))
+    begun = read_yaml(configs / "train.yaml")
     epochs = values.get("max_epochs", begun["max_epochs"])
     with TemporaryDirectory() as draft:
         shutil.copytree(configs, Path(draft) / "configs")
@@ -152,7 +153,7 @@ def extend_run(run: Path, max_epochs: Any) -> None:
     """
     from .states import load_last
 
-    begun = yaml.safe_load((run / "configs" / "train.yaml").read_text(encoding="utf-8"))
+    begun = read_yaml(run / "configs" / "train.yaml")
     if "extended_from" not in begun:
         raise DelineateError(
             f"{run} was begun by an earlier version and cannot be extended; begin a new run with its weights: "

@@ -8,10 +8,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ...bundling.settings import refuse_unknown, refuse_wrong_values, workflow_config
 from ...core.errors import DelineateError, WrongValueError, printable
+from ...core.yaml_files import parse_yaml
 from ...imaging.pictures import Channels
 
 _SECTIONS = ("to_grid", "to_network", "preprocessing", "inferer", "postprocessing")
@@ -52,7 +51,7 @@ def read_plan(bundle: Path, settings: Mapping[str, Any]) -> Plan:
     refuse_unknown(bundle, config, "inference", settings)
     refuse_wrong_values(config | settings)
     common = files("delineate.configs").joinpath("workflows", "common.yaml").read_text(encoding="utf-8")
-    usual = yaml.safe_load(common)
+    usual = parse_yaml(common)
     own = [name for name in _SECTIONS if config.get(name) != usual[name]]
     own += [name for name in settings if name.partition("::")[0] in _SECTIONS or "::" in name]
     if own:
