@@ -7,14 +7,18 @@ import json
 import shutil
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from processes import NO_PAGE, Done, delineate, inside, refusal, stop_when, succeeded
+from slow_machine import slow_machine
 
 pytestmark = pytest.mark.slow
 SMALL = ("compare", "bundle", "--networks", "unet,ultra_light_unet", "--set", "image_size=[64,64]",
-         "--set", "network_def::features=[8,16,32]", "--minutes", "0.05", "--out", "out")  # fmt: skip
+         "--set", "network_def::features=[8,16,32]", "--minutes", "1", "--out", "out")  # fmt: skip
+
+STEPS = 24  # in a minute of a slow machine: four times six, and a validation
 
 
 def rows(out: Path) -> dict[str, dict[str, str]]:
@@ -32,13 +36,14 @@ def stopped(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
     """A comparison, killed before its first network was begun, interrupted and killed while that trains, resumed."""
     folder = tmp_path_factory.mktemp("compare")
     out, begin = folder / "out", (*SMALL, "--data", dataset)
+    here: Any = {"cwd": folder, "first": slow_machine}
     succeeded(inside("bundle", "new", "bundle", "--task", "skin_lesion", *NO_PAGE, cwd=folder))
-    assert stop_when((out / "compare.json").is_file, signal.SIGKILL, *begin, cwd=folder) == -signal.SIGKILL
-    assert stop_when(lambda: epochs(out / "unet") >= 1, signal.SIGINT, *begin, "--resume", cwd=folder) == 130
+    assert stop_when((out / "compare.json").is_file, signal.SIGKILL, *begin, **here) == -signal.SIGKILL
+    assert stop_when(lambda: epochs(out / "unet") >= 1, signal.SIGINT, *begin, "--resume", **here) == 130
     before = epochs(out / "unet")
     more = (*begin, "--resume")
-    assert stop_when(lambda: epochs(out / "unet") > before, signal.SIGKILL, *more, cwd=folder) == -signal.SIGKILL
-    return folder, succeeded(delineate(*begin, "--resume", cwd=folder))
+    assert stop_when(lambda: epochs(out / "unet") > before, signal.SIGKILL, *more, **here) == -signal.SIGKILL
+    return folder, succeeded(delineate(*begin, "--resume", **here))
 
 
 def test_the_table_has_all_networks(stopped: tuple[Path, Done]) -> None:
@@ -49,7 +54,7 @@ def test_the_table_has_all_networks(stopped: tuple[Path, Done]) -> None:
     assert len({row["dataset_hash"] for row in table.values()}) == 1
     for row in table.values():
         assert 0 <= float(row["dice_low"]) <= float(row["dice"]) <= float(row["dice_high"]) <= 1
-        assert int(row["steps"]) >= 5
+        assert int(row["steps"]) == STEPS
         assert float(row["latency_ms"]) > 0
     printed = [line.split("\t")[0] for line in done.stdout.splitlines() if line.count("\t") == 9]
     assert printed[0] == "network"
@@ -88,7 +93,7 @@ def test_each_network_is_a_bundle(stopped: tuple[Path, Done]) -> None:
 
 @pytest.mark.parametrize(
     ("more", "message"),
-    [((), "there already"), (("--resume", "--minutes", "1"), "begun with other minutes")],
+    [((), "there already"), (("--resume", "--minutes", "2"), "begun with other minutes")],
     ids=["occupied", "other terms"],
 )
 def test_what_would_mix_two_comparisons_is_refused(

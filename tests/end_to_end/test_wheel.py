@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -139,13 +140,6 @@ def test_the_package_holds_no_tests_no_benchmarks_and_no_documents(wheel: Path) 
     assert {name[1] for name in names if name[0] == "delineate"} == {"__init__.py", "errors.py", "py.typed", *PACKAGES}
 
 
-def test_what_a_user_needs_is_imported_from_the_installed_package(site: Path, tmp_path: Path) -> None:
-    made = "Segmenter, train, evaluate, create_network('unet', in_channels=1)"
-    code = f"import lean; from delineate import *; print(__version__, {made})"
-    done = succeeded(call(sys.executable, "-W", "error", "-c", code, cwd=tmp_path, env=lean_path(site)))
-    assert "UNet" in done.stdout
-
-
 def test_the_installed_package_is_the_one_that_runs(site: Path, tmp_path: Path) -> None:
     code = (
         f"from importlib.util import find_spec; [print(find_spec('delineate.' + name).origin) for name in {PACKAGES}]"
@@ -165,34 +159,36 @@ def test_the_installed_command_makes_a_bundle_that_passes(site: Path, tmp_path: 
     assert "passes" in succeeded(installed(site, "bundle", "verify", "mine", cwd=tmp_path)).stdout
 
 
-def test_the_installed_command_segments(site: Path, place: Place, dataset: Path, tmp_path: Path) -> None:
-    image = dataset.parent / "phantoms" / "images" / "phantom_0001.jpg"
-    succeeded(installed(site, "segment", place.run, image, "--out", "masks", cwd=tmp_path))
-    assert (tmp_path / "masks" / "phantom_0001_mask.png").is_file()
-
-
-OFFLINE = """
-import lean, socket, sys
-from delineate.pipelines.cli import main
+SESSION = """
+import json, lean, runpy, socket, sys, warnings
+from delineate import *
+print(__version__, Segmenter, train, evaluate, create_network("unet", in_channels=1))
+warnings.simplefilter("default")  # those of an import are errors
 
 def refuse(*_):
     raise AssertionError("a connection was tried")
 
 socket.socket.connect = socket.getaddrinfo = refuse
-sys.argv[0] = "delineate"
-main()
+for words in json.loads(sys.argv[1]):
+    sys.argv = words
+    try:
+        runpy.run_path(words[0], run_name="__main__")
+    except SystemExit as end:
+        assert not end.code
 """
 
 
-@pytest.mark.skipif(not READY, reason="no shipped bundle has weights yet")
-def test_shipped_weights_segment_a_photo_in_an_empty_folder_without_a_network(
-    site: Path, dataset: Path, tmp_path: Path
+def test_what_is_installed_is_imported_and_segments_without_a_network(
+    site: Path, place: Place, dataset: Path, tmp_path: Path
 ) -> None:
+    """With the bundle of a run and with shipped weights, in an empty folder; in one process, as torch takes seconds."""
     before = {path: path.stat().st_mtime_ns for path in (site / "delineate" / "bundles").rglob("*")}
-    image = dataset.parent / "phantoms" / "images" / "phantom_0001.jpg"
-    words = ("-c", OFFLINE, "segment", READY[-1], image, "--out", "masks")
-    succeeded(call(sys.executable, *words, cwd=tmp_path, env=lean_path(site)))
-    assert (tmp_path / "masks" / "phantom_0001_mask.png").is_file()
+    image, bundles = dataset.parent / "phantoms" / "images" / "phantom_0001.jpg", [str(place.run), *READY[-1:]]
+    commands = [[str(site / "bin/delineate"), "segment", b, str(image), "--out", Path(b).name] for b in bundles]
+    words = ("-W", "error", "-c", SESSION, json.dumps(commands))
+    done = succeeded(call(sys.executable, *words, cwd=tmp_path, env=lean_path(site)))
+    assert "UNet" in done.stdout
+    assert all((tmp_path / Path(bundle).name / "phantom_0001_mask.png").is_file() for bundle in bundles)
     assert {path: path.stat().st_mtime_ns for path in (site / "delineate" / "bundles").rglob("*")} == before
 
 

@@ -29,7 +29,7 @@ import psutil
 
 DELINEATE = Path(sys.executable).with_name("delineate")
 CLOSED = "http://127.0.0.1:9"  # nobody listens there: what asks the network fails
-EPOCHS = 12
+EPOCHS = 8
 SMALL = ("--network", "ultra_light_unet", "--set", "image_size=[64,64]", "--set", f"max_epochs={EPOCHS}",
          "--set", "batch_size=4", "--set", "learning_rate=0.01")  # fmt: skip
 NO_PAGE = ("--set", "page=false")  # of an evaluation: to draw it takes longer than to score a few images
@@ -98,15 +98,21 @@ def start(
     cwd: Path | None = None,
     errors: Path | None = None,
     env: dict[str, str] | None = None,
+    first: Callable[[], None] | None = None,
 ) -> BaseProcess:
-    """Start ``delineate``, or ``python -m MODULE``, as a fork, in a session of its own; it prints into ``log``."""
+    """Start ``delineate``, or ``python -m MODULE``, as a fork, in a session of its own; it prints into ``log``.
+
+    ``first``, a function of a module, is called there before.
+    """
     texts, place = [str(word) for word in words], environment() | (env or {})
-    process = server().Process(target=_become, args=(texts, cwd or Path.cwd(), place, log, errors or log))
+    process = server().Process(target=_become, args=(texts, cwd or Path.cwd(), place, log, errors or log, first))
     process.start()
     return process
 
 
-def _become(words: list[str], cwd: Path, env: dict[str, str], log: Path, errors: Path) -> None:
+def _become(
+    words: list[str], cwd: Path, env: dict[str, str], log: Path, errors: Path, first: Callable[[], None] | None
+) -> None:
     """The command, with the environment, the streams and the signals of a process that a shell started."""
     gc.freeze()
     gc.set_threshold(20_000)
@@ -121,6 +127,8 @@ def _become(words: list[str], cwd: Path, env: dict[str, str], log: Path, errors:
         os.dup2(file, number)
         setattr(sys, name, io.TextIOWrapper(io.FileIO(number, "w"), "utf-8", "surrogateescape", line_buffering=True))
     try:
+        if first:
+            first()
         if words[0] == "delineate":
             from delineate.pipelines.cli import main
             from delineate.pipelines.core import processes
@@ -137,11 +145,16 @@ def _become(words: list[str], cwd: Path, env: dict[str, str], log: Path, errors:
 
 
 def stop_when(
-    ready: Callable[[], bool], how: signal.Signals, *words: str | Path, cwd: Path, delay: float = 0
+    ready: Callable[[], bool],
+    how: signal.Signals,
+    *words: str | Path,
+    cwd: Path,
+    delay: float = 0,
+    first: Callable[[], None] | None = None,
 ) -> int | None:
     """Start ``delineate``, stop it ``delay`` seconds after ``ready``; its exit code. What it started must end, too."""
     log = cwd / "stopped.log"
-    process = start("delineate", *words, log=log, cwd=cwd)
+    process = start("delineate", *words, log=log, cwd=cwd, first=first)
     deadline = time.monotonic() + 60
     while not ready() and process.is_alive() and time.monotonic() < deadline:
         time.sleep(0.005)
@@ -155,10 +168,10 @@ def stop_when(
     return process.exitcode
 
 
-def _forked(*words: str | Path, cwd: Path | None) -> Done:
+def _forked(*words: str | Path, cwd: Path | None, first: Callable[[], None] | None = None) -> Done:
     with TemporaryDirectory() as folder:
         log, errors = Path(folder) / "out", Path(folder) / "err"
-        process = start(*words, log=log, errors=errors, cwd=cwd)
+        process = start(*words, log=log, errors=errors, cwd=cwd, first=first)
         process.join(200)
         process.kill()
         process.join()
@@ -167,9 +180,9 @@ def _forked(*words: str | Path, cwd: Path | None) -> Done:
         return subprocess.CompletedProcess(words, process.exitcode, *said)
 
 
-def delineate(*words: str | Path, cwd: Path | None = None) -> Done:
+def delineate(*words: str | Path, cwd: Path | None = None, first: Callable[[], None] | None = None) -> Done:
     """Run ``delineate``."""
-    return _forked("delineate", *words, cwd=cwd)
+    return _forked("delineate", *words, cwd=cwd, first=first)
 
 
 def inside(*words: str | Path, cwd: Path | None = None) -> Done:
