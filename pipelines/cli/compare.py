@@ -39,7 +39,7 @@ ScoredSplit = Annotated[
     str | None,
     typer.Option(
         rich_help_panel=_COMPARING,
-        help="The split to evaluate on: training, validation or test.",
+        help="The split to evaluate on: training, validation, test, or all labelled images.",
         show_default="test; validation with --fold",
     ),
 ]

@@ -32,7 +32,8 @@ def evaluate(
     split: Annotated[
         str | None,
         typer.Option(
-            help="The split to score: training, validation or test.", show_default="test; validation with --fold"
+            help="The split to score: training, validation, test, or all labelled images.",
+            show_default="test; validation with --fold",
         ),
     ] = None,
     fold: Annotated[int | None, typer.Option(min=0, help="Score this fold, in a data set with folds.")] = None,

@@ -55,6 +55,7 @@ def parse_failures(limits: Sequence[str] | None) -> dict[str, float] | None:
 
 def show_scores(metrics: Mapping[str, Any], out: Path) -> None:
     """The main scores, of several structures their mean, then each; failures, and where one of the masks was empty."""
+    from ..datasets.splitting.splits import split_words
     from ..evaluation.headline import headline
     from ..evaluation.intervals import interval_text, value_text
     from ..evaluation.text import failure_line, outcome_line
@@ -68,7 +69,7 @@ def show_scores(metrics: Mapping[str, Any], out: Path) -> None:
         for name in names
     ]
     columns = ["structure", "images", "score", "mean", "95 % interval"]
-    title = f"{counted(metrics['count'], 'image')} of the split {metrics['split']}"
+    title = f"{counted(metrics['count'], 'image')} of {split_words(metrics['split'])}"
     if structures:
         show_table(title, columns, rows)
     else:

@@ -10,6 +10,7 @@ from pathlib import Path
 from ..bundling.settings import workflow_config
 from ..core.errors import UnknownNameError, counted
 from ..datasets.datalist import Datalist
+from ..datasets.splitting.splits import ALL, split_words
 from ..evaluation.workflow import known_scores
 from ..imaging.item import Item
 from ..imaging.structures import structures_of
@@ -48,17 +49,17 @@ def warn_of_few(data: str | Path, split: str | None, fold: int | None, tests: in
 
     Args:
         data: folder with ``datalist.json``.
-        split: that is scored; where ``None``, ``test``, or ``validation`` of a fold.
+        split: that is scored, or ``all``; where ``None``, ``test``, or ``validation`` of a fold.
         fold: of a data set with folds, the one that is the validation.
         tests: how many are one family.
     """
     scored = split or ("test" if fold is None else "validation")
-    groups = {item.group or str(item.file) for side, item in _sides(data, fold) if side == scored}
+    groups = {item.group or str(item.file) for side, item in _sides(data, fold) if scored in (side, ALL)}
     needed = fewest_groups(ALPHA / tests)
     if 0 < len(groups) < needed:
         family = f" in one of {tests} tests" if tests > 1 else ""
         logger.warning(
-            f"no difference can be shown on the split {scored} of {data}, whatever the networks are: it has "
+            f"no difference can be shown on {split_words(scored)} of {data}, whatever the networks are: it has "
             f"{counted(len(groups), 'group')} of images (patients, lesions or volumes), and it takes {needed} or more "
             f"to show one{family}; compare on more images, or cross-validate both and compare that"
         )

@@ -67,7 +67,7 @@ def compare(
             run, ``NAME/evaluation``, which is used again while run, data and settings stay the same; nothing is kept
             where ``None``.
         metrics: columns of ``per_image.csv``; that of one structure, too, e.g. ``mean_dice_heart``.
-        split: of the data to evaluate on; where ``None``, ``test``, or ``validation`` of a fold.
+        split: of the data to evaluate on, or ``all``; where ``None``, ``test``, or ``validation`` of a fold.
         fold: of a data set with folds, the one that is the validation.
         settings: ids of the bundles' ``evaluate.yaml`` and their values, the same for all.
         trust: use runs although verification has findings.

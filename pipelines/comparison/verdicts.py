@@ -7,6 +7,7 @@ from importlib.metadata import version
 from typing import Any
 
 from ..core.errors import counted
+from ..datasets.splitting.splits import ALL
 from ..evaluation.metrics import METRICS, Metric
 from .significance import ALPHA, POWER, fewest_groups
 
@@ -155,7 +156,7 @@ def methods(count: int, pairs: Sequence[Paired], split: str | None) -> str:
         )
     sentences = (
         f"{names[:1].upper()}{names[1:]} {'were' if others else 'was'} compared image by image on the {images}"
-        f"{f' of {groups}' if several else ''} of the {split} split.",
+        f"{f' of {groups}' if several else ''} of {'all splits' if split == ALL else f'the {split} split'}.",
         _INTERVALS if first["groups"] != 1 else "There are no intervals, as there is one group.",
         "Differences were tested by the two-sided Wilcoxon signed-rank test "
         f"(SciPy {version('scipy')}; zeros by Pratt's method){means}.",

@@ -8,13 +8,16 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 from ..core.errors import DelineateError, InputError, printable
 from ..core.files import write_atomically
+from ..imaging.filetypes import IMAGE_SUFFIXES
 from ..imaging.item import Fields, Item, Split
 from ..imaging.structures import Structure, structures_of
+from ..imaging.volumes.formats import volume_suffix
 from ..imaging.volumes.slicing import Slicing
 from .splitting.splits import SPLITS, Place, Plan
 
@@ -26,6 +29,7 @@ FORMAT = 1
 """Of the file; lists that name none are of format 1, too."""
 _LABEL_FIELDS = ("label_is", "label_size", "label_values", "structures")
 _AGAIN = "index the images again into another folder"
+_LOOKED_AT = 1000  # files of a folder that is no data set
 _NOT_PATHS = {"image", "label", "volume", "image_sha256", "label_sha256", "pixels_sha256"}
 
 
@@ -286,6 +290,9 @@ def refuse_no_dataset(folder: str | Path) -> None:
     folder = Path(folder)
     name = printable(folder)
     again = f"index the images first: delineate data index SOURCE --out {name}"
+    if _holds_images(folder):
+        out = printable(f"{folder}_index") if folder.name not in ("", "..") else "DATASET"
+        again = f"index its images first: delineate data index {name} --out {out}"
     if folder.is_file():
         remedy = f"name its folder, {printable(folder.parent)}" if folder.name == "datalist.json" else again
         raise DelineateError(f"{name} is a file, not the folder of a data set; {remedy}")
@@ -293,6 +300,14 @@ def refuse_no_dataset(folder: str | Path) -> None:
         raise DelineateError(f"there is no folder {name}; check the path, or {again}")
     if not (folder / "datalist.json").is_file():
         raise DelineateError(f"{name} has no datalist.json; {again}")
+
+
+def _holds_images(folder: Path) -> bool:
+    """Whether one of its first files, at any depth, is named like an image or volume."""
+    files = (Path(name) for _, _, names in os.walk(folder) for name in sorted(names))
+    return any(
+        file.suffix.lower() in {*IMAGE_SUFFIXES, ".dcm"} or volume_suffix(file) for file in islice(files, _LOOKED_AT)
+    )
 
 
 def older_datalist(out: Path, plan: Plan) -> Datalist | None:

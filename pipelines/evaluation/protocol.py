@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..core.errors import counted
+from ..datasets.splitting.splits import split_words
 from .metrics import METRICS
 from .values import is_score
 
@@ -70,7 +71,7 @@ def _left_out(metrics: Mapping[str, Any]) -> str:
 def _split(metrics: Mapping[str, Any]) -> str:
     known = metrics.get("cross_validation")
     if not known:
-        return f"in the split {metrics['split']}"
+        return f"in {split_words(metrics['split'])}"
     seeds = known["seeds"]
     repeated = f", repeated with the seeds {', '.join(map(str, seeds))}" if len(seeds) > 1 else f", seed {seeds[0]}"
     return (

@@ -19,6 +19,7 @@ from ..bundling.gate import fingerprint
 from ..bundling.provenance import provenance
 from ..core.errors import DelineateError, counted, printable
 from ..datasets.seen import SEEN, mark, read_seen
+from ..datasets.splitting.splits import split_words
 from ..imaging.item import Item
 from ..imaging.structures import UNANNOTATED, Structure, structures_of
 from ..imaging.volumes.slicing import Slicing
@@ -224,7 +225,7 @@ class ScoreWriter:
 
     def _tell(self, metrics: Mapping[str, Any]) -> None:
         """Log the main scores, and what is to be known of them."""
-        logger.info(f"{counted(metrics['count'], 'image')} of {self.split}: {_summary(metrics)}")
+        logger.info(f"{counted(metrics['count'], 'image')} of {split_words(self.split)}: {_summary(metrics)}")
         for name, found in metrics.get("structures", {}).items():
             logger.info(f"{name}: {_summary(found)}")
         unknown = [name for name in self._settings["failures"] or () if name not in metrics]
@@ -268,7 +269,7 @@ class ScoreWriter:
         """
         if isinstance(error, ValueError) and engine.state.iteration == 0:
             raise DelineateError(
-                f"no image of the split {self.split!r} could be scored; see the errors above, correct the files"
+                f"no image of {split_words(self.split)} could be scored; see the errors above, correct the files"
             ) from error
         raise error
 

@@ -106,7 +106,8 @@ def evaluate(
             mean of their probabilities is scored, as `make_ensemble` does.
         data: folder with ``datalist.json``.
         out: where the reports, ``metrics.json`` and ``per_image.csv`` go; nothing is written where ``None``.
-        split: ``training``, ``validation`` or ``test``; where ``None``, ``test``, or ``validation`` of a fold.
+        split: ``training``, ``validation``, ``test``, or ``all`` labelled images; where ``None``, ``test``, or
+            ``validation`` of a fold.
         fold: of a data set with folds, the one that is the validation; the run's own where ``None``.
         subgroups: columns by which images are divided: ``size``, fields of the data list's items, or columns of the
             table, e.g. ``["class", "device"]`` or ``"class,device"``; ``class``, ``source`` and ``size``, where there

@@ -9,7 +9,7 @@ from dataclasses import replace
 from itertools import islice
 from math import ceil
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from torch.utils.data import DistributedSampler, IterableDataset
 from ..core.errors import DelineateError, InputError, UnknownNameError
 from ..core.ranks import process_count, rank
 from ..datasets.datalist import Datalist
+from ..datasets.splitting.splits import ALL
 from ..imaging.item import Item, Split
 from ..imaging.structures import Structure, structures_of
 from ..imaging.volumes.slicing import Slicing
@@ -49,7 +50,7 @@ def load_datalist(
 
     Args:
         dataset_dir: folder that holds ``datalist.json``, as ``delineate data index`` writes it.
-        split: ``"training"``, ``"validation"`` or ``"test"``.
+        split: ``"training"``, ``"validation"``, ``"test"``, or ``"all"`` labelled items.
         skip_missing: whether items whose files are missing are left out, and logged by name; an evaluation keeps
             them, so that they are counted as refused.
         fold: of a data set with folds, the one that is the validation; the others are the training.
@@ -69,13 +70,12 @@ def load_datalist(
         UnknownNameError: when there is no such split.
     """
     path = Path(dataset_dir) / "datalist.json"
-    chosen = next((one for one in SPLITS if one == split), None)
-    if chosen is None:
-        raise UnknownNameError("split", split, SPLITS)
+    if split not in (*SPLITS, ALL):
+        raise UnknownNameError("split", split, [*SPLITS, ALL])
     datalist = Datalist.read(dataset_dir)
     compare_slicing(datalist, slicing)
     named = _known_as(datalist, structures_of(structures))
-    found = [_renamed(item, named) for item in _select(path, datalist, chosen, fold)]
+    found = [_renamed(item, named) for item in _select(path, datalist, split, fold)]
     items = [item for item in found if not skip_missing or is_there(item)]
     if not items:
         raise _nothing_in(path, datalist, split, len(found))
@@ -131,7 +131,7 @@ def _nothing_in(path: Path, datalist: Datalist, split: str, missing: int) -> Del
         return DelineateError(
             f"{path}: none of the {missing} files of the split {split!r} is there; restore them, or index again"
         )
-    if not any(sizes.values()) and datalist.part("unlabelled"):
+    if not any(sizes.values()) and (split == ALL or datalist.part("unlabelled")):
         return DelineateError(
             f"{path}: no image has a label, so the split {split!r} is empty; add masks to the images, and index again"
         )
@@ -165,9 +165,13 @@ def compare_slicing(datalist: Datalist, slicing: Mapping[str, Any] | None) -> No
         )
 
 
-def _select(path: Path, datalist: Datalist, split: Split, fold: int | None) -> Sequence[Item]:
+def _select(path: Path, datalist: Datalist, split: str, fold: int | None) -> Sequence[Item]:
     """The split's items; with folds, training and validation are both taken from ``training``."""
-    items = datalist.part("training" if fold is not None and split != "test" else split)
+    if split == ALL and fold is not None:
+        raise DelineateError(f"fold {fold} says nothing of all labelled images; leave fold out, or name a split")
+    if split == ALL:
+        return [item for _, item in datalist.labelled()]
+    items = datalist.part("training" if fold is not None and split != "test" else cast("Split", split))
     folds = sorted({item.fold for item in datalist.part("training") if item.fold is not None})
     if split == "test" or (not folds and fold is None):
         return items

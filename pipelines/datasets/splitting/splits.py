@@ -16,8 +16,15 @@ from ...core.errors import DelineateError, counted
 from ...imaging.item import Item, Split
 
 SPLITS: tuple[Split, ...] = get_args(Split)
+ALL = "all"
+"""In place of a split: all labelled images."""
 FRACTIONS = (0.7, 0.15, 0.15)
 SIZES = ("small", "medium", "large")
+
+
+def split_words(split: str) -> str:
+    """A split, or `ALL`, as a sentence names it."""
+    return "all splits" if split == ALL else f"the split {split}"
 
 
 class Place(NamedTuple):

@@ -52,8 +52,9 @@ def data_of(folder: Path, **counts: int) -> Path:
         ("validation", None, 3, True),
         (None, 0, 1, False),
         (None, 1, 2, True),
+        ("all", None, 3, False),
     ],
-    ids=["5 of 6", "6 of 6", "6 of 7, as there are 3 tests", "a fold of 6", "a fold of 6, as there are 2 tests"],
+    ids=["5 of 6", "6 of 6", "6 of 7, as there are 3", "a fold of 6", "a fold of 6, as there are 2 tests", "all 23"],
 )
 def test_too_few_groups_to_show_anything_are_told(
     split: str | None, fold: int | None, tests: int, warned: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture

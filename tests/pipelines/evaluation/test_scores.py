@@ -118,7 +118,7 @@ def test_the_class_of_an_image_is_kept(dataset_dir: Path) -> None:
 
 
 def test_nothing_to_score_is_an_error_not_a_perfect_score(dataset_dir: Path) -> None:
-    with pytest.raises(DelineateError, match="no image of the split 'test' could be scored"):
+    with pytest.raises(DelineateError, match="no image of the split test could be scored"):
         score([HALF], dataset_dir, refuse=["half.png"])
     assert not (dataset_dir / "out").exists()
 

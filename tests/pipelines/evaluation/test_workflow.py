@@ -85,6 +85,19 @@ def test_subgroups_limits_and_a_table_are_arguments(phantom_run: Path, phantom_d
         assert {row["site"] for row in csv.DictReader(file)} == {"Oslo"}
 
 
+def test_all_labelled_images_are_scored_and_those_that_the_run_has_seen_are_counted(
+    phantom_run: Path, phantom_data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lists = json.loads((phantom_data / "datalist.json").read_text())
+    seen = len(lists["training"]) + len(lists["validation"])
+    scores = evaluate(phantom_run, phantom_data, tmp_path, split="all", settings={"page": False})
+    assert scores["split"] == json.loads((tmp_path / "metrics.json").read_text())["split"] == "all"
+    assert scores["count"] == seen + len(lists["test"])
+    assert "in all splits were scored on " in scores["protocol"]
+    assert f" {seen} of them had trained the network or chosen its epoch, so the scores flatter." in scores["protocol"]
+    assert f"{seen} of these images trained the network or chose its epoch" in caplog.text
+
+
 def test_a_limit_of_an_unknown_score_is_refused_before_anything_is_scored(
     phantom_run: Path, phantom_data: Path
 ) -> None:

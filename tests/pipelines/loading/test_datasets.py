@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import logging
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -168,9 +169,37 @@ def test_a_folder_that_is_missing_is_called_so(tmp_path: Path) -> None:
         load_datalist(tmp_path / "nothere", "test")
 
 
+@pytest.mark.parametrize("name", ["a.jpg", "images/a.png", "sub/a.dcm", "imagesTr/a.nii.gz"])
+def test_a_folder_of_images_is_to_be_indexed_into_another(tmp_path: Path, name: str) -> None:
+    (tmp_path / "mine" / name).parent.mkdir(parents=True)
+    (tmp_path / "mine" / name).touch()
+    said = f"index its images first: delineate data index {tmp_path}/mine --out {tmp_path}/mine_index"
+    with pytest.raises(DelineateError, match=f"has no datalist.json; {re.escape(said)}$"):
+        load_datalist(tmp_path / "mine", "test")
+
+
+def test_a_folder_without_images_and_data_list_is_what_an_index_goes_to(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(DelineateError, match=f"delineate data index SOURCE --out {tmp_path}$"):
+        load_datalist(tmp_path, "test")
+
+
+def test_all_are_the_labelled_items_of_every_split(tmp_path: Path) -> None:
+    lists = {name: [{"image": f"{name}.png", "label": "m.png"}] for name in ("training", "validation", "test")}
+    write_datalist(tmp_path, **lists, unlabelled=[{"image": "u.png"}])
+    found = load_datalist(tmp_path, "all", skip_missing=False)
+    assert [Path(item["image"]).stem for item in found] == ["training", "validation", "test"]
+
+
 def test_a_wrong_split_is_answered_with_the_closest(tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'training'"):
         load_datalist(tmp_path, "train")
+
+
+def test_of_no_labelled_items_all_are_none(tmp_path: Path) -> None:
+    write_datalist(tmp_path)
+    with pytest.raises(DelineateError, match="no image has a label"):
+        load_datalist(tmp_path, "all")
 
 
 # --- folds ---------------------------------------------------------------------------------------------------
@@ -209,6 +238,14 @@ def test_folds_must_be_chosen_from(folded: Path, split: str) -> None:
 def test_a_fold_that_is_not_there_is_refused(folded: Path, fold: int) -> None:
     with pytest.raises(DelineateError, match=f"has no fold {fold}; there are: 0, 1, 2"):
         load_datalist(folded, "training", fold=fold)
+
+
+def test_all_need_no_fold(folded: Path) -> None:
+    test = len(load_datalist(folded, "test", skip_missing=False))
+    others = sum(len(load_datalist(folded, one, skip_missing=False, fold=0)) for one in ("training", "validation"))
+    assert len(load_datalist(folded, "all", skip_missing=False)) == test + others
+    with pytest.raises(DelineateError, match="fold 0 says nothing of all labelled images; leave fold out"):
+        load_datalist(folded, "all", fold=0)
 
 
 @pytest.mark.parametrize("split", ["training", "validation"])
