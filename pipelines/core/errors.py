@@ -41,6 +41,11 @@ class NotedError(SkippedError):
     """What is to be known of a file or folder that is used all the same; as little a refusal as a skipped file is."""
 
 
+def permission_denied(path: str | Path) -> InputError:
+    """The refusal of what is there and may be in order, and only this user may not read."""
+    return InputError(path, "permission denied", "ask for the right to read it")
+
+
 def fate(error: InputError) -> Literal["refused", "skipped", "note"]:
     """What became of the file: a ``note`` is of one that is used."""
     if isinstance(error, NotedError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -11,7 +12,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from uuid import uuid4
 
-from .errors import DelineateError, InputError, printable
+from .errors import DelineateError, InputError, permission_denied, printable
 
 if sys.platform != "win32":
     import fcntl
@@ -178,12 +179,33 @@ def _lock(descriptor: int) -> None:
     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+def denied(path: Path) -> InputError | None:
+    """The refusal of a file or folder that this user has no right to read; nothing of all else, also what is missing.
+
+    Nothing but a regular file is opened. Of a folder its list and its files must be within reach.
+    """
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISREG(mode):
+            path.open("rb").close()
+        elif stat.S_ISDIR(mode):
+            os.scandir(path).close()
+            os.stat(f"{path}{os.sep}.")
+    except PermissionError:
+        return permission_denied(path)
+    except (OSError, ValueError):  # whoever reads it says so
+        return None
+    return None
+
+
 def refuse_irregular(path: Path) -> None:
     """Refuse what can't be read as a file: to open a FIFO is to wait for ever.
 
     Raises:
-        InputError: the path is missing, a folder, a FIFO, socket or device, or the file is empty.
+        InputError: the path is missing, a folder, a FIFO, socket or device, the file is empty, or may not be read.
     """
+    if error := denied(path):
+        raise error
     if path.is_dir():
         raise InputError(path, "is a folder, not an image", "name a file in it")
     if not path.exists():

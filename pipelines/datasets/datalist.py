@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
-from ..core.errors import DelineateError, InputError, printable
+from ..core.errors import DelineateError, InputError, permission_denied, printable
 from ..core.files import write_atomically
 from ..imaging.filetypes import IMAGE_SUFFIXES
 from ..imaging.item import Fields, Item, Split
@@ -342,6 +342,8 @@ def refuse_other_source(out: Path, sources: Sequence[Path]) -> None:
 def _read(path: Path) -> Datalist:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+    except PermissionError as error:
+        raise permission_denied(path) from error
     except (OSError, ValueError) as error:
         raise InputError(path, f"is no data list ({error})", _AGAIN) from error
     if not isinstance(content, dict):

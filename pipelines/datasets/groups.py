@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..core.errors import InputError
+from ..core.errors import InputError, permission_denied
 from ..imaging.item import Item, Split
 from .datalist import Datalist, Repeat, Trait, content, regrouped, traits
 from .splitting.splits import Place, Plan, highest, split_groups, strata
@@ -83,6 +83,8 @@ def audited_pairs(items: Sequence[Item], folder: Path) -> list[Pair]:
         named = [(*one["contents"], bool(one["exact"])) for one in found]
     except (FileNotFoundError, NotADirectoryError):
         return []
+    except PermissionError as error:
+        raise permission_denied(path) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = f"does not say which images repeat each other ({type(error).__name__}: {error})"
         raise InputError(path, reason, "audit the data set again: delineate data audit, or remove the file") from error

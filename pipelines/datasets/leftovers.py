@@ -23,8 +23,8 @@ def leftovers(source: Path, layout: str, items: Iterable[Item], named: Iterable[
         named: what it refused or passed over, files or whole folders.
 
     Returns:
-        a refusal of each file that holds images in a form that is not read; one line, skipped, for those of a folder
-        that could be read.
+        a refusal of each file that holds images in a form that is not read, and of what this user may not read; one
+        line, skipped, for those of a folder that could be read.
     """
     if layout == "csv":
         return []
@@ -54,7 +54,8 @@ def _is_read(file: Path) -> bool:
 
 def _is_unpacked(file: Path) -> bool:
     """Whether an archive lies beside the folder that was in it."""
-    return file.with_name(file.name.split(".")[0]).is_dir()
+    folder = file.with_name(file.name.split(".")[0])
+    return folder != file and folder.is_dir()
 
 
 def _unused(folder: Path, names: list[str], layout: str) -> SkippedError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..core.errors import InputError
+from ..core.files import denied
 
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".webp", ".avif", ".heic", ".heif", ".hif"}
@@ -100,9 +101,12 @@ def is_picture(path: Path) -> bool:
 def refuse_foreign(path: Path) -> InputError | None:
     """The refusal of a file that holds images in a form that is not read; ``None`` where it is read, or holds none.
 
-    Nothing but a regular file is opened.
+    So is that of a file, unless it is plainly no image, or folder that this user has no right to read. Nothing but a
+    regular file is opened.
     """
     suffix = path.suffix.lower()
+    if suffix not in _PLAIN and (error := denied(path)):
+        return error
     if suffix and suffix not in _PLAIN and not path.is_file():
         missing = "is a link to nothing" if path.is_symlink() else "is no regular file"
         return InputError(path, missing, "copy what it stands for into a file, or remove it")

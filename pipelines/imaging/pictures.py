@@ -100,7 +100,7 @@ def open_picture(path: Path, also: Collection[str] = ()) -> Image.Image:
         also: further kinds that are read, by Pillow's names; ``GIF`` is the only one.
 
     Raises:
-        InputError: it is missing, broken, too large, or has several frames.
+        InputError: it is missing, broken, too large, or has several frames, or this user may not read it.
     """
     refuse_irregular(path)
     kind = "GIF" if "GIF" in also and sniff(path) == ".gif" else _kind(path)
@@ -114,8 +114,6 @@ def open_picture(path: Path, also: Collection[str] = ()) -> Image.Image:
     except UnidentifiedImageError as error:
         reason = f"cannot be decoded as {kind}: its header is damaged, or of a rare kind"
         raise InputError(path, reason, f"{_COPY_AGAIN}, or save it as 8-bit PNG") from error
-    except PermissionError as error:
-        raise InputError(path, "may not be read (no permission)", "give yourself the right to read it") from error
     except Exception as error:
         raise _undecodable(path, error) from error
 

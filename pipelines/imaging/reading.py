@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..core.errors import DelineateError, InputError
+from ..core.errors import DelineateError, InputError, permission_denied
 from .dicom import (
     Series,
     SpacingKind,
@@ -182,6 +182,8 @@ def _series_below(path: Path, *stamp: int) -> list[Series]:
 def _stamp(path: Path) -> tuple[int, int]:
     try:
         status = path.stat()
+    except PermissionError as error:
+        raise permission_denied(path) from error
     except OSError as error:
         raise InputError(path, "does not exist", "check the path") from error
     return status.st_mtime_ns, status.st_size

@@ -8,7 +8,7 @@ from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 
-from ..core.errors import InputError
+from ..core.errors import InputError, permission_denied
 from ..core.sums import sha256 as file_hash
 from .volumes.formats import volume_files
 
@@ -31,13 +31,17 @@ def refuse_changed(paths: str | Path | Sequence[str | Path], hashes: str | Seque
         hashes: as many; nothing is compared where there are none.
 
     Raises:
-        InputError: one has changed. A missing one is left to its reader.
+        InputError: one has changed, or may not be read. A missing one is left to its reader.
     """
     if not hashes:
         return
     paths = [paths] if isinstance(paths, str | Path) else paths
     for path, expected in zip(map(Path, paths), [hashes] if isinstance(hashes, str) else hashes, strict=True):
-        if path.exists() and _hash(path, stamps_of(path)) != expected:
+        try:
+            changed = path.exists() and _hash(path, stamps_of(path)) != expected
+        except PermissionError as error:
+            raise permission_denied(error.filename or path) from error
+        if changed:
             raise InputError(path, "changed since it was indexed", "index again, or restore it")
 
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..core.errors import InputError, NotedError, SkippedError, counted
-from ..datasets.layouts.base import is_hidden
+from ..core.files import denied
+from ..datasets.layouts.base import walk
 from ..imaging.dicom import Series, find_series, is_dicom, read_header
 from ..imaging.dicom.header import UID_UNUSED, malformed_uids
 from ..imaging.filetypes import IMAGE_SUFFIXES, is_picture, refuse_foreign
@@ -126,12 +127,12 @@ def _expand(source: str | Path) -> _Expanded:
 
 def _expand_folder(folder: Path) -> _Expanded:
     """Of the files that are not hidden those that are images, and refusals of those that hold images unread."""
+    if error := denied(folder):
+        return [], [error]
     pairs: list[tuple[Path, Path]] = []
     refused: list[InputError] = []
-    for file in sorted(folder.rglob("*")):
+    for file in walk(folder):
         name = file.relative_to(folder)
-        if file.is_dir() or any(map(is_hidden, map(Path, name.parts))):
-            continue
         if file.is_file() and (volume_suffix(file) or is_dicom(file) or is_picture(file)):
             pairs.append((file, name))
         elif error := refuse_foreign(file):

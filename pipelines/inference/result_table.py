@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from ..core.errors import DelineateError
+from ..core.errors import DelineateError, permission_denied
 from ..core.files import write_atomically
 from ..imaging.objects import OBJECT_FORMATS
 from .files import KINDS, PIXEL_KINDS
@@ -135,6 +135,9 @@ def own_files(folder: Path) -> set[Path]:
     """The masks, overlays, DICOM objects ... that the table in `folder` names; none where there is no such table.
 
     One that a spreadsheet saved again, with other separators or letters, still says what Delineate wrote.
+
+    Raises:
+        InputError: there is such a file, and this user may not read it.
     """
     try:
         text = (folder / TABLE).read_bytes().decode("utf-8-sig", errors="replace")
@@ -143,6 +146,8 @@ def own_files(folder: Path) -> set[Path]:
         if not set(rows.fieldnames or ()) >= _COMMON:
             return set()
         return {folder / cell.removeprefix("'") for row in rows for kind in KINDS if (cell := row.get(kind))}
+    except PermissionError as error:
+        raise permission_denied(folder / TABLE) from error
     except (csv.Error, OSError):
         return set()
 

@@ -8,12 +8,14 @@ from itertools import islice
 from pathlib import Path
 
 from ...core.errors import InputError, counted
+from ...core.files import denied
 from ...imaging.filetypes import IMAGE_SUFFIXES
 from ...imaging.volumes.formats import volume_suffix
 from .base import is_hidden, is_picture, walk
 
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 _MOST = 50  # folders that are looked into
+_LOOKED_AT = 1000  # files that are opened, to see whether this user may
 
 _SHALLOW = ("busbra", "kvasir", "paired", "isic", "busi")  # told without walking through all that lies in a folder
 
@@ -52,6 +54,8 @@ def about_no_layout(source: Path, recognise: Recognise, is_part: Callable[[str],
         return InputError(source, "is an empty folder", f"put images and their masks there, {_LAYOUTS}")
     if (source / "datalist.json").is_file():
         return InputError(source, "is a data set already", "train on it, or split it otherwise: delineate data split")
+    if closed := next(filter(None, map(denied, islice(walk(source), _LOOKED_AT))), None):
+        return closed
     if lower := list(islice(_with_layout(_below(source), recognise), 5)):
         found = ", ".join(f"{folder.relative_to(source).as_posix()}/ ({name})" for folder, name in lower)
         remedy = (

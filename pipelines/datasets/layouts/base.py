@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...core.errors import InputError
+from ...core.files import denied
 from ...imaging.filetypes import IMAGE_SUFFIXES, refuse_foreign
 from ...imaging.item import Item
 
@@ -35,11 +36,16 @@ def is_picture(file: Path) -> bool:
 
 
 def walk(source: Path) -> list[Path]:
-    """The files at any depth, sorted; hidden ones, and linked or hidden folders, are left out."""
+    """The files at any depth, sorted; hidden ones, and linked or hidden folders, are left out.
+
+    A folder that this user may not read stands for its files, so that it is refused where they would be.
+    """
     found: list[Path] = []
     for folder, folders, names in os.walk(source):
-        folders[:] = [name for name in folders if not is_hidden(Path(name))]
-        found += [Path(folder, name) for name in names if not is_hidden(Path(name))]
+        shown = [Path(folder, name) for name in folders if not is_hidden(Path(name))]
+        closed = {path for path in shown if denied(path)}
+        folders[:] = [path.name for path in shown if path not in closed]
+        found += [*closed, *(Path(folder, name) for name in names if not is_hidden(Path(name)))]
     return sorted(found)
 
 
@@ -106,6 +112,8 @@ def ambiguous(file: Path, what: str, files: list[Path]) -> InputError:
 
 
 def _not_an_image(entry: Path) -> InputError:
+    if error := denied(entry):
+        return error
     if entry.is_dir():
         return InputError(entry, "is a folder in a folder of images; not searched", "move its files up, or remove it")
     kinds = ", ".join(sorted(IMAGE_SUFFIXES))

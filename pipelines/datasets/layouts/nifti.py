@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ...core.errors import InputError, NotedError, counted
+from ...core.errors import InputError, NotedError, counted, permission_denied
 from ...imaging.item import Drawn, Item
 from ...imaging.volumes.formats import volume_suffix
 from .base import Found, Layout, ambiguous, by_key, is_hidden, orphan, pair
@@ -81,6 +81,8 @@ def _listed(source: Path) -> dict[str, Any]:
     try:
         listed: dict[str, Any] = json.loads((source / "dataset.json").read_text(encoding="utf-8"))
         names = [str(entry["image"]) for entry in listed["training"]]
+    except PermissionError as error:
+        raise permission_denied(source / "dataset.json") from error
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}
     return listed if any(os.path.isfile(source / name) for name in names) else {}
@@ -93,6 +95,8 @@ def _structures(file: Path) -> tuple[dict[str, Drawn | None], list[InputError]]:
     """
     try:
         named = [_label(*pair) for pair in json.loads(file.read_text(encoding="utf-8"))["labels"].items()]
+    except PermissionError as error:
+        raise permission_denied(file) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}, []
     remarks: list[InputError] = [

@@ -7,7 +7,7 @@ import os
 from io import StringIO
 from pathlib import Path
 
-from ...core.errors import InputError, NotedError
+from ...core.errors import InputError, NotedError, permission_denied
 from ...imaging.item import Drawn, Item, Split
 from ..splitting.splits import SPLITS
 from .base import Found, Layout, is_hidden
@@ -86,6 +86,8 @@ def read_table(file: Path) -> tuple[list[str], list[tuple[int, Row]]]:
         text = file.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise InputError(file, "does not exist", "check the path") from None
+    except PermissionError as error:
+        raise permission_denied(file) from error
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(file, "cannot be read as UTF-8 text", "save it as CSV in UTF-8") from error
     first = text.partition("\n")[0]

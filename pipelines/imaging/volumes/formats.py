@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...core.errors import DelineateError, InputError
+from ...core.errors import DelineateError, InputError, permission_denied
 from ...core.files import refuse_irregular
 from .grids import Grid
 from .planes import Affine, orientation
@@ -111,6 +111,8 @@ def refusing(path: Path) -> Iterator[None]:
         yield
     except InputError:
         raise
+    except PermissionError as error:  # of the voxels beside a header
+        raise permission_denied(error.filename or path) from error
     except Exception as error:  # nibabel, gzip, zlib: OSError, EOFError, ValueError, RuntimeError, ...
         reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
         raise InputError(path, f"cannot be read ({reason})", "copy or download it again") from error

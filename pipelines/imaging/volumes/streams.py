@@ -13,7 +13,7 @@ from typing import IO, Any, Literal, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ...core.errors import InputError
+from ...core.errors import InputError, permission_denied
 
 DAMAGED = "copy or download it again"
 _MOST_DEFLATED = 1032  # times as many bytes is the most that deflate unpacks to
@@ -77,6 +77,8 @@ def read_values(
                 part[:] = convert(np.frombuffer(_exactly(stream, len(part) * stored.itemsize), stored))
             if stream.read(1):
                 raise _too_long(path, place.size)
+    except PermissionError as error:
+        raise permission_denied(place.file) from error
     except (EOFError, OSError, zlib.error) as error:
         raise InputError(path, f"is cut off or damaged: its voxels can't be unpacked ({error})", DAMAGED) from error
     return values
