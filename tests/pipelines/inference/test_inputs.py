@@ -181,6 +181,18 @@ def test_masks_that_were_written_beside_their_images_are_no_images(tmp_path: Pat
     assert names(tmp_path / "masks/a_mask.png") == ["a_mask"]
 
 
+def test_what_is_no_image_and_what_is_hidden_or_linked_is_passed_over_without_a_word(tmp_path: Path) -> None:
+    """As README and docs/data.md say; a GIF or a PDF is named."""
+    source = tmp_path / "source"
+    others = ("readme.txt", "table.csv", "a.docx", "notes", ".DS_Store", ".b.png", ".hidden/h.jpg")
+    touch(tmp_path, "elsewhere/c.png")
+    touch(source, "a.png", *others, "film.gif", "report.pdf")
+    (source / "linked").symlink_to(tmp_path / "elsewhere")
+    found, errors = refused(source)
+    assert [item["name"] for item in found] == ["a"]
+    assert [Path(error.split(":")[0]).name for error in errors] == ["film.gif", "report.pdf"]
+
+
 @pytest.mark.parametrize("text", ["input;mask\n", "", "patient,age\nx,3\n"], ids=["semicolons", "empty", "another"])
 def test_another_table_of_that_name_says_nothing(tmp_path: Path, text: str) -> None:
     touch(tmp_path, "a.png")
