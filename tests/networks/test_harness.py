@@ -76,12 +76,14 @@ FORMS: dict[str, tuple[str, dict[str, Any]]] = {  # all networks, and arguments 
     "monai.DynUNet, supervised": ("monai.DynUNet", {"deep_supervision": True}),
     "monai.MedNeXt, supervised": ("monai.MedNeXt", {"deep_supervision": True}),
 }
-IN_OTHERS = (
+IN_OTHERS = (  # their operators are in other forms, too
     "se_depthwise_unet",
     "ultra_light_unet, bilinear",
     "classic_unet",
-)  # their operators are in other forms, too
+    "efficient_lite_unet",  # tests/pipelines/inference/backends/test_shipped.py has it, with the shipped weights
+)
 UNUSED = "norm_cross_attn"  # MONAI's transformer blocks have it, and a use for it in cross-attention alone
+NOISE = "attention.psi.0.conv.bias"  # a norm takes it away again: its gradient is what rounding leaves, which may be 0
 
 SAME = 1e-4  # of logits of about -3 to 3, in float32: kernels and exporters add in another order
 SAME_LAST = 2e-3  # with channels last torch's group norm takes variances as differences of large sums; else 1e-5
@@ -274,7 +276,7 @@ def test_every_parameter_gets_a_finite_gradient(form: str, batch: int) -> None:
     sum(each.square().mean() for each in logits).backward()
     used = {name: p.grad for name, p in network.named_parameters() if UNUSED not in name}
     assert [name for name, grad in used.items() if grad is None or not grad.isfinite().all()] == []
-    assert [name for name, grad in used.items() if not grad.any()] == []
+    assert [name for name, grad in used.items() if not grad.any() and not name.endswith(NOISE)] == []
 
 
 @each_form

@@ -28,11 +28,13 @@ OTHERS = [
 
 @pytest.fixture(scope="session")
 def onnx_operators() -> None:
-    """All that torch's exporter knows is read once; it reads it from its source in every export: half a second."""
+    """All that torch's exporter knows is read once; it reads it anew in every export: half of a small one."""
     with suppress(ImportError, AttributeError):  # another torch may do otherwise
-        from torch.onnx._internal.exporter._registration import onnxscript_apis
+        from torch._export import utils
+        from torch.onnx._internal.exporter._registration import ONNXRegistry
 
-        onnxscript_apis.get_torchlib_ops = cache(onnxscript_apis.get_torchlib_ops)
+        ONNXRegistry.from_torchlib = staticmethod(cache(ONNXRegistry.from_torchlib))  # type: ignore[method-assign,assignment]
+        utils._materialize_cpp_cia_ops = cache(utils._materialize_cpp_cia_ops)
 
 
 @pytest.fixture(scope="session")

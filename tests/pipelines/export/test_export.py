@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from backends import onnx_operators as onnx_operators
 
 from delineate.networks import create_network
 from delineate.pipelines import export
@@ -23,6 +24,7 @@ from delineate.pipelines.inference.segmenter import Segmenter
 
 onnxruntime = pytest.importorskip("onnxruntime")
 FEATURES = [16, 16, 32]
+pytestmark = pytest.mark.usefixtures("onnx_operators")
 
 
 @pytest.fixture(scope="module")

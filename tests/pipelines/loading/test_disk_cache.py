@@ -279,6 +279,7 @@ def test_a_training_that_is_interrupted_leaves_nothing_half(
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 2 worker processes:UserWarning")  # on one core
 def test_two_processes_may_fill_it_at_once(counted: DiskDataset, cache_items: list[Item]) -> None:
     every = list(range(len(cache_items)))
     loader = DataLoader(counted, batch_sampler=[every, every, every, every], num_workers=2, collate_fn=list)
