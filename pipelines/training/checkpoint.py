@@ -137,6 +137,7 @@ class CheckpointSaver:
         best = self.validator.state
         state = {name: part.state_dict() for name, part in self.save_dict.items()}
         state |= {"epoch": engine.state.epoch, "iteration": engine.state.iteration}
+        state["pretrained"] = pretrained_with(self.save_dict["network"])
         return state | {"best_metric": float(best.best_metric), "best_metric_epoch": int(best.best_metric_epoch)}
 
     def _load(self, state: Mapping[str, Any]) -> None:

@@ -13,13 +13,13 @@ from torch.optim.lr_scheduler import OneCycleLR
 from ...networks.efficientnet_lite import EfficientNetLite
 from ...networks.pretrained import INSTALL, has_imagenet, load_imagenet
 from .runs import weights_file
-from .states import load_matching
+from .states import began_with, load_matching
 
 logger = logging.getLogger(__name__)
 IMAGENET = "imagenet"
 
 
-def with_pretrained(network: nn.Module, pretrained: str | None) -> nn.Module:
+def with_pretrained(network: nn.Module, pretrained: str | None, resumed_from: str | Path | None = None) -> nn.Module:
     """A fresh network with weights that were trained before.
 
     Args:
@@ -27,6 +27,8 @@ def with_pretrained(network: nn.Module, pretrained: str | None) -> nn.Module:
         pretrained: ``"imagenet"``: the encoder's, where the network has one of which there are such weights, and these
             are installed; a warning says when they are not. A run, a bundle or a file of weights: what is of equal
             names and shapes. ``None``: none.
+        resumed_from: the folder of the states where a training is resumed: it goes on as it began, whatever is
+            installed by now, and its weights come from its state.
 
     Returns:
         the network.
@@ -35,6 +37,10 @@ def with_pretrained(network: nn.Module, pretrained: str | None) -> nn.Module:
         DelineateError: a file is damaged, or has nothing for this network.
     """
     encoder = getattr(network, "encoder", None)
+    began = began_with(Path(resumed_from)) if resumed_from else None
+    if began is not None:
+        _mark(encoder, began)
+        return network
     if pretrained is None:
         return network
     if pretrained != IMAGENET:
@@ -43,7 +49,10 @@ def with_pretrained(network: nn.Module, pretrained: str | None) -> nn.Module:
     elif not isinstance(encoder, EfficientNetLite):
         logger.info("there are no ImageNet weights for this network")
     elif not has_imagenet(encoder.variant):
-        logger.warning(f"the ImageNet weights are not installed, so the encoder begins untrained; {INSTALL}")
+        logger.warning(
+            "the ImageNet weights are not installed, so the encoder begins untrained, and this run stays so; for a new "
+            f"run that begins with them: {INSTALL}"
+        )
     else:
         _mark(encoder, f"ImageNet, {encoder.variant}, sha256 {load_imagenet(encoder)}")
         logger.info(f"the encoder begins with the ImageNet weights of {encoder.variant}")

@@ -87,6 +87,22 @@ def load_last(folder: Path, device: str | torch.device = "cpu") -> dict[str, Any
     return state
 
 
+def began_with(folder: Path) -> str | None:
+    """What the encoder of a training was pretrained with when it began, as any of its states in ``folder`` says.
+
+    Returns:
+        the source; empty where it began untrained; ``None`` where no state can be read.
+    """
+    for path in (folder / LAST, folder / PREVIOUS):
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            groups = len(state["optimizer"]["param_groups"])
+        except Exception:  # of many kinds; `load_last` says it when the training starts
+            continue
+        return str(state.get("pretrained", "an unknown source" if groups > 1 else ""))  # of before it was noted
+    return None
+
+
 def load_initial(network: nn.Module, folder: Path) -> dict[str, Any] | None:
     """Begin with the weights in ``folder/initial.pt``, if there are any: those of equal names and shapes.
 

