@@ -18,6 +18,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.tokens import CommentToken
 
+from ...installation import has_torch
 from ..core.errors import DelineateError, UnknownNameError, printable
 from ..core.files import write_atomically
 from ..core.yaml_files import read_yaml
@@ -36,6 +37,12 @@ SCHEMA = "meta_schema_20240725.json"  # in docs/, so that `monai.bundle verify_m
 def _configs() -> Path:
     with as_file(files("delineate.configs")) as folder:
         return Path(folder)
+
+
+NO_BUNDLES = (
+    "this runtime brings no bundles; export one on a full installation, and copy the folder here: "
+    "delineate export skin_lesion --format onnx --out FOLDER"
+)
 
 
 def shipped_bundles() -> dict[str, Path]:
@@ -71,6 +78,8 @@ def find_bundle(bundle: str | Path) -> Path:
         raise DelineateError(
             f"{folder} is no bundle: it has no configs/inference.yaml; name a bundle's or run's folder"
         )
+    if not shipped and not has_torch():
+        raise DelineateError(f"no folder is called {str(bundle)!r}; {NO_BUNDLES}")
     raise UnknownNameError("folder, and no shipped bundle,", str(bundle), shipped)
 
 

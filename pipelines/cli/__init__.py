@@ -19,6 +19,7 @@ from .cross_validate import cross_validate
 from .demo import demo
 from .evaluate import evaluate
 from .export import export
+from .full import need_full
 from .options import Quiet, Verbose
 from .segment import segment
 from .train import train
@@ -55,6 +56,10 @@ app.add_typer(bundle.app, name="bundle")
 app.add_typer(node.app, name="node")
 for command in (train, cross_validate, compare, evaluate, segment, export, tune, demo, info.networks, info.info):
     app.command()(command)
+need_full(app, "segment", "info")
+need_full(bundle.app, "list", "verify", "update")
+need_full(data.app, "download")
+need_full(node.app)
 
 
 def main() -> None:

@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from ..bundling.bundles import choices, find_bundle, has_weights, new_bundle, shipped_bundles
+from ...installation import has_torch
+from ..bundling.bundles import NO_BUNDLES, choices, find_bundle, has_weights, new_bundle, shipped_bundles
 from ..bundling.gate import admit
 from ..bundling.own_tasks import write_own_task
 from ..bundling.rebuilt import rebuild_bundle
@@ -26,6 +27,9 @@ app = typer.Typer(help="List the shipped bundles; make, verify and update bundle
 @app.command("list")
 def list_(quiet: Quiet = False) -> None:
     """List the shipped bundles, and the tasks, networks and losses that a bundle can be made of."""
+    if not has_torch():
+        say(NO_BUNDLES)
+        return
     shipped = shipped_bundles()
     metadata = {
         name: json.loads((folder / "configs" / "metadata.json").read_text(encoding="utf-8"))

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from ...installation import has_torch
+from ..core.cores import compute_threads
+from ..core.versions import commit, version_of, versions
 from .console import show_table
 from .options import Quiet
 
@@ -39,17 +43,24 @@ def networks(as_json: AsJson = False, quiet: Quiet = False) -> None:
 
 def info(as_json: AsJson = False, quiet: Quiet = False) -> None:
     """Show versions, the machine, the precision it computes in, networks and bundles."""
+    facts = _facts() if has_torch() else _facts_of_runtime()
+    if as_json:
+        print(json.dumps(facts, indent=2))
+        return
+    show_table("delineate", ["fact", "value"], [row for fact in facts.items() for row in _rows(*fact)])
+
+
+def _facts() -> dict[str, Any]:
     import psutil
     import torch
 
     from ...networks import list_networks
     from ..bundling.bundles import shipped_bundles
-    from ..core.versions import commit, versions
     from ..inference.inferer import fastest_precision
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     dtype, reason = fastest_precision(device)
-    facts = {
+    return {
         "versions": versions(),
         "commit": commit(),
         "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
@@ -61,10 +72,28 @@ def info(as_json: AsJson = False, quiet: Quiet = False) -> None:
         "networks": list_networks(),
         "bundles": {name: str(folder) for name, folder in shipped_bundles().items()},
     }
-    if as_json:
-        print(json.dumps(facts, indent=2))
-        return
-    show_table("delineate", ["fact", "value"], [row for fact in facts.items() for row in _rows(*fact)])
+
+
+def _facts_of_runtime() -> dict[str, Any]:
+    """What there is to say where neither torch nor psutil is installed."""
+    return {
+        "installation": "the runtime without torch, which segments with exported bundles",
+        "versions": versions() | {name: version_of(name) for name in ("onnxruntime", "openvino")},
+        "commit": commit(),
+        "device": "cpu",
+        "threads": compute_threads(),
+        "memory_gb": _memory("SC_PHYS_PAGES"),
+        "free_memory_gb": _memory("SC_AVPHYS_PAGES"),
+        "precision": "float32",
+        "precision_reason": "exported graphs are computed in it",
+    }
+
+
+def _memory(pages: str) -> float | None:
+    try:
+        return round(os.sysconf(pages) * os.sysconf("SC_PAGE_SIZE") / 1e9, 1)
+    except (AttributeError, OSError, ValueError):  # not every system says it
+        return None
 
 
 def _rows(name: str, value: object) -> list[list[object]]:

@@ -8,10 +8,10 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from ...installation import has_torch
 from .errors import is_out_of_memory, known_cause
 
 _REMEDIES = {
@@ -106,7 +106,7 @@ def _of_system(error: BaseException) -> str | None:
         return f"{_place(error.filename)}{error.strerror}; {_REMEDIES[error.errno]}"
     if is_out_of_memory(error):
         return "out of memory; lower batch_size or image_size, use a smaller network, or end other programs"
-    if isinstance(error, ModuleNotFoundError) and find_spec("torch") is None:
+    if isinstance(error, ModuleNotFoundError) and not has_torch():
         package = str(error.name).partition(".")[0]
         return f"this needs {package}, and this runtime only segments; use a full installation of Delineate"
     if any(words in str(error) for words in _NO_CUDA):

@@ -25,11 +25,16 @@ def versions() -> dict[str, str]:
     """Versions of Python and of the packages that figures depend on."""
     found = {"python": platform.python_version(), "platform": platform.platform()}
     for name in _PACKAGES:
-        try:
-            found[name] = own_version() if name == "delineate" else version(name)
-        except PackageNotFoundError:
-            found[name] = "not installed"
+        found[name] = own_version() if name == "delineate" else version_of(name)
     return found
+
+
+def version_of(package: str) -> str:
+    """The version of a package, or that it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def commit() -> str | None:

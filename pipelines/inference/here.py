@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-HAS_TORCH = find_spec("torch") is not None
+from ...installation import has_torch
+
+HAS_TORCH = has_torch()
 
 if TYPE_CHECKING or HAS_TORCH:
     from .segmenter import Segmenter as Segmenter

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import json
 import shutil
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,11 @@ from backends import onnx_operators as onnx_operators
 from backends import with_graph
 from familiar_bundles import noise, page, teach, write
 from PIL import Image
-from processes import inside, refusal
+from processes import inside, refusal, succeeded
 from structured_bundles import CHEST, structured_bundle
 from without_torch import without_torch
 
+from delineate.pipelines.bundling import bundles
 from delineate.pipelines.bundling.bundles import change_bundle
 from delineate.pipelines.core.errors import DelineateError, InputError
 from delineate.pipelines.inference.outputs import Segmentation
@@ -121,10 +124,52 @@ def rows(folder: Path) -> list[dict[str, str]]:
         return [{key: cell for key, cell in row.items() if key != "record"} for row in csv.DictReader(file)]
 
 
-def test_what_takes_torch_says_so(tmp_path: Path) -> None:
-    assert refusal(without_torch("networks", cwd=tmp_path)) == (
-        "error: this needs monai, and this runtime only segments; use a full installation of Delineate"
+@pytest.mark.parametrize(
+    ("command", "rest"),
+    [
+        ("networks", ""),
+        ("train", "skin_lesion --data x"),
+        ("evaluate", "skin_lesion --data x --out y"),
+        ("demo", ""),
+        ("tune", "skin_lesion"),
+        ("data index", "x --out y"),
+        ("bundle new", "x --task skin_lesion"),
+        ("node check", "x"),
+    ],
+)
+def test_what_takes_torch_says_so_in_one_line_and_does_nothing_before(tmp_path: Path, command: str, rest: str) -> None:
+    done = without_torch(*command.split(), *rest.split(), cwd=tmp_path)
+    assert refusal(done).startswith(
+        f"error: delineate {command} needs the full installation of Delineate; this runtime only segments:"
     )
+    assert done.stdout == ""
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_command_that_takes_torch_has_its_help(tmp_path: Path) -> None:
+    assert "Train a bundle" in succeeded(without_torch("train", "--help", cwd=tmp_path)).stdout
+
+
+def test_info_says_what_there_is(tmp_path: Path) -> None:
+    facts = json.loads(succeeded(without_torch("info", "--json", cwd=tmp_path)).stdout)
+    assert facts["installation"].startswith("the runtime without torch")
+    assert facts["versions"]["onnxruntime"] == version("onnxruntime")
+    assert facts["memory_gb"] > 0
+    lines = succeeded(without_torch("info", cwd=tmp_path)).stdout.splitlines()
+    assert f"version: numpy\t{version('numpy')}" in lines
+
+
+def test_the_list_of_bundles_says_how_to_get_one(tmp_path: Path) -> None:
+    said = succeeded(without_torch("bundle", "list", cwd=tmp_path)).stdout.splitlines()
+    assert len(said) == 1
+    assert "delineate export skin_lesion --format onnx --out FOLDER" in said[0]
+
+
+def test_a_name_where_no_bundles_are_shipped_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bundles, "shipped_bundles", dict)
+    monkeypatch.setattr(bundles, "has_torch", lambda: False)
+    with pytest.raises(DelineateError, match="'skin_lesion'; this runtime brings no bundles; export one on a full"):
+        GraphSegmenter("skin_lesion")
 
 
 def test_a_bundle_without_a_graph_says_how_to_get_one(tmp_path: Path) -> None:

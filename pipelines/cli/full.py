@@ -1,0 +1,36 @@
+"""Commands that take the full installation: where torch is not installed, they say so before they begin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+import typer
+from typer.core import TyperCommand
+
+from ...installation import has_torch
+from ..core.errors import DelineateError
+
+
+class FullCommand(TyperCommand):
+    """A command that the runtime without torch does not have; its help it has."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command.
+
+        Raises:
+            DelineateError: torch is not installed.
+        """
+        if not has_torch():
+            raise DelineateError(
+                f"{ctx.command_path} needs the full installation of Delineate; this runtime only segments: "
+                "delineate segment FOLDER IMAGES --out MASKS, with a FOLDER of 'delineate export'"
+            )
+        return super().invoke(ctx)
+
+
+def need_full(app: typer.Typer, *but: str) -> None:
+    """Let every command of ``app`` take the full installation, but for those named."""
+    for command in app.registered_commands:
+        name = command.name or getattr(command.callback, "__name__", "")
+        command.cls = command.cls if name in but else FullCommand
