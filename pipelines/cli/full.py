@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import click
 import typer
 from typer.core import TyperCommand
 
@@ -15,7 +14,7 @@ from ..core.errors import DelineateError
 class FullCommand(TyperCommand):
     """A command that the runtime without torch does not have; its help it has."""
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         """Run the command.
 
         Raises:

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
+from ...installation import install
 from ..core.errors import DelineateError
 
 __all__ = ["Answer", "Certificates", "ExchangeError", "Outgoing", "refuse_missing"]
@@ -68,6 +69,5 @@ def refuse_missing() -> None:
     """
     if missing := [name for name in ("pynetdicom", "dicomweb_client") if find_spec(name) is None]:
         raise DelineateError(
-            f"DICOM is sent and received by {' and '.join(missing)}, not installed here; "
-            'pip install -c constraints.txt -e ".[dicom]"'
+            f"DICOM is sent and received by {' and '.join(missing)}, not installed here; {install('dicom')}"
         )

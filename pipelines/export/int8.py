@@ -24,7 +24,7 @@ from ..inference.features import features_of
 from ..inference.segmenter import Segmenter
 from .judged import Judged, judge, prepared
 from .keeping import is_within, keep
-from .quantized import quantize_onnx, quantize_openvino
+from .quantized import nncf_package, quantize_onnx, quantize_openvino
 
 _FORMATS: dict[str, tuple[str, Any, Callable[..., None]]] = {
     "onnx": ("onnxruntime-int8", onnxruntime, quantize_onnx),
@@ -78,6 +78,9 @@ def export_int8(
     if format_ not in _FORMATS:
         raise UnknownNameError("format for int8", format_, _FORMATS)
     backend, module, quantize = _FORMATS[format_]
+    module.runtime()
+    if format_ == "openvino":
+        nncf_package()
     name = INT8_GRAPHS[backend]
     segmenter = Segmenter(bundle, device="cpu", precision="float32", trust=trust, backend="torch")
     known, models = Datalist.read(data), segmenter.bundle / "models"

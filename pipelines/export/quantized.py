@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...installation import install
 from ..core.errors import DelineateError
 from ..core.logs import quiet_libraries
 from ..inference.backends import onnxruntime, openvino
@@ -71,15 +72,24 @@ def quantize_openvino(graph: Path, images: Images, path: Path) -> None:
     Raises:
         DelineateError: OpenVINO or NNCF is not installed.
     """
-    runtime = openvino.runtime()
-    os.environ.setdefault("NNCF_CI", "1")  # it tells its makers nothing then
-    try:
-        import nncf
-    except ImportError as error:
-        raise DelineateError("nncf is not installed; pip install 'delineate[int8]', or take --format onnx") from error
+    runtime, nncf = openvino.runtime(), nncf_package()
     with quiet_libraries(("nncf",)), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         advanced = nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE)
         model = runtime.Core().read_model(str(graph))
         found = nncf.quantize(model, nncf.Dataset(list(images)), subset_size=len(images), advanced_parameters=advanced)
     runtime.save_model(found, str(path), compress_to_fp16=False)
+
+
+def nncf_package() -> Any:
+    """What quantizes for OpenVINO.
+
+    Raises:
+        DelineateError: it is not installed.
+    """
+    os.environ.setdefault("NNCF_CI", "1")  # it tells its makers nothing then
+    try:
+        import nncf
+    except ImportError as error:
+        raise DelineateError(f"nncf is not installed; {install('int8')}, or take --format onnx") from error
+    return nncf

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError, features
 
+from ...installation import install
 from ..core.errors import InputError
 from ..core.files import refuse_irregular, write_atomically
 from .filetypes import KINDS, READABLE, name_of, refuse_foreign, sniff
@@ -160,7 +161,7 @@ def _kind(path: Path) -> str:
             from pillow_heif import register_heif_opener
         except ImportError as error:
             reason = "is a HEIC image, and pillow-heif, which reads these, is not installed"
-            raise InputError(path, reason, "pip install pillow-heif") from error
+            raise InputError(path, reason, install("heif")) from error
         register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
     return kind
 

@@ -12,6 +12,7 @@ from torch import nn
 from ..bundling.settings import BACKENDS
 from ..bundling.weights import load_weights
 from ..core.errors import DelineateError, UnknownNameError
+from .backends import MODULES, refuse_missing
 from .backends.runner import run_by
 from .fastest import fastest_backend
 
@@ -53,6 +54,8 @@ def load_network(
         raise DelineateError(
             f"{backend} computes on the CPU, and device is {str(device)!r}; set device=cpu, or take the backend torch"
         )
+    if backend in MODULES:
+        refuse_missing(backend)
     loaded = load_weights(network, bundle_root, device)
     shape = (1, in_channels, *window)
     if backend == "auto" and on_cpu:

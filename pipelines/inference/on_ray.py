@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from ...installation import install
 from ..core.cores import usable_cores
 from ..core.errors import DelineateError, InputError, printable
 from ..imaging.item import Item
@@ -37,9 +38,7 @@ def refuse_missing() -> None:
         DelineateError: it is not.
     """
     if missing := [name for name in ("ray", "pyarrow", "pandas") if find_spec(name) is None]:
-        raise DelineateError(
-            f'--ray needs {" and ".join(missing)}, not installed here; pip install -c constraints.txt -e ".[ray]"'
-        )
+        raise DelineateError(f"--ray needs {' and '.join(missing)}, not installed here; {install('ray')}")
 
 
 class _EndedError(Exception):

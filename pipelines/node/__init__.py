@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
+from ...installation import install
 from ..core.errors import DelineateError
 
 _NEEDED = ("dicomweb_client", "highdicom", "prometheus_client", "pydantic", "pynetdicom")
@@ -17,4 +18,4 @@ def refuse_missing() -> None:
     """
     if missing := [name for name in _NEEDED if find_spec(name) is None]:
         needed = f"a node needs {', '.join(missing)}, not installed here"
-        raise DelineateError(f'{needed}; pip install -c constraints.txt -e ".[dicom]"')
+        raise DelineateError(f"{needed}; {install('dicom')}")

@@ -10,6 +10,7 @@ from typing import Any
 
 from ignite.engine import Engine, Events
 
+from ...installation import install
 from ..core.errors import DelineateError
 from ..core.ranks import rank
 from .history import HistoryLogger
@@ -89,5 +90,5 @@ def _client() -> Any:
     try:
         from mlflow import MlflowClient
     except ModuleNotFoundError as error:
-        raise DelineateError("mlflow is not installed; pip install mlflow-skinny, or set mlflow: false") from error
+        raise DelineateError(f"mlflow is not installed; {install('mlflow')}, or set mlflow: false") from error
     return MlflowClient(os.environ.get("MLFLOW_TRACKING_URI") or Path("mlruns").absolute().as_uri())

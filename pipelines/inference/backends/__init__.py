@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,13 @@ class Backend(Protocol):
     GRAPHS: tuple[str, ...]
     """Names in a bundle's ``models/`` of the graphs that it reads, the first before the others."""
 
+    def runtime(self) -> Any:
+        """The package.
+
+        Raises:
+            DelineateError: it is not installed.
+        """
+
     def open_graph(self, path: Path, precision: str, threads: int) -> tuple[Compute, str]:
         """Make a graph ready.
 
@@ -49,6 +56,18 @@ class Backend(Protocol):
 def backend_of(name: str) -> Backend:
     """The module of one of `MODULES`."""
     return cast("Backend", import_module(f".{MODULES[name]}", __name__))
+
+
+def refuse_missing(name: str) -> None:
+    """See that the package of one of `MODULES` is installed, before anything is made for it.
+
+    Raises:
+        DelineateError: it is not.
+    """
+    try:
+        backend_of(name).runtime()
+    except DelineateError as error:
+        raise DelineateError(f"{error}, or take the backend torch") from error
 
 
 def unreadable(path: Path, backend: str, error: Exception) -> DelineateError:

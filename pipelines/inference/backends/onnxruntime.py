@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ....installation import install
 from ...core.errors import DelineateError
 from . import Compute
 
@@ -48,7 +49,5 @@ def runtime() -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise DelineateError(
-            "onnxruntime is not installed; pip install 'delineate[onnx]', or take the backend torch"
-        ) from error
+        raise DelineateError(f"onnxruntime is not installed; {install('onnx')}") from error
     return onnxruntime

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ....installation import install
 from ...core.child import Child, ChildError
 from ...core.errors import DelineateError
 from . import Compute
@@ -94,7 +95,5 @@ def runtime() -> Any:
     try:
         import openvino
     except ImportError as error:
-        raise DelineateError(
-            "openvino is not installed; pip install 'delineate[openvino]', or take the backend torch"
-        ) from error
+        raise DelineateError(f"openvino is not installed; {install('openvino')}") from error
     return openvino

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
-import click
 import pytest
 import typer.rich_utils
 from typer.main import get_command
@@ -14,7 +14,7 @@ from delineate.pipelines.cli import app
 ESCAPED = "\\["
 
 
-def commands(group: click.Command, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+def commands(group: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     yield words, group
     for name, command in getattr(group, "commands", {}).items():
         yield from commands(command, (*words, name))

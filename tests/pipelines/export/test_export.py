@@ -150,7 +150,7 @@ def test_without_onnx_runtime_it_says_what_to_install(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(DelineateError, match=r"onnxruntime is not installed; pip install 'delineate\[onnx\]'"):
+    with pytest.raises(DelineateError, match=r"onnxruntime is not installed; pip install [^,]*\[onnx\]\"$"):
         export_bundle(trained, out=tmp_path / "net.onnx")
     assert not any(tmp_path.iterdir())
 

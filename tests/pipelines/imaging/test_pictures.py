@@ -270,7 +270,7 @@ def test_heic_without_what_reads_it_is_refused_with_what_to_install(
 ) -> None:
     (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
-    with pytest.raises(InputError, match=r"is a HEIC image, and pillow-heif, .* pip install pillow-heif"):
+    with pytest.raises(InputError, match=r"is a HEIC image, and pillow-heif, .* pip install .*\[heif\]"):
         read_image(tmp_path / "a.heic", "rgb")
 
 

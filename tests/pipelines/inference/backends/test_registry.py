@@ -19,10 +19,10 @@ from familiar_bundles import noise, page, teach
 from structured_bundles import structured_bundle
 from typer.testing import CliRunner
 
-from delineate.pipelines.bundling.settings import BACKENDS, INT8_GRAPHS
+from delineate.pipelines.bundling.settings import BACKENDS
 from delineate.pipelines.cli import app
 from delineate.pipelines.core.errors import DelineateError, UnknownNameError
-from delineate.pipelines.inference.backends import MODULES
+from delineate.pipelines.inference.backends import MODULES, runner
 from delineate.pipelines.inference.backends.runner import Runner
 from delineate.pipelines.inference.network import load_network
 from delineate.pipelines.inference.segmenter import Segmenter
@@ -122,10 +122,14 @@ def test_another_device_is_refused(bundle: Path, backend: str) -> None:
         load_network(torch.nn.Identity(), bundle, "cuda", backend)
 
 
-@pytest.mark.parametrize("backend", sorted(MODULES.keys() - INT8_GRAPHS))  # those need a graph before a package
-def test_a_package_that_is_missing_is_named(bundle: Path, backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, backend, None)
-    with pytest.raises(DelineateError, match=rf"{backend} is not installed; pip install 'delineate\[\w+\]'"):
+@pytest.mark.parametrize("backend", sorted(MODULES))
+def test_a_package_that_is_missing_is_named_before_anything_is_exported(
+    bundle: Path, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, MODULES[backend], None)
+    monkeypatch.setattr(runner, "graph_of", lambda *_, **__: pytest.fail("it was exported"))
+    missing = rf"{MODULES[backend]} is not installed; pip install .*\[\w+\]\", or take the backend torch"
+    with pytest.raises(DelineateError, match=missing):
         segmenter(bundle, backend)
 
 
