@@ -64,6 +64,7 @@ def last_audit(folder: Path) -> str:
     except (OSError, ValueError):
         audit = {}
     if audit.get("dataset_hash") != datalist.hash:
-        return f"{folder} was not audited as it stands; look at it: delineate data audit {folder}"
+        unknown = f"{folder} has not been audited since it was indexed"
+        return f"{unknown}; to look for duplicates and leaks: delineate data audit {folder}"
     counts = [f"{kind} {number['problems']}" for kind, number in audit["counts"].items() if number["problems"]]
     return f"audit of {folder}: {', '.join(counts) or 'no open problems'}; see audit.html"

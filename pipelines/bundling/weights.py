@@ -88,9 +88,8 @@ def _no_weights(bundle: Path) -> DelineateError:
     except (OSError, ValueError, LookupError, TypeError):
         why = f"train it with 'delineate train {name} --data DATASET'"
     missing = bundle / "models" / "model.pt"
-    return DelineateError(
-        f"{name} has no weights ({missing} is missing): {printable(why)[:500]}; use the run, or put weights there"
-    )
+    what = f"no weights are shipped with {name}" if shipped else f"{name} has no weights"
+    return DelineateError(f"{what} ({missing} is missing): {printable(why)[:500]}; then name its run instead of {name}")
 
 
 def _state(path: Path, device: str | torch.device) -> dict[str, Any]:

@@ -32,7 +32,8 @@ On = Annotated[
         "--on",
         metavar="DATASET",
         rich_help_panel=_COMPARING,
-        help="Evaluate runs on this data set; of evaluations already made, draw its images.",
+        help="Evaluate runs on this data set; with finished evaluations: take the pictures of the page from this data "
+        "set.",
     ),
 ]
 ScoredSplit = Annotated[

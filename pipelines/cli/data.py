@@ -217,6 +217,12 @@ def _duplicates(equal: int, alike: int) -> str:
     return f"{exact}, {near}; each stays in one split with its original (see 'delineate data audit')"
 
 
+def _for_split(split: str, groups: int, first: bool) -> str:
+    """``1 patient or image for validation``; the words in the middle only ``first``."""
+    what = (" patient or image" if groups == 1 else " patients or images") if first else ""
+    return f"{groups}{what} for {'the test' if split == 'test' else f'fold {split}' if split.isdigit() else split}"
+
+
 def index_and_show(sources: list[Path], layout: str, out: Path, shares: str = SHARES, **options: Any) -> bool:
     """Index and print what was found; whether nothing was refused."""
     from ..datasets.index import index_dataset
@@ -244,8 +250,8 @@ def index_and_show(sources: list[Path], layout: str, out: Path, shares: str = SH
             say(f"nothing can be trained on: add masks beside the images; {_drafts(sources)}")
     say(_duplicates(report.duplicates, report.near_duplicates))
     if report.few:
-        few = ", ".join(f"{split} {counted(number, 'group')}" for split, number in report.few.items())
-        warn(f"warning: scores on so little will say little: {few}; add images (patients), or change --split")
+        few = ", ".join(_for_split(split, number, i == 0) for i, (split, number) in enumerate(report.few.items()))
+        warn(f"warning: too few images for meaningful scores: {few}; add images (patients), or change --split")
     for move in report.moved:
         say(f"moved: group {move.group} was in {', '.join(move.old)}, is in {move.new}")
     fates = Counter(map(fate, report.refused))

@@ -13,7 +13,7 @@ from ..evaluation import workflow
 from ..training.runs import parse_settings
 from .console import QUIET, print_monai_line, progress, verbosity, warn
 from .ensembles import admitted_runs
-from .options import AsEnsemble, Backend, Dataset, Quiet, Settings, Trust, Tta, Verbose, bundle_names
+from .options import AsEnsemble, Backend, Dataset, InferenceSettings, Quiet, Trust, Tta, Verbose, bundle_names
 from .scores import Failures, Subgroups, Table, Tolerance, parse_failures, show_scores
 
 
@@ -44,7 +44,7 @@ def evaluate(
     table: Table = None,
     failure: Failures = None,
     tolerance_mm: Tolerance = None,
-    set_: Settings = None,
+    set_: InferenceSettings = None,
     trust: Trust = False,
     quiet: Quiet = False,
     verbose: Verbose = False,

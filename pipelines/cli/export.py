@@ -38,7 +38,7 @@ def export(
     ] = False,
     calibrate: Annotated[int, typer.Option(min=1, help="With --int8: training images to calibrate on.")] = 100,
     allow_auto: Annotated[
-        bool, typer.Option("--allow-auto", help="With --int8: let --backend auto take it where it is the fastest.")
+        bool, typer.Option("--allow-auto", help="With --int8: allow --backend auto to choose int8.")
     ] = False,
     trust: Trust = False,
     quiet: Quiet = False,

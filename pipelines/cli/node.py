@@ -194,7 +194,7 @@ def complete(
     node: Node = _HERE,
     quiet: Quiet = False,
 ) -> None:
-    """Say that all images of a study have come: its series need not wait for more."""
+    """Mark a study as complete, so that its series are processed at once."""
     config = _config(node)
     with _queue(config) as queue:
         count = queue.complete(study)

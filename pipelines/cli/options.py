@@ -63,8 +63,8 @@ Trust = Annotated[
 Tta = Annotated[
     Literal["flips", "rotations"] | None,
     typer.Option(
-        help="Mean of the probabilities of several views of an image, of those that training showed: mirrored (flips), "
-        "or turned by 90, 180 and 270 degrees (rotations). Up to four times as slow.",
+        help="Mean of the probabilities of several views of an image, of the kinds used as augmentation in training: "
+        "mirrored (flips), or turned by 90, 180 and 270 degrees (rotations). Up to four times as slow.",
         show_default=False,
     ),
 ]
@@ -88,6 +88,10 @@ Threshold = Annotated[
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="Change a setting of the bundle, e.g. max_epochs=20."),
+]
+InferenceSettings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="Change a setting of the bundle, e.g. precision=float32."),
 ]
 Bundle = Annotated[
     str,

@@ -23,7 +23,7 @@ from ..imaging.writers import FORMATS, VolumeFormat
 from ..training.runs import parse_settings
 from .console import print_monai_line, progress, say, show_refused, warn
 from .ensembles import admitted_runs, split_runs
-from .options import AsEnsemble, Backend, BundleOrRun, Quiet, Settings, Threshold, Trust, Tta, Verbose
+from .options import AsEnsemble, Backend, BundleOrRun, InferenceSettings, Quiet, Threshold, Trust, Tta, Verbose
 from .remote import Header, Inputs, Remote, Series, ServerUrl, Stow, Study, TokenFile, remote_of
 from .thresholds import parse_thresholds
 
@@ -114,7 +114,7 @@ def segment(
     header: Header = None,
     skip_existing: SkipExisting = False,
     ray: Ray = None,
-    set_: Settings = None,
+    set_: InferenceSettings = None,
     trust: Trust = False,
     quiet: Quiet = False,
     verbose: Verbose = False,

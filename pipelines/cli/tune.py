@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from .console import say
-from .options import BundleOrRun, Quiet, Settings, Trust
+from .options import BundleOrRun, InferenceSettings, Quiet, Trust
 
 
-def tune(bundle: BundleOrRun, set_: Settings = None, trust: Trust = False, quiet: Quiet = False) -> None:
+def tune(bundle: BundleOrRun, set_: InferenceSettings = None, trust: Trust = False, quiet: Quiet = False) -> None:
     """Measure which backend computes a bundle the fastest on this machine, for --backend auto."""
     from ..inference.tune import tune_bundle
     from ..training.runs import parse_settings

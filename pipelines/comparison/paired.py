@@ -215,10 +215,9 @@ def compare_judged(
 
 
 def _flattered(judged: Sequence[Judged]) -> list[str]:
-    """Of which networks the scores flatter, because they have seen some of the images."""
+    """Of which networks the scores are too good, because they have seen some of the images."""
     return [
-        f"{again} of the images trained {one.name} or chose its epoch, so its scores flatter: compare on images that "
-        "it has not seen."
+        f"{one.name} has seen {again} of the images in its training, so its scores are too good: compare on others."
         for one in judged
         if (again := one.metrics.get("seen_in_training"))
     ]

@@ -25,7 +25,7 @@ def interval_text(score: Mapping[str, Any]) -> str:
     """The interval of a score as `mean_with_interval` gives it: ``0.8450 - 0.8940``."""
     if score["value"] is None:
         return "undefined"
-    text = "{:.4f} - {:.4f}".format(*score["ci95"]) if score["ci95"] else "unknown: one group"
+    text = "{:.4f} - {:.4f}".format(*score["ci95"]) if score["ci95"] else "no interval: only one image or patient"
     return text + (f" ({score['undefined']} undefined)" if score.get("undefined") else "")
 
 

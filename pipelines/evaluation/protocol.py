@@ -24,9 +24,10 @@ def protocol(metrics: Mapping[str, Any]) -> str:
     over += [f"{metrics['tta']} of the image"] if metrics.get("tta") else []
     means = f" Probabilities are means over {' and '.join(over)}." if over else ""
     counts = f"{counted(metrics['count'], 'image')} of {counted(metrics['groups'], 'group')}"
+    every, were = ("The", "was") if metrics["count"] == 1 else ("All", "were")
     return (
-        f"All {counts} (patients, lesions or volumes, as far as the data name them) "
-        f"{_split(metrics)}{could_not} were scored on "
+        f"{every} {counts} (patients, lesions or volumes, as far as the data name them) "
+        f"{_split(metrics)}{could_not} {were} scored on "
         f"{metrics['grid'].replace('own', 'own grid')}{of_structures}: {', '.join(_titles(metrics))}."
         f"{means}{_seen(metrics)}{_unfamiliar(metrics)} "
         f"Empty masks were decided before any metric was computed, and {_left_out(metrics)}: where reference and "
@@ -51,7 +52,7 @@ def _intervals(metrics: Mapping[str, Any]) -> str:
 def _seen(metrics: Mapping[str, Any]) -> str:
     if not (again := metrics.get("seen_in_training")):
         return ""
-    return f" {again} of them had trained the network or chosen its epoch, so the scores flatter."
+    return f" The network has seen {again} of them in its training, so the scores are too good."
 
 
 def _unfamiliar(metrics: Mapping[str, Any]) -> str:

@@ -238,11 +238,11 @@ class ScoreWriter:
             )
         if again := metrics.get("seen_in_training"):
             logger.warning(
-                f"{again} of these images trained the network or chose its epoch, so the "
-                "scores flatter; score it on images that it has not seen"
+                f"the network has seen {again} of these images in its training, so the scores are too good; "
+                "evaluate it on others"
             )
         if names := [row["image"] for row in self._rows if row.get("familiar") == 0]:
-            logger.warning(unfamiliar_warning(names, metrics["familiar"]["count"], SCORES))
+            logger.warning(unfamiliar_warning(names, metrics["familiar"]["count"], SCORES, "0"))
         self._warn_of_nothing()
 
     def _warn_of_nothing(self) -> None:
@@ -305,4 +305,8 @@ def _table(name: str, found: Any, annotated: NDArray[np.bool_]) -> NDArray[np.fl
 
 def _summary(scores: Mapping[str, Any]) -> str:
     names = headline(scores)
-    return ", ".join(f"{name} {value_text(scores[name])} [{interval_text(scores[name])}]" for name in names)
+    return ", ".join(f"{name} {value_text(scores[name])} {_in_brackets(scores[name])}" for name in names)
+
+
+def _in_brackets(score: Mapping[str, Any]) -> str:
+    return f"[{interval_text(score)}]" if score["ci95"] else f"({interval_text(score)})"

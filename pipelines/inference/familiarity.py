@@ -35,16 +35,17 @@ def noted_distance(image: Any) -> float | None:
     return distance if math.isfinite(distance) else None
 
 
-def unfamiliar_warning(names: Sequence[str], total: int, table: str) -> str:
+def unfamiliar_warning(names: Sequence[str], total: int, table: str, value: str = "no") -> str:
     """One line about images that are unlike those of the training.
 
     Args:
         names: of these images.
         total: how many images there are.
         table: the file in which all are marked.
+        value: with which they are marked there.
     """
     shown = ", ".join(map(printable, names[:_NAMED])) + (", ..." if len(names) > _NAMED else "")
     return (
-        f"{UNLIKE}: {len(names)} of {total} ({shown}); do not rely on their "
-        f"masks, which the column familiar of {table} names"
+        f"{UNLIKE}: {len(names)} of {total} ({shown}); check these masks by eye; "
+        f"they have '{value}' in the column familiar of {table}"
     )

@@ -73,7 +73,7 @@ def _remarks(one: Mapping[str, Any], training: Mapping[str, Any]) -> list[str]:
         )
     if again := one.get("seen_in_training"):
         found.append(
-            f"{counted(again, 'image')} of these had trained this network or chosen its epoch: the scores flatter."
+            f"This network has seen {counted(again, 'image')} of these in its training: the scores are too good."
         )
     if one["data_hash"] != training["data"]["hash"]:
         found.append("This is not the data set that the weights were trained on.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterator, Sequence, Sized
 from copy import deepcopy
 from pathlib import Path
@@ -133,14 +132,15 @@ def _learn(
     device: torch.device,
 ) -> Path:
     """Learn it from training and validation images, and write it."""
-    begin = time.perf_counter()
     training, validation = (features_of(network, inferer, each, device) for each in images)
     if not len(training) or not len(validation):
         raise DelineateError("there is no training image, or no validation image, that could be read")
     write_familiarity(models, [Familiarity.of(training, validation)])
-    few = f"; fewer than {LEAST} of them leave the limit uncertain" if len(validation) < LEAST else ""
+    judged, few = counted(len(validation), "validation image"), len(validation) < LEAST
+    limit = (
+        f"is uncertain, because it comes from {judged} ({LEAST} or more would do)" if few else f"comes from {judged}"
+    )
     logger.info(
-        f"what is familiar was learnt from {counted(len(training), 'training image')} and "
-        f"{counted(len(validation), 'validation image')} in {time.perf_counter() - begin:.0f} s{few}"
+        f"check for unfamiliar images: learnt from {counted(len(training), 'training image')}; its limit {limit}"
     )
     return models / FAMILIARITY

@@ -55,7 +55,7 @@ def test_an_ensemble_that_is_scored_on_what_its_members_have_seen_says_so(
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["seen_in_training"] == metrics["count"]
     assert f"{metrics['count']} of these images trained the network" in done.stderr + done.stdout
-    assert "so the scores flatter" in metrics["protocol"]
+    assert "so the scores are too good" in metrics["protocol"]
 
 
 def test_its_folder_is_compared_as_its_evaluation(validated: tuple[Path, Done], tmp_path: Path) -> None:

@@ -141,7 +141,10 @@ def test_acceptance_that_cannot_be_read_is_refused(leaking: Path) -> None:
 
 def test_a_data_set_that_was_never_audited_is_told(sound: Path, said: pytest.LogCaptureFixture) -> None:
     refuse_leaks(sound)
-    assert said.messages == [f"{sound} was not audited as it stands; look at it: delineate data audit {sound}"]
+    assert said.messages == [
+        f"{sound} has not been audited since it was indexed; to look for duplicates and leaks: "
+        f"delineate data audit {sound}"
+    ]
 
 
 def test_of_a_folds_data_set_nothing_is_told_as_the_divided_one_is_audited(
@@ -178,7 +181,7 @@ def test_the_last_audit_is_told(audited: Path, said: pytest.LogCaptureFixture) -
 def test_an_audit_of_other_data_is_passed_over(audited: Path, said: pytest.LogCaptureFixture, text: str) -> None:
     (audited / "audit.json").write_text(text)
     refuse_leaks(audited)
-    assert "was not audited as it stands" in said.messages[-1]
+    assert "has not been audited since it was indexed" in said.messages[-1]
 
 
 @pytest.mark.parametrize("options", [{}, {"folds": 3}])

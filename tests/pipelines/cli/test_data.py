@@ -254,4 +254,7 @@ def test_masks_are_read_as_the_options_say_and_that_is_told(tmp_path: Path) -> N
 def test_a_split_of_few_groups_is_a_warning(tmp_path: Path, volumes: Path) -> None:
     result = run("slices", volumes, "--out", tmp_path / "data", "--split", "0.5,0.25,0.25")
     assert result.exit_code == 0
-    assert "warning: scores on so little will say little: validation 1 group, test 1 group; add images" in result.stderr
+    assert (
+        "warning: too few images for meaningful scores: 1 patient or image for validation, 1 for the test; add images"
+        in result.stderr
+    )

@@ -47,7 +47,7 @@ def test_several_structures_stand_below_their_mean(tmp_path: Path, capsys: pytes
         ["structure", "images", "score", "mean", "95 % interval"],
         ["mean over structures", "5", "mean_dice", "0.8650", "0.8450 - 0.8940"],
         ["heart", "5", "mean_dice", "0.8650", "0.8450 - 0.8940"],
-        ["lung", "1", "mean_dice", "0.5000", "unknown: one group"],
+        ["lung", "1", "mean_dice", "0.5000", "no interval: only one image or patient"],
     ]
 
 

@@ -26,7 +26,10 @@ def test_images_unlike_those_of_the_training_are_told_in_one_line(tmp_path: Path
         write(tmp_path / "photos" / f"{name}.png", page())
     write(tmp_path / "photos" / "f.png", noise())
     done = succeeded(inside("segment", "known", "photos", "--out", "masks", cwd=tmp_path))
-    told = "with: 5 of 6 (photos/a.png, photos/b.png, photos/c.png, ...); do not rely on their masks"
+    told = (
+        "with: 5 of 6 (photos/a.png, photos/b.png, photos/c.png, ...); check these masks by eye; they have 'no' in the "
+        "column familiar of results.csv"
+    )
     assert [told in line for line in done.stderr.splitlines()] == [True]
 
 

@@ -130,7 +130,8 @@ def test_the_audit_of_the_data_set_is_told_once_for_all_folds(
     caplog.set_level("INFO", "delineate")
     validate(dataset, tmp_path / "out")
     assert [line for line in caplog.messages if "audited" in line] == [
-        f"{dataset} was not audited as it stands; look at it: delineate data audit {dataset}"
+        f"{dataset} has not been audited since it was indexed; to look for duplicates and leaks: "
+        f"delineate data audit {dataset}"
     ]
 
 

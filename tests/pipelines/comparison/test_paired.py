@@ -206,6 +206,6 @@ def test_a_network_that_has_seen_images_is_told_of(tmp_path: Path) -> None:
     write_judged(tmp_path / "again", {"mean_dice": dice(2)}, seen_in_training=12)
     found = compare([tmp_path / "old", tmp_path / "again"], out=tmp_path / "out")
     (warning,) = found["warnings"]
-    assert warning.startswith("12 of the images trained again or chose its epoch, so its scores flatter")
+    assert warning.startswith("again has seen 12 of the images in its training, so its scores are too good")
     for name in ("comparison.html", "comparison.md"):
         assert warning in (tmp_path / "out" / name).read_text()

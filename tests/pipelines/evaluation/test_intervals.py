@@ -25,7 +25,7 @@ def test_equal_values_have_an_interval_without_width() -> None:
 def test_one_group_has_no_interval() -> None:
     score = mean_with_interval([0.25, 0.75], ["volume", "volume"])
     assert score == {"value": 0.5, "ci95": None}
-    assert interval_text(score) == "unknown: one group"
+    assert interval_text(score) == "no interval: only one image or patient"
 
 
 def test_the_interval_is_that_of_scipy() -> None:

@@ -123,7 +123,7 @@ def test_the_page_says_of_failures_and_outcomes_what_the_terminal_says(written: 
 def test_one_image_is_not_called_images(tmp_path: Path) -> None:
     write_evaluation(made_evaluation(tmp_path / "images", 1, scores=FEW), tmp_path)
     text = Page(tmp_path / "report.html").text
-    assert "1 image of 1 group (" in text
+    assert "The 1 image of 1 group (" in text
     assert "the 1 image with the lowest Dice" in text
 
 

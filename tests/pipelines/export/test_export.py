@@ -166,7 +166,7 @@ def test_an_unknown_format_is_named_with_those_there_are(trained: Path) -> None:
 
 
 def test_a_bundle_without_weights_is_refused() -> None:
-    with pytest.raises(DelineateError, match="has no weights"):
+    with pytest.raises(DelineateError, match="no weights are shipped with nerve"):
         export_bundle("nerve")
 
 

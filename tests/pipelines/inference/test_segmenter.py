@@ -208,7 +208,7 @@ def test_what_holds_no_images_at_all_is_refused(segmenter: Segmenter) -> None:
 
 
 def test_a_bundle_without_weights_is_refused_in_one_clear_line() -> None:
-    with pytest.raises(DelineateError, match="has no weights") as refused:
+    with pytest.raises(DelineateError, match="no weights are shipped with nerve") as refused:
         Segmenter("nerve")
     assert "_mode_" not in str(refused.value)
 

@@ -75,7 +75,8 @@ def test_the_card_says_what_the_evaluation_found_and_what_was_noted(published: P
 
 def test_scores_that_flatter_are_called_so(phantom_run: Path, scores: Path, tmp_path: Path) -> None:
     seen = changed(scores, tmp_path / "scores", seen_in_training=3)
-    assert "3 images of these had trained this network" in readme(publish_bundle(phantom_run, tmp_path / "b", [seen]))
+    card = readme(publish_bundle(phantom_run, tmp_path / "b", [seen]))
+    assert "This network has seen 3 images of these in its training" in card
 
 
 def test_an_evaluation_of_other_weights_is_refused_and_nothing_is_made(
