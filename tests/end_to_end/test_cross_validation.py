@@ -54,7 +54,7 @@ def test_an_ensemble_that_is_scored_on_what_its_members_have_seen_says_so(
     done = succeeded(inside("evaluate", out / "ensemble", "--data", dataset, "--out", tmp_path, *NO_PAGE))
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["seen_in_training"] == metrics["count"]
-    assert f"{metrics['count']} of these images trained the network" in done.stderr + done.stdout
+    assert f"the network has seen {metrics['count']} of these images" in done.stderr + done.stdout
     assert "so the scores are too good" in metrics["protocol"]
 
 
