@@ -18,7 +18,7 @@ def own_version() -> str:
     try:
         return version("delineate")
     except PackageNotFoundError:
-        return version("delineate-runtime")
+        return version_of("delineate-runtime")
 
 
 def versions() -> dict[str, str]:
