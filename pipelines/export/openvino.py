@@ -22,7 +22,7 @@ def write(network: nn.Module, channels: int, axes: GraphAxes, path: Path) -> Non
     """
     runtime, graph = openvino.runtime(), path.with_suffix(".onnx")
     write_onnx(network, channels, axes, graph)
-    runtime.save_model(runtime.Core().read_model(str(graph)), str(path), compress_to_fp16=False)
+    runtime.save_model(openvino.core().read_model(str(graph)), str(path), compress_to_fp16=False)
     graph.unlink()
 
 

@@ -76,7 +76,7 @@ def quantize_openvino(graph: Path, images: Images, path: Path) -> None:
     with quiet_libraries(("nncf",)), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         advanced = nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE)
-        model = runtime.Core().read_model(str(graph))
+        model = openvino.core().read_model(str(graph))
         found = nncf.quantize(model, nncf.Dataset(list(images)), subset_size=len(images), advanced_parameters=advanced)
     runtime.save_model(found, str(path), compress_to_fp16=False)
 

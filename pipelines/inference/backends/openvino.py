@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -28,12 +29,11 @@ def open_graph(path: Path, precision: str, threads: int) -> tuple[Compute, str]:
     Raises:
         DelineateError: the package is missing, it crashes on this CPU, or this has no bfloat16.
     """
-    openvino = runtime()
+    openvino, one = runtime(), core()
     hint = _HINTS[precision]
-    core = openvino.Core()
-    if hint == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+    if hint == "bf16" and "BF16" not in one.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         raise DelineateError("this CPU does not compute in bfloat16; leave precision=bfloat16 out")
-    _refuse_crash(path, core)
+    _refuse_crash(path, one)
     settings = {
         "INFERENCE_PRECISION_HINT": hint,
         "INFERENCE_NUM_THREADS": threads,
@@ -41,7 +41,7 @@ def open_graph(path: Path, precision: str, threads: int) -> tuple[Compute, str]:
         "ENABLE_CPU_PINNING": False,  # two processes would be put on the same cores
     }
     told = "float32" if precision == "auto" else precision
-    return _ByShape(core, path, settings), f"openvino {openvino.__version__.partition('-')[0]} {told}"
+    return _ByShape(one, path, settings), f"openvino {openvino.__version__.partition('-')[0]} {told}"
 
 
 class _ByShape:
@@ -84,6 +84,19 @@ def _refuse_crash(path: Path, core: Any) -> None:
         ) from error
     finally:
         child.stop()
+
+
+@cache
+def core() -> Any:
+    """OpenVINO's one object for all graphs, which is kept as long as the process lives.
+
+    Its part for the CPU brings a stack for signals along, and takes it away with the last such object. Where that ends
+    in another thread, the next signal that Python handles (Ctrl-C, SIGTERM, the end of a child) is a crash.
+
+    Raises:
+        DelineateError: the package is not installed.
+    """
+    return runtime().Core()
 
 
 def runtime() -> Any:

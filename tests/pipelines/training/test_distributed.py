@@ -105,6 +105,19 @@ def test_two_processes_that_are_resumed_end_in_the_same_bits(place: Path, tmp_pa
     assert all(torch.equal(resumed["network"][name], value) for name, value in unbroken["network"].items())
 
 
+@pytest.mark.parametrize(("begun", "words"), [("two", ()), ("one", TWO)], ids=["by one", "by two"])
+def test_a_run_of_another_number_of_processes_is_resumed(
+    place: Path, tmp_path: Path, begun: str, words: tuple[str, ...]
+) -> None:
+    shutil.copytree(place, tmp_path / "place")
+    (tmp_path / "place" / begun / "checkpoints/last.pt").unlink()
+    succeeded(trained(tmp_path / "place", begun, "--resume", *words))
+    resumed, unbroken = (history(folder / begun) for folder in (tmp_path / "place", place))
+    assert len(resumed) == 3
+    for now, before in zip(resumed, unbroken, strict=True):
+        assert now == pytest.approx(before, rel=1e-5, abs=1e-6)
+
+
 def test_stock_monai_trains_a_bundle_in_processes_that_torchrun_starts(place: Path, tmp_path: Path) -> None:
     begun = shutil.ignore_patterns("models", "checkpoints", "logs", "report.html")
     shutil.copytree(place / "two", tmp_path / "run", ignore=begun)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -38,3 +40,21 @@ def test_where_it_works_it_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_on_intels_nothing_is_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openvino, "_PROBE", program(tmp_path, "os.kill(os.getpid(), signal.SIGFPE)"))
     openvino._refuse_crash(tmp_path / "model.onnx", Core("Intel(R) Xeon(R) Processor"))
+
+
+def test_a_signal_after_the_last_graph_ended_in_another_thread_is_handled(tmp_path: Path) -> None:
+    """OpenVINO's stack for signals would be gone, and the process with it."""
+    pytest.importorskip("openvino")
+    code = """
+import os, signal, threading
+from delineate.pipelines.inference.backends import openvino
+graphs = [openvino.core()]
+graphs[0].get_property("CPU", "FULL_DEVICE_NAME")
+ending = threading.Thread(target=graphs.clear)
+ending.start()
+ending.join()
+signal.signal(signal.SIGTERM, lambda *_: print("handled"))
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
