@@ -19,11 +19,11 @@ $(VENV)/installed-dev: $(VENV)/installed
 demo: $(VENV)/installed  ## phantoms (or DATA=folder) in; a trained bundle, masks, scores and a page out
 	$(BIN)/delineate demo --out "$(OUT)" $(if $(DATA),--data "$(DATA)")
 
-test: $(VENV)/installed-dev  ## all tests, two at a time; compiled modules are kept, or each of many processes compiles all anew
-	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+test: $(VENV)/installed-dev  ## all tests, three at a time, for some wait; compiled modules are kept, or each of many processes compiles all anew
+	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 coverage: $(VENV)/installed-dev  ## the same tests, and how much of the code they run; a third slower
-	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered
+	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

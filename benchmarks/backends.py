@@ -21,7 +21,7 @@ import multiprocessing
 import re
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -139,13 +139,13 @@ def timed(call: Call, image: torch.Tensor) -> float:
     return time.perf_counter() - begin
 
 
-def flags() -> str:
-    """The CPU's units that matter here, as Linux calls them."""
+def flags(hidden: Sequence[str] = ()) -> str:
+    """The CPU's units that matter here, as Linux calls them, but for those that begin with what is hidden."""
     try:
         (line, *_) = [one for one in Path("/proc/cpuinfo").read_text().splitlines() if one.startswith("flags")]
     except (OSError, ValueError):
         return "unknown"
-    return " ".join(flag for flag in FLAGS if flag in line.split())
+    return " ".join(flag for flag in FLAGS if flag in line.split() and not flag.startswith(tuple(hidden)))
 
 
 def packages() -> str:
@@ -167,10 +167,13 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=SIDE)
     parser.add_argument("--threads", type=int, default=usable_cores())
     parser.add_argument("--no-int8", action="store_true")
+    parser.add_argument("--hidden", nargs="*", default=[], help="units the libraries were kept from seeing, e.g. avx512")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     keep_freed_memory()
-    facts = {"threads": asked.threads, "cpu": cpu_name(), "flags": flags(), "versions": packages(), "commit": commit()}
+    cpu = f"{cpu_name().partition(' (')[0]} without {' and '.join(asked.hidden)}" if asked.hidden else cpu_name()
+    facts = {"threads": asked.threads, "cpu": cpu, "flags": flags(asked.hidden), "versions": packages()}
+    facts |= {"commit": commit()}
     rows: list[dict[str, object]] = [*map(dict, read_table(asked.out) if asked.append else [])]
     for name in asked.networks:
         for row in measure(name, asked.side, asked.blocks, asked.threads, not asked.no_int8):
