@@ -167,7 +167,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=SIDE)
     parser.add_argument("--threads", type=int, default=usable_cores())
     parser.add_argument("--no-int8", action="store_true")
-    parser.add_argument("--hidden", nargs="*", default=[], help="units the libraries were kept from seeing, e.g. avx512")
+    parser.add_argument("--hidden", nargs="*", default=[], help="units hidden from the libraries, e.g. avx512")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     keep_freed_memory()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import subprocess
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -13,6 +14,7 @@ _PACKAGES = (
 )
 
 
+@cache
 def own_version() -> str:
     """Delineate's version, whichever way it was installed: whole, or its runtime without torch."""
     try:
@@ -29,8 +31,9 @@ def versions() -> dict[str, str]:
     return found
 
 
+@cache
 def version_of(package: str) -> str:
-    """The version of a package, or that it is not installed."""
+    """The version of a package, or that it is not installed; looked for once, among the folders of all packages."""
     try:
         return version(package)
     except PackageNotFoundError:

@@ -18,7 +18,7 @@ from ..bundling.bundles import members_of
 from ..bundling.gate import Admission, fingerprint
 from ..core.errors import DelineateError, InputError, fate, printable
 from ..core.files import remove_leftovers, taking_turns
-from ..core.versions import versions
+from ..core.versions import own_version
 from ..imaging.item import Item
 from ..imaging.objects import Model
 from ..imaging.structures import structures_of, thresholds_of
@@ -313,7 +313,7 @@ def facts_of(bundle: Admission | str | Path | None, tta: str | None = None, back
         tta: the bundle's setting.
         backend: what computes its network, as `computed_by` tells.
     """
-    cells = {"delineate": versions()["delineate"], "tta": tta or "", "backend": backend}
+    cells = {"delineate": own_version(), "tta": tta or "", "backend": backend}
     if bundle is None:
         return cells
     cells["members"] = "; ".join(_members(bundle))

@@ -10,7 +10,7 @@ from typing import Any
 
 from ...bundling.gate import Admission, admit, fingerprint
 from ...core.errors import printable
-from ...core.versions import versions
+from ...core.versions import own_version
 from ..configuration.config import NodeConfig, Rule
 
 Stamp = tuple[tuple[str, int, int], ...]
@@ -34,7 +34,7 @@ class Model:
     def name(self) -> str:
         """The bundle's hash, and one of all else that decides what comes out and where it goes."""
         rule = self.rule
-        facts = [rule.name, rule.settings, rule.formats, rule.seg_type, rule.send_to, versions()["delineate"]]
+        facts = [rule.name, rule.settings, rule.formats, rule.seg_type, rule.send_to, own_version()]
         digest = sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
         return f"{self.bundle.hash}+{digest[:16]}"
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from delineate.pipelines.core import versions as module
-from delineate.pipelines.core.versions import commit, versions
+from delineate.pipelines.core.versions import commit, version_of, versions
 
 
 def checkout(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -34,7 +34,7 @@ def test_a_package_that_is_not_installed_is_said_to_be_so(monkeypatch: pytest.Mo
         raise PackageNotFoundError(name)
 
     monkeypatch.setattr(module, "version", missing)
-    assert versions()["torch"] == "not installed"
+    assert version_of.__wrapped__("torch") == "not installed"
 
 
 def test_the_commit_of_a_checkout_is_its_full_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
