@@ -45,16 +45,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ignored = shutil.ignore_patterns(*LEFT_OUT)
     for folder in (*PACKAGES, "tests", "benchmarks", "docs", "runtime"):
         shutil.copytree(ROOT / folder, source / folder, ignore=ignored)
-    for name in (
-        "__init__.py",
-        "errors.py",
-        "installation.py",
-        "py.typed",
-        "pyproject.toml",
-        "README.md",
-        "LICENSE",
-        "CHANGELOG.md",
-    ):
+    for name in (*AT_THE_ROOT, "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md"):
         shutil.copyfile(ROOT / name, source / name)
     return source
 
@@ -147,13 +138,7 @@ def test_the_wheel_puts_nothing_else_into_site_packages(wheel: Path) -> None:
 def test_the_package_holds_no_tests_no_benchmarks_and_no_documents(wheel: Path) -> None:
     """The repository's root is the package's folder, so this does not go without saying."""
     names = [name.split("/") for name in zipfile.ZipFile(wheel).namelist()]
-    assert {name[1] for name in names if name[0] == "delineate"} == {
-        "__init__.py",
-        "errors.py",
-        "installation.py",
-        "py.typed",
-        *PACKAGES,
-    }
+    assert {name[1] for name in names if name[0] == "delineate"} == {*AT_THE_ROOT, *PACKAGES}
 
 
 def test_the_installed_package_is_the_one_that_runs(site: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -111,7 +112,8 @@ def test_a_run_of_another_number_of_processes_is_resumed(
 ) -> None:
     shutil.copytree(place, tmp_path / "place")
     (tmp_path / "place" / begun / "checkpoints/last.pt").unlink()
-    succeeded(trained(tmp_path / "place", begun, "--resume", *words))
+    done = succeeded(trained(tmp_path / "place", begun, "--resume", *words))
+    assert re.search(r"resumed from \S+ after epoch [12]\b", done.stdout + done.stderr)
     resumed, unbroken = (history(folder / begun) for folder in (tmp_path / "place", place))
     assert len(resumed) == 3
     for now, before in zip(resumed, unbroken, strict=True):
