@@ -58,7 +58,7 @@ SkipExisting = Annotated[
     typer.Option(
         "--skip-existing",
         help="Go on where an earlier call stopped: pass over images whose masks are whole and were made of the same "
-        "files, bundle and settings.",
+        "files, bundle and settings, or were changed by hand since.",
     ),
 ]
 Ray = Annotated[
@@ -247,7 +247,8 @@ def _write_results(
         warn(unfamiliar_warning(unfamiliar, done, TABLE))
     fates = Counter(map(fate, found))
     skipped = f", {fates['skipped']} skipped" if fates["skipped"] else ""
-    before = f", {folder.done} done before" if skip_existing else ""
+    changed = f" ({folder.changed} changed since they were written: kept)" if folder.changed else ""
+    before = f", {folder.done} done before{changed}" if skip_existing else ""
     say(f"{done} segmented{before}, {fates['refused']} refused{skipped}{f', {unsent} not stored' if unsent else ''}")
     return fates["refused"] + unsent
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ..core.errors import InputError, SkippedError, counted
+from ..core.sums import sha256
 from ..imaging.item import Item
 from ..inference.result_table import TABLE, own_files
 from .layouts.base import Found, by_key
@@ -31,7 +32,7 @@ def without_predictions(items: Sequence[Item], refused: Sequence[InputError], co
         the items, without those of predictions unless these were ``corrected``; a refusal of each folder of such.
     """
     others = [item.file for item in items] + [Path(error.source) for error in refused]
-    is_own = _written_by_delineate([*_labels(items), *others])
+    is_own = _written_by_delineate([*_labels(items), *others]).__contains__
     images = [item for item in items if not is_own(item.file)]
     kept = [item for item in images if corrected or not any(map(is_own, item.label))]
     predictions = {} if corrected else _by_folder(filter(is_own, _labels(images)))
@@ -45,24 +46,30 @@ def without_predictions(items: Sequence[Item], refused: Sequence[InputError], co
 
 def note_of_corrected(items: Iterable[Item]) -> list[str]:
     """The note on labels that Delineate drew; none where there are none."""
-    labels = _labels(items)
-    is_own = _written_by_delineate(labels)
-    if not (number := sum(map(is_own, labels))):
+    drawn = _written_by_delineate(_labels(items))
+    if not drawn:
         return []
-    return [f"{counted(number, 'mask')} drawn by Delineate ({TABLE}), and corrected by a person, as --corrected says"]
+    note = f"{counted(len(drawn), 'mask')} drawn by Delineate ({TABLE}), and corrected by a person, as --corrected says"
+    unchanged = sum(as_written == sha256(path) for path, as_written in drawn.items() if as_written)
+    return [
+        note + (f"; {unchanged} of them as Delineate drew {'it' if unchanged == 1 else 'them'}" if unchanged else "")
+    ]
 
 
 def _labels(items: Iterable[Item]) -> list[Path]:
     return list(dict.fromkeys(path for item in items for path in item.label))
 
 
-def _written_by_delineate(paths: Iterable[Path]) -> Callable[[Path], bool]:
-    """Whether a file is a table of results, or one that such a table in its folder or above names, or a link to one."""
+def _written_by_delineate(paths: Iterable[Path]) -> dict[Path, str]:
+    """Those that are a table of results, or that such a table in their folder or above names, or links to such.
+
+    Each has its SHA-256 as it was written, where the table tells it.
+    """
     real = {path: path.resolve() for path in paths}
     folders = {folder for path in real.values() for folder in path.parents}
     found = {folder: own_files(folder) for folder in folders}
-    own = {file for folder, files in found.items() if files for file in (folder / TABLE, *files)}
-    return lambda path: real[path] in own
+    own = {file: sha for folder, files in found.items() if files for file, sha in {folder / TABLE: "", **files}.items()}
+    return {path: own[file] for path, file in real.items() if file in own}
 
 
 def _by_folder(files: Iterable[Path]) -> dict[Path, list[Path]]:

@@ -10,11 +10,13 @@ from hashlib import sha256
 from pathlib import Path, PurePath
 from typing import Any
 
+from PIL import Image
+
 from ..core.errors import InputError
 from ..core.sums import sha256 as file_hash
 from ..imaging.held import HeldImage
-from ..imaging.item import Item
-from ..imaging.reading import series_at
+from ..imaging.item import Item, kind_of
+from ..imaging.reading import open_volume, series_at
 from ..imaging.unchanged import Stamp, content_hash, stamps_of
 from .files import KINDS
 
@@ -57,6 +59,33 @@ def record_of(folder: Path, rows: Rows, made_of: Iterable[Any]) -> str:
     except OSError:
         return ""
     return sha256(json.dumps([cells, hashes, *made_of], sort_keys=True, default=str).encode()).hexdigest()
+
+
+def changed_masks(folder: Path, rows: Rows) -> list[Path]:
+    """Masks whose files are no longer as they were written, and can be read: a person may have corrected them.
+
+    Args:
+        folder: that the rows name files of.
+        rows: of one result; those of earlier versions, without ``mask_sha256``, tell nothing.
+    """
+    written = {folder / row["mask"]: row["mask_sha256"] for row in rows if row.get("mask") and row.get("mask_sha256")}
+    return [path for path, as_written in written.items() if _is_changed(path, as_written)]
+
+
+def _is_changed(path: Path, as_written: str) -> bool:
+    try:
+        return file_hash(path) != as_written and _opens(path)
+    except (OSError, SyntaxError, InputError):  # gone, or damaged (Pillow's SyntaxError): nobody's work
+        return False
+
+
+def _opens(path: Path) -> bool:
+    """Whether a file can be read to its end, also one that is no mask: a person may have saved it in colours."""
+    if kind_of(path) == "picture":
+        with Image.open(path) as picture:
+            picture.load()
+        return True
+    return bool(open_volume(path).voxels.size)
 
 
 class Pending:

@@ -20,16 +20,17 @@ COLUMNS = (
     *("input", "series", "frame", "structure", "status", "reason", *PIXEL_KINDS, "value", "grid"),
     *("foreground", "area_or_volume", "unit", "threshold", "bundle", "bundle_verified", "delineate"),
     *("members", "tta", "backend", "familiar", "feature_distance"),
-    *(*OBJECT_FORMATS, "record"),
+    *(*OBJECT_FORMATS, "mask_sha256", "record"),
 )
 """``structure`` is empty where there is one; ``value`` is that of its pixels in the mask's file, or its segment;
 ``members`` are hashes of what an ensemble is made of; ``backend`` is what computed the network, its version and
-precision; ``familiar`` is yes or no, see `Segmentation`; ``record`` is a hash of what the files were made of and of the
-files, see `Records`."""
+precision; ``familiar`` is yes or no, see `Segmentation`; ``mask_sha256`` is of the mask's file as it was written, by
+which one that was changed since is known; ``record`` is a hash of what the files were made of and of the files, see
+`record_of`."""
 
 _LATER = (
     *("structure", "members", "tta", "backend", "familiar", "feature_distance"),
-    *(*OBJECT_FORMATS, "record"),
+    *(*OBJECT_FORMATS, "mask_sha256", "record"),
 )  # not in tables of before
 _COMMON = frozenset({"input", "series", "frame", "status", "reason", *PIXEL_KINDS})  # of tables of all versions
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
@@ -131,8 +132,10 @@ class ResultTable:
         return status.st_ino, status.st_mtime_ns, status.st_size
 
 
-def own_files(folder: Path) -> set[Path]:
+def own_files(folder: Path) -> dict[Path, str]:
     """The masks, overlays, DICOM objects ... that the table in `folder` names; none where there is no such table.
+
+    Each has its SHA-256 as it was written, which the table tells of masks alone.
 
     One that a spreadsheet saved again, with other separators or letters, still says what Delineate wrote.
 
@@ -144,12 +147,17 @@ def own_files(folder: Path) -> set[Path]:
         separator = max(",;\t", key=text.partition("\n")[0].count)
         rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator)
         if not set(rows.fieldnames or ()) >= _COMMON:
-            return set()
-        return {folder / cell.removeprefix("'") for row in rows for kind in KINDS if (cell := row.get(kind))}
+            return {}
+        return {
+            folder / cell.removeprefix("'"): (row.get("mask_sha256") or "") if kind == "mask" else ""
+            for row in rows
+            for kind in KINDS
+            if (cell := row.get(kind))
+        }
     except PermissionError as error:
         raise permission_denied(folder / TABLE) from error
     except (csv.Error, OSError):
-        return set()
+        return {}
 
 
 def _grouped(rows: Iterable[Row]) -> dict[Key, list[Row]]:

@@ -18,13 +18,14 @@ from ..bundling.bundles import members_of
 from ..bundling.gate import Admission, fingerprint
 from ..core.errors import DelineateError, InputError, fate, printable
 from ..core.files import remove_leftovers, taking_turns
+from ..core.sums import sha256
 from ..core.versions import own_version
 from ..imaging.item import Item
 from ..imaging.objects import Model
 from ..imaging.structures import structures_of, thresholds_of
 from .files import KINDS, OutputOptions, name_of, possible_endings
 from .outputs import UNNAMED, Segmentation, main_files, series_of, write_outputs
-from .records import Pending, input_hash, record_of
+from .records import Pending, changed_masks, input_hash, record_of
 from .result_table import TABLE, Key, ResultTable, Row, key_of, main_file
 
 _LONGEST_NAME, _SHORTEST = 255, 20  # bytes of a file's name, with and without what is added to it
@@ -36,8 +37,8 @@ class ResultFolder:
     """Writes results into a folder, and a row of each, and of each refusal, into its ``results.csv``.
 
     Where a name is taken, by a result of another input or by a file that is not in the table, the next free one
-    (``NAME_2``) is chosen, whatever its case. The same input again replaces its own files, whatever structures it had.
-    Several processes may write into one folder.
+    (``NAME_2``) is chosen, whatever its case. The same input again replaces its own files, whatever structures it had;
+    but masks that somebody changed since they were written stay. Several processes may write into one folder.
 
     Args:
         folder: where to; made when the first result or refusal comes.
@@ -45,6 +46,9 @@ class ResultFolder:
         thresholds: of each structure, by its name; none where they are not known.
         options: what is written of each result.
         settings: all else that decides what the masks are; without it results have no record, and none is ever done.
+
+    Attributes:
+        changed: how many of those that `is_done` was asked for have masks that were changed since they were written.
 
     Raises:
         DelineateError: the folder cannot be written, or holds a ``results.csv`` that is something else.
@@ -64,6 +68,7 @@ class ResultFolder:
         self._table, self._owners, self._pending = ResultTable(folder), dict[str, Key](), Pending(self.folder)
         self._inputs: dict[Key, str] = {}  # hashes of what is being segmented
         self._done: dict[Key, bool] = {}
+        self.changed = 0
         with self._turn():
             for place in [self.folder, *(path for path in self.folder.rglob("*") if path.is_dir())]:
                 remove_leftovers(place)
@@ -83,12 +88,14 @@ class ResultFolder:
             the paths of its masks, one a structure, or of its label map; and of its DICOM objects.
 
         Raises:
-            InputError: the file system takes no file of such a name; structures overlap where a label map is wanted.
+            InputError: its mask was changed since it was written, and would be lost; the file system takes no file of
+                such a name; structures overlap where a label map is wanted.
             DelineateError: the folder can no longer be written.
         """
         with self._turn():
             where = _place(result.item, None if result.volume is not None else result.item.slice, place)
             key = _key(where)
+            self._refuse_changed(result, self._table.rows.get(key, []))
             before = {row[kind] for row in self._table.rows.get(key, []) for kind in KINDS} - {""}
             name = self._free_name(key, result)
             ends = {ending for one in result.file_endings(self._options) for ending in one.values()}
@@ -100,6 +107,14 @@ class ResultFolder:
                 for earlier in before - {row[kind] for row in rows for kind in KINDS}:  # of other options or structures
                     (self.folder / earlier).unlink(missing_ok=True)
         return main_files(written)
+
+    def _refuse_changed(self, result: Segmentation, rows: Sequence[Row]) -> None:
+        for path in changed_masks(self.folder, rows):
+            raise InputError(
+                result.source,
+                f"its mask {printable(path)} was changed since Delineate wrote it, and would be lost",
+                "move that file away, choose another --out, or pass over what is done with --skip-existing",
+            )
 
     def _write_files(self, result: Segmentation) -> list[dict[str, Path]]:
         try:
@@ -116,6 +131,7 @@ class ResultFolder:
             size, unit = result.sizes[name]
             yield {
                 "structure": name if len(result.masks) > 1 else "",
+                "mask_sha256": sha256(paths["mask"]) if "mask" in paths else "",
                 **{kind: paths[kind].relative_to(self.folder).as_posix() if kind in paths else "" for kind in KINDS},
                 **{"status": "segmented", "reason": "", "value": str(value)},
                 "grid": "x".join(map(str, mask.shape if result.volume is not None else mask.shape[::-1])),
@@ -126,6 +142,8 @@ class ResultFolder:
 
     def is_done(self, item: Item, place: Callable[[str], str] = str) -> bool:
         """Whether an earlier call made this result of the same input, bundle and settings, and its files are whole.
+
+        So is one whose masks somebody changed since, as a person who corrects them does: see `changed`.
 
         It is to be asked before an image is read: the hash of its input goes into the record of its result.
 
@@ -140,7 +158,11 @@ class ResultFolder:
             same = bool(rows and hashed) and all(
                 row.get(name) == cell for row in rows for name, cell in self.facts.items()
             )
-            self._done[key] = same and rows[0]["record"] == self._record(rows, hashed) != ""
+            whole = same and rows[0]["record"] == self._record(rows, hashed) != ""
+            if not whole and changed_masks(self.folder, rows):
+                self.changed += 1
+                whole = True
+            self._done[key] = whole
         return self._done[key]
 
     @property

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from delineate.pipelines.cli import app
 from delineate.pipelines.core.errors import DelineateError, SkippedError
+from delineate.pipelines.core.sums import sha256
 from delineate.pipelines.datasets.index import IndexReport, index_dataset
 from delineate.pipelines.datasets.predictions import without_predictions
 from delineate.pipelines.imaging.item import Item
@@ -64,6 +65,14 @@ def test_corrected_ones_are_labels_and_the_data_list_says_so(predicted: Path) ->
     assert sum(report.splits.values()) == len(NAMES)
     assert note in report.notes
     assert note in load(report.path.parent)["notes"]
+
+
+def test_corrected_ones_that_nobody_changed_are_counted(predicted: Path) -> None:
+    drawn = [predicted / f"masks/{name}_mask.png" for name in NAMES]
+    list_results(predicted / "masks", *({"mask": mask.name, "mask_sha256": sha256(mask)} for mask in drawn))
+    save(drawn[0], 255 - MASK)
+    (note,) = [note for note in index(predicted, corrected=True).notes if "--corrected" in note]
+    assert note.endswith("as --corrected says; 5 of them as Delineate drew them")
 
 
 def test_overlays_beside_them_are_passed_over_in_one_line(predicted: Path) -> None:

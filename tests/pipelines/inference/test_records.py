@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 from segmentations import segmentation
 
+from delineate.pipelines.core.errors import InputError
 from delineate.pipelines.imaging.item import Item
 from delineate.pipelines.inference.files import OutputOptions
 from delineate.pipelines.inference.results import ResultFolder
@@ -45,7 +46,7 @@ def segment(folder: ResultFolder, files: list[Path]) -> list[str]:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
 def rows(folder: Path) -> list[dict[str, str]]:
@@ -67,7 +68,7 @@ def touch_input(out: Path, photo: Path) -> dict[str, Any]:
 
 
 def cut_mask(out: Path, photo: Path) -> dict[str, Any]:
-    (out / "a_mask.png").write_bytes((out / "a_mask.png").read_bytes()[:-9])
+    (out / "a_mask.png").write_bytes((out / "a_mask.png").read_bytes()[:-30])
     return {}
 
 
@@ -76,16 +77,10 @@ def remove_overlay(out: Path, photo: Path) -> dict[str, Any]:
     return {}
 
 
-def take_anothers_mask(out: Path, photo: Path) -> dict[str, Any]:
-    (out / "a_mask.png").write_bytes((out / "b_mask.png").read_bytes())
-    return {}
-
-
 OTHERS: dict[str, Callable[[Path, Path], dict[str, Any]]] = {
     "input": touch_input,
     "mask cut": cut_mask,
     "overlay gone": remove_overlay,
-    "mask of another": take_anothers_mask,
     "bundle": lambda *_: {"facts": FACTS | {"bundle": "cd34"}},
     "version": lambda *_: {"facts": FACTS | {"delineate": "1.1"}},
     "settings": lambda *_: {"settings": {"tta": "flips"}},
@@ -103,6 +98,51 @@ def test_what_differs_is_made_anew_and_in_its_place(tmp_path: Path, photos: list
     assert [Path(row["input"]).stem for row in rows(out)] == ["a", "b", "c"]
     assert set(files(out)) - {f"{name}_probability.png" for name in "abc"} == before
     assert segment(opened(out, **more), photos) == []
+
+
+def correct(mask: Path) -> bytes:
+    """As a person does, with a program that saves in colours."""
+    Image.fromarray(255 - np.asarray(Image.open(mask))).convert("RGBA").save(mask)
+    return mask.read_bytes()
+
+
+@pytest.mark.parametrize("what", ["nothing", "bundle", "version", "settings", "options"])
+def test_a_mask_that_was_changed_by_hand_is_passed_over_whatever_else_differs(
+    tmp_path: Path, photos: list[Path], what: str
+) -> None:
+    out = tmp_path / "out"
+    segment(opened(out), photos)
+    more = OTHERS[what](out, photos[0]) if what in OTHERS else {}
+    corrected = correct(out / "a_mask.png")
+    again = opened(out, **more)
+    assert segment(again, photos) == (["b", "c"] if more else [])
+    assert again.changed == 1
+    assert (out / "a_mask.png").read_bytes() == corrected
+
+
+@pytest.mark.parametrize("settings", [{"tta": None}, None])
+def test_a_mask_that_was_changed_by_hand_is_not_replaced(
+    tmp_path: Path, photos: list[Path], settings: dict[str, Any] | None
+) -> None:
+    """With ``settings=None`` as MONAI's stock runs write."""
+    first = segmentation(photos[0], np.ones((4, 6), np.uint8))
+    opened(tmp_path, settings=settings).write(first)
+    corrected, before = correct(tmp_path / "a_mask.png"), files(tmp_path)
+    with pytest.raises(InputError, match=r"a_mask\.png was changed since Delineate wrote it, and would be lost"):
+        opened(tmp_path, settings=settings).write(first)
+    assert files(tmp_path) == before
+    (tmp_path / "a_mask.png").rename(tmp_path / "mine.png")
+    opened(tmp_path, settings=settings).write(first)
+    assert (tmp_path / "mine.png").read_bytes() == corrected != (tmp_path / "a_mask.png").read_bytes()
+
+
+def test_a_row_of_before_does_not_tell_whether_its_mask_was_changed(tmp_path: Path, photos: list[Path]) -> None:
+    segment(opened(tmp_path), photos[:1])
+    table = (tmp_path / "results.csv").read_text(encoding="utf-8-sig")
+    digest = rows(tmp_path)[0]["mask_sha256"]
+    (tmp_path / "results.csv").write_text(table.replace(",mask_sha256,", ",").replace(f",{digest},", ","))
+    correct(tmp_path / "a_mask.png")
+    assert segment(opened(tmp_path), photos[:1]) == ["a"]
 
 
 def test_a_row_without_record_is_of_no_known_settings(tmp_path: Path, photos: list[Path]) -> None:

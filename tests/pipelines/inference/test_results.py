@@ -14,6 +14,7 @@ from PIL import Image
 from segmentations import segmentation, several
 
 from delineate.pipelines.core.errors import DelineateError, InputError, NotedError, SkippedError
+from delineate.pipelines.core.sums import sha256
 from delineate.pipelines.imaging.item import Item
 from delineate.pipelines.inference import result_table, results
 from delineate.pipelines.inference.files import OutputOptions
@@ -61,6 +62,7 @@ def test_a_row_tells_where_the_mask_is_and_what_it_was_made_with(tmp_path: Path)
         "threshold": "0.5",
         "bundle": "ab12",
         "delineate": "1.0",
+        "mask_sha256": sha256(path),
     }
 
 
