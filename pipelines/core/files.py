@@ -8,6 +8,7 @@ import stat
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from tempfile import mkdtemp
 from uuid import uuid4
@@ -44,6 +45,14 @@ def write_atomically(path: str | Path, data: bytes) -> None:
     """Write ``data`` to ``path`` as :func:`replacing` does."""
     with replacing(path) as temporary:
         temporary.write_bytes(data)
+
+
+def keep_aside(path: Path) -> Path:
+    """Copy a file beside itself, as ``NAME.1.json`` or the next free number, and return the copy's path."""
+    names = (path.with_name(f"{path.stem}.{number}{path.suffix}") for number in count(1))
+    aside = next(name for name in names if not os.path.lexists(name))
+    write_atomically(aside, path.read_bytes())
+    return aside
 
 
 def put_in_place(draft: Path, folder: Path, parts: Sequence[str | Path]) -> None:

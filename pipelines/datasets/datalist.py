@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 from ..core.errors import DelineateError, InputError, permission_denied, printable
-from ..core.files import write_atomically
+from ..core.files import keep_aside, write_atomically
 from ..imaging.filetypes import IMAGE_SUFFIXES
 from ..imaging.item import Fields, Item, Split
 from ..imaging.structures import Structure, structures_of
@@ -21,6 +22,7 @@ from ..imaging.volumes.formats import volume_suffix
 from ..imaging.volumes.slicing import Slicing
 from .splitting.splits import SPLITS, Place, Plan
 
+logger = logging.getLogger(__name__)
 Part = Literal["training", "validation", "test", "unlabelled"]
 Trait = tuple[str, str]
 
@@ -185,14 +187,20 @@ class Datalist:
     def write(self) -> Path:
         """Write the file, so that MONAI's `load_decathlon_datalist` reads it, and return its path.
 
+        Another one that is there is kept beside it, as ``datalist.1.json`` or the next free number: runs name its hash,
+        and somebody may have edited it.
+
         Raises:
             InputError: the folder cannot hold it.
         """
         content = self.as_json()
         self._refuse_fields_like_paths(content)
+        text = (json.dumps(content, indent=2) + "\n").encode()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            write_atomically(self.path, (json.dumps(content, indent=2) + "\n").encode())
+            if self.path.is_file() and self.path.read_bytes() != text:
+                logger.warning(f"the data list that was there is kept as {printable(keep_aside(self.path))}")
+            write_atomically(self.path, text)
         except OSError as error:
             raise InputError(self.folder, f"cannot be written ({error.strerror})", "choose another --out") from error
         return self.path

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,24 @@ def test_paths_are_written_relative_below_the_data_set_and_read_absolute(tmp_pat
     assert written["training"][0]["image"] == written["duplicates"][0]["items"] == ["a.png", "/far/b.png"]
     read = read_datalist(tmp_path)
     assert {key: read[key] for key in datalist} == datalist
+
+
+def test_another_data_list_that_was_there_is_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    first = Datalist(folder=tmp_path, lists={}, name="first")
+    path = first.write()
+    edited = path.read_text().replace("first", "edited")
+    path.write_text(edited)
+    first.write()
+    assert (tmp_path / "datalist.1.json").read_text() == edited
+    assert caplog.messages == [f"the data list that was there is kept as {tmp_path / 'datalist.1.json'}"]
+    replace(first, name="second").write()
+    assert "first" in (tmp_path / "datalist.2.json").read_text()
+
+
+def test_the_same_data_list_again_is_kept_once(tmp_path: Path) -> None:
+    for _ in range(2):
+        Datalist(folder=tmp_path, lists={}).write()
+    assert [path.name for path in tmp_path.iterdir()] == ["datalist.json"]
 
 
 def test_a_field_that_monai_would_read_as_a_path_is_refused(tmp_path: Path) -> None:
