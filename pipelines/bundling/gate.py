@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import DelineateError, counted, printable
-from ..core.files import write_atomically
+from ..core.files import cache_folder, write_atomically
 from ..core.sums import sha256
 from .bundles import find_bundle, shipped_bundles
 from .verify import Finding, verify_bundle
@@ -195,15 +195,10 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def _memory() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "delineate" / "verified"
-
-
 def _is_remembered(key: str) -> bool:
     """Ask the memory; one that others may write to tells nothing."""
     with suppress(OSError, RuntimeError):  # RuntimeError: there is no home
-        folder = _memory()
+        folder = cache_folder("verified")
         status = folder.stat()
         own = not hasattr(os, "getuid") or (status.st_uid == os.getuid() and not status.st_mode & stat.S_IWOTH)
         return own and (folder / key).is_file()
@@ -213,7 +208,7 @@ def _is_remembered(key: str) -> bool:
 def _remember(key: str) -> None:
     """Never a reason to stop: without a memory it takes a second more the next time."""
     with suppress(OSError, RuntimeError):
-        folder = _memory()
+        folder = cache_folder("verified")
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_atomically(folder / key, b"")
         _forget(folder.iterdir())

@@ -95,6 +95,12 @@ def taking_turns(folder: str | Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def cache_folder(name: str) -> Path:
+    """A folder of the user's, for what can be made again."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "delineate" / name
+
+
 def refuse_unwritable(folder: str | Path) -> None:
     """See, before the work, that results can be written into ``folder``; nothing is made yet.
 

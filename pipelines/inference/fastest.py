@@ -20,10 +20,10 @@ from ..bundling.exports import int8_export
 from ..bundling.settings import INT8_GRAPHS
 from ..core.cores import use_own_cores
 from ..core.errors import DelineateError
-from ..core.files import write_atomically
+from ..core.files import cache_folder, write_atomically
 from ..core.versions import cpu_name
 from .backends import MODULES
-from .backends.graphs import cache_folder, graph_key, made_image
+from .backends.graphs import graph_key, made_image
 from .backends.runner import run_by
 from .inferer import PrecisionInferer
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from ....networks.features import WithFeatures
 from ....networks.graphs import GraphAxes, graph_axes, out_of_place
 from ...bundling.settings import workflow_config
 from ...core.errors import DelineateError, printable
-from ...core.files import replacing
+from ...core.files import cache_folder, replacing
 from ...core.logs import quiet_libraries
 from ...core.sums import SUMS, check_sums, sha256
 from ...core.versions import versions
@@ -139,12 +138,6 @@ def drop_kept(path: Path) -> None:
     """Remove a graph that is of no use, where it is the user's cache's: it is written anew."""
     if path.parent == cache_folder("graphs"):
         path.unlink(missing_ok=True)
-
-
-def cache_folder(name: str) -> Path:
-    """A folder of the user's, for what can be made again."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "delineate" / name
 
 
 def graph_key(root: Path, shape: tuple[int, ...], any_size: bool = False) -> str:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -15,6 +19,8 @@ from numpy.typing import NDArray
 from ....installation import install
 from ...core.child import Child, ChildError
 from ...core.errors import DelineateError
+from ...core.files import cache_folder
+from ...core.sums import sha256
 from . import Compute
 
 GRAPHS = ("model.xml", "model.onnx")
@@ -71,8 +77,15 @@ class _ByShape:
 
 
 def _refuse_crash(path: Path, core: Any) -> None:
-    """On other CPUs than Intel's, for which OpenVINO is not made, try it where a crash ends another process."""
-    if "intel" in str(core.get_property("CPU", "FULL_DEVICE_NAME")).lower():
+    """On other CPUs than Intel's, for which OpenVINO is not made, try it where a crash ends another process.
+
+    That it works is kept for the user: of this graph, CPU and version it is tried once.
+    """
+    cpu = str(core.get_property("CPU", "FULL_DEVICE_NAME"))
+    if "intel" in cpu.lower():
+        return
+    known = cache_folder("openvino") / _key(path, cpu)
+    if known.is_file():
         return
     child = Child(_PROBE, patience=120.0, resident=True, tries=1)
     try:
@@ -84,6 +97,16 @@ def _refuse_crash(path: Path, core: Any) -> None:
         ) from error
     finally:
         child.stop()
+    with suppress(OSError):  # it is tried again next time
+        known.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        known.touch()
+
+
+def _key(path: Path, cpu: str) -> str:
+    """Names a graph's files, the CPU and OpenVINO's version."""
+    files = [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path]
+    told = [*map(sha256, files), cpu, metadata.version("openvino")]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 
 @cache

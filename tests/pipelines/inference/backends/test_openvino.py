@@ -26,19 +26,58 @@ def program(folder: Path, line: str) -> Path:
     return path
 
 
-def test_a_crash_is_a_refusal_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openvino, "_PROBE", program(tmp_path, "os.kill(os.getpid(), signal.SIGFPE)"))
-    with pytest.raises(DelineateError, match=r"does not work on this CPU.*crashed \(SIGFPE\).*onnxruntime or torch"):
-        openvino._refuse_crash(tmp_path / "model.onnx", Core("AMD EPYC 9454"))
+CRASH = "os.kill(os.getpid(), signal.SIGFPE)"
+AMD = Core("AMD EPYC 9454")
 
 
-def test_where_it_works_it_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openvino, "_PROBE", program(tmp_path, "return request"))
-    openvino._refuse_crash(tmp_path / "model.onnx", Core("AMD EPYC 9454"))
+@pytest.fixture
+def graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """With a user's cache of its own."""
+    pytest.importorskip("openvino")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "model.onnx").write_bytes(b"a graph")
+    return tmp_path / "model.onnx"
+
+
+def test_a_crash_is_a_refusal_in_one_line(graph: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openvino, "_PROBE", program(graph.parent, CRASH))
+    for _ in range(2):
+        with pytest.raises(
+            DelineateError, match=r"does not work on this CPU.*crashed \(SIGFPE\).*onnxruntime or torch"
+        ):
+            openvino._refuse_crash(graph, AMD)
+
+
+def test_where_it_works_it_is_used_and_that_graph_is_not_tried_again(
+    graph: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(openvino, "_PROBE", program(graph.parent, "return request"))
+    openvino._refuse_crash(graph, AMD)
+    monkeypatch.setattr(openvino, "_PROBE", program(graph.parent, CRASH))
+    openvino._refuse_crash(graph, AMD)
+
+
+@pytest.mark.parametrize("other", ["graph", "cpu", "version"])
+def test_another_graph_cpu_or_version_is_tried(graph: Path, monkeypatch: pytest.MonkeyPatch, other: str) -> None:
+    monkeypatch.setattr(openvino, "_PROBE", program(graph.parent, "return request"))
+    openvino._refuse_crash(graph, AMD)
+    monkeypatch.setattr(openvino, "_PROBE", program(graph.parent, CRASH))
+    if other == "graph":
+        graph.write_bytes(b"another graph")
+    if other == "version":
+        monkeypatch.setattr(openvino.metadata, "version", lambda _: "2099.1")
+    with pytest.raises(DelineateError, match="does not work on this CPU"):
+        openvino._refuse_crash(graph, Core("AMD Ryzen 9") if other == "cpu" else AMD)
+
+
+def test_without_a_place_to_keep_it_it_is_used(graph: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (graph.parent / "cache").write_text("no folder")
+    monkeypatch.setattr(openvino, "_PROBE", program(graph.parent, "return request"))
+    openvino._refuse_crash(graph, AMD)
 
 
 def test_on_intels_nothing_is_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openvino, "_PROBE", program(tmp_path, "os.kill(os.getpid(), signal.SIGFPE)"))
+    monkeypatch.setattr(openvino, "_PROBE", program(tmp_path, CRASH))
     openvino._refuse_crash(tmp_path / "model.onnx", Core("Intel(R) Xeon(R) Processor"))
 
 
