@@ -16,7 +16,7 @@ import typer
 from ..bundling.gate import admit
 from ..bundling.settings import backend_settings, refuse_unknown, structures_in, workflow_config
 from ..bundling.workflow import refuse_decided
-from ..core.errors import DelineateError, InputError, fate
+from ..core.errors import DelineateError, InputError, NotedError, fate
 from ..core.files import refuse_unwritable
 from ..imaging.objects import OBJECT_FORMATS, SegType
 from ..imaging.writers import FORMATS, VolumeFormat
@@ -224,7 +224,8 @@ def _write_results(
     done = unsent = 0
     unfamiliar: list[str] = []
     for batch in inputs.fetch(refuse) if isinstance(inputs, Remote) else [Inputs(inputs)]:
-        told, skip = partial(_refuse_as, batch, refuse), partial(_skip, folder, batch, skip_existing)
+        told = partial(_refuse_as, batch, refuse)
+        skip = partial(_skip, folder, batch, skip_existing, told)
         with (
             progress("segmenting", "images") as moved,
             closing(outline(batch.sources, on_error=told, on_progress=moved, skip=skip)) as results,
@@ -257,6 +258,10 @@ def _refuse_as(batch: Inputs, refuse: Callable[[InputError], None], error: Input
     refuse(batch.error(error))
 
 
-def _skip(folder: ResultFolder, batch: Inputs, wanted: bool, item: Item) -> bool:
+def _skip(folder: ResultFolder, batch: Inputs, wanted: bool, tell: Callable[[InputError], None], item: Item) -> bool:
     """Always asked: the record of what is made now has the hash of its input."""
-    return folder.is_done(item, batch.place) and wanted
+    before = folder.changed
+    done = folder.is_done(item, batch.place)
+    if wanted and folder.changed > before:
+        tell(NotedError(item.file, "its result was changed since Delineate wrote it", "kept; its row says what it was"))
+    return done and wanted

@@ -13,6 +13,8 @@ from ..imaging.writers import FORMATS, IMAGE_FORMATS, VOLUME_FORMATS, VolumeForm
 
 PIXEL_KINDS = ("mask", "overlay", "probability")
 KINDS = (*PIXEL_KINDS, *OBJECT_FORMATS)
+KEPT_KINDS = ("mask", *OBJECT_FORMATS)
+"""What a person may correct; overlays and probabilities are pictures of it."""
 _OBJECTS: dict[str, str] = {kind: f"_{kind}.dcm" for kind in OBJECT_FORMATS}
 _FORMATS = (*IMAGE_FORMATS, *VOLUME_FORMATS)
 

@@ -19,6 +19,7 @@ from ..imaging.item import Item, kind_of
 from ..imaging.reading import open_volume, series_at
 from ..imaging.unchanged import Stamp, content_hash, stamps_of
 from .files import KINDS
+from .result_table import hashes_in
 
 Rows = Sequence[Mapping[str, str]]
 _PENDING = ".delineate.pending"
@@ -61,14 +62,14 @@ def record_of(folder: Path, rows: Rows, made_of: Iterable[Any]) -> str:
     return sha256(json.dumps([cells, hashes, *made_of], sort_keys=True, default=str).encode()).hexdigest()
 
 
-def changed_masks(folder: Path, rows: Rows) -> list[Path]:
-    """Masks whose files are no longer as they were written, and can be read: a person may have corrected them.
+def changed_files(folder: Path, rows: Rows) -> list[Path]:
+    """Masks and DICOM objects that differ from what was written, and can be read: a person may have corrected them.
 
     Args:
         folder: that the rows name files of.
-        rows: of one result; those of earlier versions, without ``mask_sha256``, tell nothing.
+        rows: of one result; those of earlier versions, without ``files_sha256``, tell nothing.
     """
-    written = {folder / row["mask"]: row["mask_sha256"] for row in rows if row.get("mask") and row.get("mask_sha256")}
+    written = {folder / row[kind]: digest for row in rows for kind, digest in hashes_in(row).items() if row.get(kind)}
     return [path for path, as_written in written.items() if _is_changed(path, as_written)]
 
 
@@ -81,11 +82,13 @@ def _is_changed(path: Path, as_written: str) -> bool:
 
 def _opens(path: Path) -> bool:
     """Whether a file can be read to its end, also one that is no mask: a person may have saved it in colours."""
-    if kind_of(path) == "picture":
+    kind = kind_of(path)
+    if kind == "volume":
+        return bool(open_volume(path).voxels.size)
+    if kind == "picture":
         with Image.open(path) as picture:
             picture.load()
-        return True
-    return bool(open_volume(path).voxels.size)
+    return True  # of a DICOM object nobody but its maker can tell
 
 
 class Pending:

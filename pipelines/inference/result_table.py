@@ -20,17 +20,17 @@ COLUMNS = (
     *("input", "series", "frame", "structure", "status", "reason", *PIXEL_KINDS, "value", "grid"),
     *("foreground", "area_or_volume", "unit", "threshold", "bundle", "bundle_verified", "delineate"),
     *("members", "tta", "backend", "familiar", "feature_distance"),
-    *(*OBJECT_FORMATS, "mask_sha256", "record"),
+    *(*OBJECT_FORMATS, "files_sha256", "record"),
 )
 """``structure`` is empty where there is one; ``value`` is that of its pixels in the mask's file, or its segment;
 ``members`` are hashes of what an ensemble is made of; ``backend`` is what computed the network, its version and
-precision; ``familiar`` is yes or no, see `Segmentation`; ``mask_sha256`` is of the mask's file as it was written, by
-which one that was changed since is known; ``record`` is a hash of what the files were made of and of the files, see
-`record_of`."""
+precision; ``familiar`` is yes or no, see `Segmentation`; ``files_sha256`` is of mask and DICOM objects as they were
+written, by which one that was changed since is known, see `hashes_in`; ``record`` is a hash of what the files were
+made of and of the files, see `record_of`."""
 
 _LATER = (
     *("structure", "members", "tta", "backend", "familiar", "feature_distance"),
-    *(*OBJECT_FORMATS, "mask_sha256", "record"),
+    *(*OBJECT_FORMATS, "files_sha256", "record"),
 )  # not in tables of before
 _COMMON = frozenset({"input", "series", "frame", "status", "reason", *PIXEL_KINDS})  # of tables of all versions
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
@@ -49,6 +49,12 @@ def key_of(row: Mapping[str, str]) -> Key:
     if main_file(row):
         return row["input"], row["series"], row["frame"], ""
     return row["input"], "", "", row["reason"] or row["status"]
+
+
+def hashes_in(row: Mapping[str, str]) -> dict[str, str]:
+    """SHA-256 of a row's files as they were written, by kind (``mask``, ``seg`` ...); none in tables of before."""
+    told = (row.get("files_sha256") or "").split("; ")
+    return {kind: digest for kind, _, digest in (one.partition(" ") for one in told) if digest}
 
 
 def safe_cell(value: object) -> object:
@@ -135,7 +141,7 @@ class ResultTable:
 def own_files(folder: Path) -> dict[Path, str]:
     """The masks, overlays, DICOM objects ... that the table in `folder` names; none where there is no such table.
 
-    Each has its SHA-256 as it was written, which the table tells of masks alone.
+    Each has its SHA-256 as it was written, which the table tells of masks and DICOM objects.
 
     One that a spreadsheet saved again, with other separators or letters, still says what Delineate wrote.
 
@@ -149,7 +155,7 @@ def own_files(folder: Path) -> dict[Path, str]:
         if not set(rows.fieldnames or ()) >= _COMMON:
             return {}
         return {
-            folder / cell.removeprefix("'"): (row.get("mask_sha256") or "") if kind == "mask" else ""
+            folder / cell.removeprefix("'"): hashes_in(row).get(kind, "")
             for row in rows
             for kind in KINDS
             if (cell := row.get(kind))

@@ -23,9 +23,9 @@ from ..core.versions import own_version
 from ..imaging.item import Item
 from ..imaging.objects import Model
 from ..imaging.structures import structures_of, thresholds_of
-from .files import KINDS, OutputOptions, name_of, possible_endings
+from .files import KEPT_KINDS, KINDS, OutputOptions, name_of, possible_endings
 from .outputs import UNNAMED, Segmentation, main_files, series_of, write_outputs
-from .records import Pending, changed_masks, input_hash, record_of
+from .records import Pending, changed_files, input_hash, record_of
 from .result_table import TABLE, Key, ResultTable, Row, key_of, main_file
 
 _LONGEST_NAME, _SHORTEST = 255, 20  # bytes of a file's name, with and without what is added to it
@@ -38,7 +38,8 @@ class ResultFolder:
 
     Where a name is taken, by a result of another input or by a file that is not in the table, the next free one
     (``NAME_2``) is chosen, whatever its case. The same input again replaces its own files, whatever structures it had;
-    but masks that somebody changed since they were written stay. Several processes may write into one folder.
+    but masks and DICOM objects that somebody changed since they were written stay. Several processes may write into one
+    folder.
 
     Args:
         folder: where to; made when the first result or refusal comes.
@@ -48,7 +49,7 @@ class ResultFolder:
         settings: all else that decides what the masks are; without it results have no record, and none is ever done.
 
     Attributes:
-        changed: how many of those that `is_done` was asked for have masks that were changed since they were written.
+        changed: how many of those that `is_done` was asked for have files that were changed since they were written.
 
     Raises:
         DelineateError: the folder cannot be written, or holds a ``results.csv`` that is something else.
@@ -88,8 +89,8 @@ class ResultFolder:
             the paths of its masks, one a structure, or of its label map; and of its DICOM objects.
 
         Raises:
-            InputError: its mask was changed since it was written, and would be lost; the file system takes no file of
-                such a name; structures overlap where a label map is wanted.
+            InputError: its mask, or a DICOM object of it, was changed since it was written, and would be lost; the
+                file system takes no file of such a name; structures overlap where a label map is wanted.
             DelineateError: the folder can no longer be written.
         """
         with self._turn():
@@ -109,10 +110,10 @@ class ResultFolder:
         return main_files(written)
 
     def _refuse_changed(self, result: Segmentation, rows: Sequence[Row]) -> None:
-        for path in changed_masks(self.folder, rows):
+        for path in changed_files(self.folder, rows):
             raise InputError(
                 result.source,
-                f"its mask {printable(path)} was changed since Delineate wrote it, and would be lost",
+                f"{printable(path)} was changed since Delineate wrote it, and would be lost",
                 "move that file away, choose another --out, or pass over what is done with --skip-existing",
             )
 
@@ -131,7 +132,7 @@ class ResultFolder:
             size, unit = result.sizes[name]
             yield {
                 "structure": name if len(result.masks) > 1 else "",
-                "mask_sha256": sha256(paths["mask"]) if "mask" in paths else "",
+                "files_sha256": "; ".join(f"{kind} {sha256(paths[kind])}" for kind in KEPT_KINDS if kind in paths),
                 **{kind: paths[kind].relative_to(self.folder).as_posix() if kind in paths else "" for kind in KINDS},
                 **{"status": "segmented", "reason": "", "value": str(value)},
                 "grid": "x".join(map(str, mask.shape if result.volume is not None else mask.shape[::-1])),
@@ -143,7 +144,7 @@ class ResultFolder:
     def is_done(self, item: Item, place: Callable[[str], str] = str) -> bool:
         """Whether an earlier call made this result of the same input, bundle and settings, and its files are whole.
 
-        So is one whose masks somebody changed since, as a person who corrects them does: see `changed`.
+        So is one whose mask or DICOM object somebody changed since, as a person who corrects it does: see `changed`.
 
         It is to be asked before an image is read: the hash of its input goes into the record of its result.
 
@@ -159,7 +160,7 @@ class ResultFolder:
                 row.get(name) == cell for row in rows for name, cell in self.facts.items()
             )
             whole = same and rows[0]["record"] == self._record(rows, hashed) != ""
-            if not whole and changed_masks(self.folder, rows):
+            if not whole and changed_files(self.folder, rows):
                 self.changed += 1
                 whole = True
             self._done[key] = whole

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import numpy as np
+import pydicom
+from dicom_objects import radiograph
 from ensembles import random_bundle
 from familiar_bundles import noise, page, teach, write
 from PIL import Image
@@ -64,3 +67,34 @@ def test_a_call_goes_on_where_an_earlier_one_stopped(tmp_path: Path) -> None:
     assert (tmp_path / "masks" / "results.csv").read_bytes() == table
     assert last_line("--skip-existing", "--threshold", "0.4") == "2 segmented, 0 done before, 1 refused"
     assert last_line() == "2 segmented, 1 refused"
+
+
+def test_a_mask_and_an_object_that_were_corrected_are_kept_and_named(tmp_path: Path) -> None:
+    random_bundle(tmp_path / "known", 0)
+    for name in "ab":
+        radiograph(tmp_path / f"{name}.dcm")
+
+    def call(*words: str) -> subprocess.CompletedProcess[str]:
+        return inside("segment", "known", "a.dcm", "b.dcm", "--out", "out", "--format", "png,seg", *words, cwd=tmp_path)
+
+    call()
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "out/a_mask.png")
+    corrected = pydicom.dcmread(tmp_path / "out/b_seg.dcm")
+    corrected.SeriesDescription = "corrected"
+    corrected.save_as(tmp_path / "out/b_seg.dcm")
+    before = files(tmp_path / "out")
+    kept = succeeded(call("--skip-existing"))
+    assert [line for line in kept.stderr.splitlines() if "was changed since Delineate wrote it; kept" in line] == [
+        "note: a.dcm: its result was changed since Delineate wrote it; kept; its row says what it was",
+        "note: b.dcm: its result was changed since Delineate wrote it; kept; its row says what it was",
+    ]
+    assert (
+        kept.stdout.splitlines()[-1]
+        == "0 segmented, 2 done before (2 changed since they were written: kept), 0 refused"
+    )
+    assert call("--threshold", "0.4").stdout.splitlines()[-1] == "0 segmented, 2 refused"
+    assert files(tmp_path / "out") == before
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix in (".png", ".dcm")}

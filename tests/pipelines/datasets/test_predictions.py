@@ -69,7 +69,7 @@ def test_corrected_ones_are_labels_and_the_data_list_says_so(predicted: Path) ->
 
 def test_corrected_ones_that_nobody_changed_are_counted(predicted: Path) -> None:
     drawn = [predicted / f"masks/{name}_mask.png" for name in NAMES]
-    list_results(predicted / "masks", *({"mask": mask.name, "mask_sha256": sha256(mask)} for mask in drawn))
+    list_results(predicted / "masks", *({"mask": mask.name, "files_sha256": f"mask {sha256(mask)}"} for mask in drawn))
     save(drawn[0], 255 - MASK)
     (note,) = [note for note in index(predicted, corrected=True).notes if "--corrected" in note]
     assert note.endswith("as --corrected says; 5 of them as Delineate drew them")

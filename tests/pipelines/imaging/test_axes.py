@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+from scipy.spatial import ConvexHull
+from scipy.spatial.distance import pdist
 
 from delineate.pipelines.imaging.axes import long_and_short_axis
 
@@ -26,3 +29,14 @@ def test_a_disc_has_its_diameter_twice() -> None:
     rows, columns = np.mgrid[:101, :101] - 50
     lengths = long_and_short_axis((np.hypot(rows, columns) <= 40).astype(np.uint8), (0.5, 0.5))
     assert lengths == pytest.approx((40.5, 40.5), abs=0.5)
+
+
+@given(arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=12), elements=st.integers(0, 1)))
+def test_the_long_axis_is_that_of_scipys_hull_of_all_corners(mask: np.ndarray) -> None:
+    rows, columns = np.nonzero(mask)
+    if not len(rows):
+        return
+    corners = np.concatenate([np.stack([rows + down, columns + along], 1) for down in (0, 1) for along in (0, 1)])
+    spacing = np.array([0.3, 0.7])
+    hull = corners[ConvexHull(corners).vertices] * spacing
+    assert long_and_short_axis(mask, (0.3, 0.7))[0] == pytest.approx(pdist(hull).max())

@@ -139,8 +139,8 @@ def test_a_mask_that_was_changed_by_hand_is_not_replaced(
 def test_a_row_of_before_does_not_tell_whether_its_mask_was_changed(tmp_path: Path, photos: list[Path]) -> None:
     segment(opened(tmp_path), photos[:1])
     table = (tmp_path / "results.csv").read_text(encoding="utf-8-sig")
-    digest = rows(tmp_path)[0]["mask_sha256"]
-    (tmp_path / "results.csv").write_text(table.replace(",mask_sha256,", ",").replace(f",{digest},", ","))
+    digest = rows(tmp_path)[0]["files_sha256"]
+    (tmp_path / "results.csv").write_text(table.replace(",files_sha256,", ",").replace(f",{digest},", ","))
     correct(tmp_path / "a_mask.png")
     assert segment(opened(tmp_path), photos[:1]) == ["a"]
 

@@ -62,7 +62,7 @@ def test_a_row_tells_where_the_mask_is_and_what_it_was_made_with(tmp_path: Path)
         "threshold": "0.5",
         "bundle": "ab12",
         "delineate": "1.0",
-        "mask_sha256": sha256(path),
+        "files_sha256": f"mask {sha256(path)}",
     }
 
 

@@ -11,10 +11,12 @@ from typing import Any
 
 import nibabel
 import numpy as np
+import pydicom
 import pytest
 from backends import graph_cache as graph_cache
 from backends import onnx_operators as onnx_operators
 from backends import with_graph
+from dicom_objects import radiograph
 from familiar_bundles import noise, page, teach, write
 from PIL import Image
 from processes import inside, refusal, succeeded
@@ -116,6 +118,17 @@ def test_the_command_writes_the_same_files_where_nothing_else_is_installed(chest
         if one.name.endswith("_mask.png"):
             assert one.read_bytes() == other.read_bytes()
     assert rows(chest.parent / "lean") == rows(chest.parent / "all")
+
+
+def test_with_the_extra_dicom_it_writes_the_same_objects(chest: Path, tmp_path: Path) -> None:
+    words = ("segment", chest, radiograph(tmp_path / "a.dcm"), "--format", "seg,sc,sr", "--out")
+    dicom = ("highdicom", "dicomweb_client", "requests")
+    succeeded(without_torch(*words, "lean", cwd=tmp_path, besides=dicom))
+    succeeded(inside(*words, "all", "--backend", "onnxruntime", "--set", "device=cpu", cwd=tmp_path))
+    assert [path.name for path in sorted(tmp_path.glob("lean/*.dcm"))] == ["a_sc.dcm", "a_seg.dcm", "a_sr.dcm"]
+    for name, content in (("seg", "PixelData"), ("sr", "ContentSequence")):  # sc has letters, of another font
+        one, other = (pydicom.dcmread(tmp_path / folder / f"a_{name}.dcm") for folder in ("lean", "all"))
+        assert one[content] == other[content]
 
 
 def rows(folder: Path) -> list[dict[str, str]]:
