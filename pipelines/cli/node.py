@@ -86,7 +86,7 @@ def run(
 
 @app.command()
 def check(file: File = _HERE, quiet: Quiet = False) -> None:
-    """Read node.yaml and its bundles, and name every mistake, one a line; exit code 2 where there is one."""
+    """Read node.yaml, then its bundles, files and folders; name each mistake, one a line, and exit with code 2 then."""
     from ..node import refuse_missing
 
     refuse_missing()
@@ -181,7 +181,7 @@ def retry(id_: Id, node: Node = _HERE, quiet: Quiet = False) -> None:
         job = queue.job(id_)
         if job.state == "quarantined" and not job.series_uid:
             queue.release(job.id)
-            say(f"job {job.id[:12]}: its file will be read again, and get another job")
+            say(f"job {job.id[:12]}: its file will be read again as a new job, which 'delineate node list' shows")
         else:
             again = queue.retry(job.id)
             say(f"job {again.id[:12]}: {'its result will be sent again' if again.state == 'done' else again.state}")
