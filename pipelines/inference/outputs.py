@@ -28,8 +28,9 @@ from ..imaging.volumes.slicing import Axis, Slicing
 from ..imaging.volumes.volume import Volume
 from ..imaging.writers import VolumeFormat, write_pixels, writer_of
 from .familiarity import UNLIKE, noted_distance
-from .files import OutputOptions, file_endings
+from .files import KEPT_KINDS, OutputOptions, file_endings
 from .objects import frames_of, slice_picture, spacing_of, stacked
+from .records import changed_in, refuse_changed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -270,10 +271,14 @@ class Segmentation:
             the mask's path; of several masks that of the first.
 
         Raises:
+            InputError: the folder has a ``results.csv``, and a file was changed since it says it was written.
             DelineateError: the file's ending is another; there are several structures for one file, or they overlap.
         """
         target = Path(target)
         if target.is_dir() or not target.suffix:
+            endings = self.file_endings(OutputOptions.of(**options))
+            kept = [f"{self.name}{each[kind]}" for each in endings for kind in KEPT_KINDS if kind in each]
+            refuse_changed(self.source, changed_in(target, kept))
             return write_segmentation(self, target, **options)
         if target.suffix.lower() == ".dcm":
             return _save_object(self, target, OutputOptions.of(**options))

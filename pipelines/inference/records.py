@@ -12,14 +12,14 @@ from typing import Any
 
 from PIL import Image
 
-from ..core.errors import InputError
+from ..core.errors import InputError, printable
 from ..core.sums import sha256 as file_hash
 from ..imaging.held import HeldImage
 from ..imaging.item import Item, kind_of
 from ..imaging.reading import open_volume, series_at
 from ..imaging.unchanged import Stamp, content_hash, stamps_of
 from .files import KINDS
-from .result_table import hashes_in
+from .result_table import hashes_in, own_files
 
 Rows = Sequence[Mapping[str, str]]
 _PENDING = ".delineate.pending"
@@ -71,6 +71,27 @@ def changed_files(folder: Path, rows: Rows) -> list[Path]:
     """
     written = {folder / row[kind]: digest for row in rows for kind, digest in hashes_in(row).items() if row.get(kind)}
     return [path for path, as_written in written.items() if _is_changed(path, as_written)]
+
+
+def refuse_changed(source: str, changed: Iterable[Path]) -> None:
+    """Refuse to replace what a person may have corrected.
+
+    Raises:
+        InputError: a file is among them.
+    """
+    for path in changed:
+        raise InputError(
+            source,
+            f"{printable(path)} was changed since Delineate wrote it, and would be lost",
+            "move that file away, choose another folder, or pass over what is done (segment --skip-existing)",
+        )
+
+
+def changed_in(folder: Path, names: Iterable[str]) -> list[Path]:
+    """As `changed_files`, of files of a folder whose ``results.csv``, if there is one, tells what was written."""
+    written = own_files(folder)
+    paths = [folder / name for name in names]
+    return [path for path in paths if written.get(path) and _is_changed(path, written[path])]
 
 
 def _is_changed(path: Path, as_written: str) -> bool:

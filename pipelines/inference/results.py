@@ -25,7 +25,7 @@ from ..imaging.objects import Model
 from ..imaging.structures import structures_of, thresholds_of
 from .files import KEPT_KINDS, KINDS, OutputOptions, name_of, possible_endings
 from .outputs import UNNAMED, Segmentation, main_files, series_of, write_outputs
-from .records import Pending, changed_files, input_hash, record_of
+from .records import Pending, changed_files, input_hash, record_of, refuse_changed
 from .result_table import TABLE, Key, ResultTable, Row, key_of, main_file
 
 _LONGEST_NAME, _SHORTEST = 255, 20  # bytes of a file's name, with and without what is added to it
@@ -96,7 +96,7 @@ class ResultFolder:
         with self._turn():
             where = _place(result.item, None if result.volume is not None else result.item.slice, place)
             key = _key(where)
-            self._refuse_changed(result, self._table.rows.get(key, []))
+            refuse_changed(result.source, changed_files(self.folder, self._table.rows.get(key, [])))
             before = {row[kind] for row in self._table.rows.get(key, []) for kind in KINDS} - {""}
             name = self._free_name(key, result)
             ends = {ending for one in result.file_endings(self._options) for ending in one.values()}
@@ -108,14 +108,6 @@ class ResultFolder:
                 for earlier in before - {row[kind] for row in rows for kind in KINDS}:  # of other options or structures
                     (self.folder / earlier).unlink(missing_ok=True)
         return main_files(written)
-
-    def _refuse_changed(self, result: Segmentation, rows: Sequence[Row]) -> None:
-        for path in changed_files(self.folder, rows):
-            raise InputError(
-                result.source,
-                f"{printable(path)} was changed since Delineate wrote it, and would be lost",
-                "move that file away, choose another --out, or pass over what is done with --skip-existing",
-            )
 
     def _write_files(self, result: Segmentation) -> list[dict[str, Path]]:
         try:

@@ -136,6 +136,16 @@ def test_a_mask_that_was_changed_by_hand_is_not_replaced(
     assert (tmp_path / "mine.png").read_bytes() == corrected != (tmp_path / "a_mask.png").read_bytes()
 
 
+def test_save_does_not_replace_a_mask_that_was_changed_by_hand(tmp_path: Path, photos: list[Path]) -> None:
+    first = segmentation(photos[0], np.ones((4, 6), np.uint8))
+    opened(tmp_path).write(first)
+    first.save(tmp_path)
+    corrected = correct(tmp_path / "a_mask.png")
+    with pytest.raises(InputError, match=r"a_mask\.png was changed since Delineate wrote it, and would be lost"):
+        first.save(tmp_path)
+    assert (tmp_path / "a_mask.png").read_bytes() == corrected
+
+
 def test_a_row_of_before_does_not_tell_whether_its_mask_was_changed(tmp_path: Path, photos: list[Path]) -> None:
     segment(opened(tmp_path), photos[:1])
     table = (tmp_path / "results.csv").read_text(encoding="utf-8-sig")
