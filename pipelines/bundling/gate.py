@@ -197,7 +197,7 @@ def _version(package: str) -> str:
 
 def _is_remembered(key: str) -> bool:
     """Ask the memory; one that others may write to tells nothing."""
-    with suppress(OSError, RuntimeError):  # RuntimeError: there is no home
+    with suppress(OSError, DelineateError):
         folder = cache_folder("verified")
         status = folder.stat()
         own = not hasattr(os, "getuid") or (status.st_uid == os.getuid() and not status.st_mode & stat.S_IWOTH)
@@ -207,7 +207,7 @@ def _is_remembered(key: str) -> bool:
 
 def _remember(key: str) -> None:
     """Never a reason to stop: without a memory it takes a second more the next time."""
-    with suppress(OSError, RuntimeError):
+    with suppress(OSError, DelineateError):
         folder = cache_folder("verified")
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_atomically(folder / key, b"")

@@ -96,9 +96,16 @@ def taking_turns(folder: str | Path) -> Iterator[None]:
 
 
 def cache_folder(name: str) -> Path:
-    """A folder of the user's, for what can be made again."""
+    """A folder of the user's, for what can be made again.
+
+    Raises:
+        DelineateError: this user has no home, as some services have none, and ``XDG_CACHE_HOME`` names no folder.
+    """
     base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "delineate" / name
+    try:
+        return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "delineate" / name
+    except RuntimeError as error:
+        raise DelineateError("this user has no home folder; set XDG_CACHE_HOME to one that can be written") from error
 
 
 def refuse_unwritable(folder: str | Path) -> None:

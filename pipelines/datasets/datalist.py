@@ -195,12 +195,12 @@ class Datalist:
         """
         content = self.as_json()
         self._refuse_fields_like_paths(content)
-        text = (json.dumps(content, indent=2) + "\n").encode()
+        data = (json.dumps(content, indent=2) + "\n").encode()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            if self.path.is_file() and self.path.read_bytes() != text:
+            if self.path.is_file() and self.path.read_bytes() != data:
                 logger.warning(f"the data list that was there is kept as {printable(keep_aside(self.path))}")
-            write_atomically(self.path, text)
+            write_atomically(self.path, data)
         except OSError as error:
             raise InputError(self.folder, f"cannot be written ({error.strerror})", "choose another --out") from error
         return self.path

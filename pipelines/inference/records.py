@@ -73,16 +73,20 @@ def changed_files(folder: Path, rows: Rows) -> list[Path]:
     return [path for path, as_written in written.items() if _is_changed(path, as_written)]
 
 
-def refuse_changed(source: str, changed: Iterable[Path]) -> None:
+def refuse_changed(source: str, changed: Sequence[Path]) -> None:
     """Refuse to replace what a person may have corrected.
 
+    Args:
+        source: whose result would take its place.
+        changed: as `changed_files` or `changed_in` finds them.
+
     Raises:
-        InputError: a file is among them.
+        InputError: there is one.
     """
-    for path in changed:
+    if changed:
         raise InputError(
             source,
-            f"{printable(path)} was changed since Delineate wrote it, and would be lost",
+            f"{printable(changed[0])} was changed since Delineate wrote it, and would be lost",
             "move that file away, choose another folder, or pass over what is done (segment --skip-existing)",
         )
 

@@ -8,7 +8,6 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -84,8 +83,8 @@ def _refuse_crash(path: Path, core: Any) -> None:
     cpu = str(core.get_property("CPU", "FULL_DEVICE_NAME"))
     if "intel" in cpu.lower():
         return
-    known = cache_folder("openvino") / _key(path, cpu)
-    if known.is_file():
+    key = _key(path, cpu)
+    if _is_known(key):
         return
     child = Child(_PROBE, patience=120.0, resident=True, tries=1)
     try:
@@ -97,15 +96,22 @@ def _refuse_crash(path: Path, core: Any) -> None:
         ) from error
     finally:
         child.stop()
-    with suppress(OSError):  # it is tried again next time
-        known.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        known.touch()
+    with suppress(OSError, DelineateError):  # it is tried again next time
+        folder = cache_folder("openvino")
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (folder / key).touch()
+
+
+def _is_known(key: str) -> bool:
+    with suppress(OSError, DelineateError):
+        return (cache_folder("openvino") / key).is_file()
+    return False
 
 
 def _key(path: Path, cpu: str) -> str:
     """Names a graph's files, the CPU and OpenVINO's version."""
     files = [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path]
-    told = [*map(sha256, files), cpu, metadata.version("openvino")]
+    told = [*map(sha256, files), cpu, runtime().__version__]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 

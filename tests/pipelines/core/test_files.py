@@ -5,10 +5,20 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
 
-from delineate.pipelines.core.files import hold, let_go, put_in_place, remove_leftovers, replacing, write_atomically
+from delineate.pipelines.core.errors import DelineateError
+from delineate.pipelines.core.files import (
+    cache_folder,
+    hold,
+    let_go,
+    put_in_place,
+    remove_leftovers,
+    replacing,
+    write_atomically,
+)
 
 
 def test_an_existing_file_is_replaced(tmp_path: Path) -> None:
@@ -126,3 +136,12 @@ def test_ctrl_c_at_any_step_leaves_a_folder_as_it_was(
     with pytest.raises(KeyboardInterrupt):
         put_in_place(draft, folder, ["models", "logs/seen.json"])
     assert tree(folder) == before
+
+
+def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "")
+    monkeypatch.setattr(Path, "home", MagicMock(side_effect=RuntimeError("Could not determine home directory.")))
+    with pytest.raises(DelineateError, match="no home folder; set XDG_CACHE_HOME"):
+        cache_folder("graphs")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
+    assert cache_folder("graphs") == Path("/somewhere/delineate/graphs")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -65,13 +66,17 @@ def test_another_graph_cpu_or_version_is_tried(graph: Path, monkeypatch: pytest.
     if other == "graph":
         graph.write_bytes(b"another graph")
     if other == "version":
-        monkeypatch.setattr(openvino.metadata, "version", lambda _: "2099.1")
+        monkeypatch.setattr(openvino.runtime(), "__version__", "2099.1")
     with pytest.raises(DelineateError, match="does not work on this CPU"):
         openvino._refuse_crash(graph, Core("AMD Ryzen 9") if other == "cpu" else AMD)
 
 
-def test_without_a_place_to_keep_it_it_is_used(graph: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("missing", ["folder", "home"])
+def test_without_a_place_to_keep_it_it_is_used(graph: Path, monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
     (graph.parent / "cache").write_text("no folder")
+    if missing == "home":  # as of a service
+        monkeypatch.delenv("XDG_CACHE_HOME")
+        monkeypatch.setattr(Path, "home", MagicMock(side_effect=RuntimeError("Could not determine home directory.")))
     monkeypatch.setattr(openvino, "_PROBE", program(graph.parent, "return request"))
     openvino._refuse_crash(graph, AMD)
 
