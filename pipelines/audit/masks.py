@@ -57,6 +57,8 @@ def mask_findings(members: Sequence[Member], facts: Sequence[MaskFacts], structu
     """
     named, of = (f" {structure}", f"{structure}: ") if structure else ("", "")
     for member, mask in zip(members, facts, strict=True):
+        if member.item.draft:
+            yield found("mask", "draft" + named, [member], of + "as Delineate drew it, changed by nobody", "note")
         for what, seen in _oddities(mask).items():
             yield found("mask", what + named, [member], of + seen, "problem" if what == "full" else "note")
     drawn = [index for index, mask in enumerate(facts) if mask.area > 0]

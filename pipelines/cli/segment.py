@@ -244,6 +244,7 @@ def _write_results(
                 unfamiliar += [] if known else [batch.label(result)]
                 unsent += inputs.send_back(paths) if isinstance(inputs, Remote) and inputs.stow else 0
                 done += 1
+    folder.flush()
     if unfamiliar:
         warn(unfamiliar_warning(unfamiliar, done, TABLE))
     fates = Counter(map(fate, found))

@@ -17,7 +17,7 @@ from ..bundling.bundles import refuse_own_folder
 from ..bundling.gate import Admission, admit
 from ..bundling.provenance import provenance
 from ..bundling.workflow import Announce
-from ..core.errors import DelineateError, UnknownNameError, printable
+from ..core.errors import DelineateError, UnknownNameError, counted, printable
 from ..core.files import refuse_unwritable, write_atomically
 from ..core.versions import commit, versions
 from ..evaluation.intervals import mean_with_interval
@@ -215,8 +215,10 @@ def compare_judged(
 
 
 def _flattered(judged: Sequence[Judged]) -> list[str]:
-    """Of which networks the scores are too good, because they have seen some of the images."""
-    return [
+    """Of which networks the scores are too good: they have seen some of the images, or may have drawn their masks."""
+    drafts = max((one.metrics.get("drafts", 0) for one in judged), default=0)
+    drawn = [f"Of {counted(drafts, 'image')} the mask is as Delineate drew it, which favours the network that did."]
+    return drawn * bool(drafts) + [
         f"{one.name} has seen {again} of the images in its training, so its scores are too good: compare on others."
         for one in judged
         if (again := one.metrics.get("seen_in_training"))

@@ -33,7 +33,7 @@ from .groups import (
 from .layouts import LAYOUTS, Found, dicom_series, explain
 from .layouts.base import NO_MASK
 from .leftovers import leftovers
-from .predictions import note_of_corrected, without_predictions
+from .predictions import note_of_corrected, with_drafts_marked, without_predictions
 from .slices import cut_volumes
 from .splitting.splits import FRACTIONS, Plan
 from .structures import Missing, Shown, Values, count_shown, names_of, refuse_values_of_nothing, with_structures
@@ -144,6 +144,7 @@ def index_dataset(
     layouts = {name: _choose_layout(one, layout) for name, one in sources.items()}
     slicing = slicing or (Slicing("axial") if "nifti" in (one for one, _ in layouts.values()) else None)
     items, unpaired = without_predictions(*_find_all(sources, layouts, slicing, unlabelled), corrected)
+    items = with_drafts_marked(items) if corrected else items
     items = with_structures(_of_classes(items, classes), labels, structures, missing)
     items, uncut = cut_volumes(items, slicing, drop_empty)
     if slicing:

@@ -36,6 +36,7 @@ _COMPUTED = (
     "volumes",
     "worst",
     "familiar",
+    "drafts",
 )
 _COUNTED = ("count", "groups", "grid", "empty_masks", "interval", "protocol")
 

@@ -29,7 +29,7 @@ def protocol(metrics: Mapping[str, Any]) -> str:
         f"{every} {counts} (patients, lesions or volumes, as far as the data name them) "
         f"{_split(metrics)}{could_not} {were} scored on "
         f"{metrics['grid'].replace('own', 'own grid')}{of_structures}: {', '.join(_titles(metrics))}."
-        f"{means}{_seen(metrics)}{_unfamiliar(metrics)} "
+        f"{means}{_seen(metrics)}{_drafts(metrics)}{_unfamiliar(metrics)} "
         f"Empty masks were decided before any metric was computed, and {_left_out(metrics)}: where reference and "
         "prediction are both empty, overlap and surface Dice are 1 and distances 0; where one of them is, overlap is 0 "
         f"and distances are the image's diagonal. {_intervals(metrics)}{_tolerance(metrics, settings)}. "
@@ -53,6 +53,19 @@ def _seen(metrics: Mapping[str, Any]) -> str:
     if not (again := metrics.get("seen_in_training")):
         return ""
     return f" The network has seen {again} of them in its training, so the scores are too good."
+
+
+def _drafts(metrics: Mapping[str, Any]) -> str:
+    return f" {text[0].upper()}{text[1:]}." if (text := drafts_text(metrics.get("drafts", 0))) else ""
+
+
+def drafts_text(number: int) -> str:
+    """What masks that nobody changed do to scores: a network that drew them agrees with them."""
+    return (
+        f"of {counted(number, 'image')} the mask is as Delineate drew it, so the scores may be too good"
+        if number
+        else ""
+    )
 
 
 def _unfamiliar(metrics: Mapping[str, Any]) -> str:

@@ -31,6 +31,7 @@ from .headline import headline
 from .intervals import interval_text, value_text
 from .metrics import METRICS
 from .precision_recall import BINS, probability_histogram
+from .protocol import drafts_text
 from .rows import score_masks
 from .scored import MOST, Evaluation, Row, Worst, columns_of, suffixes_of
 from .volumes import VolumeMasks, slice_count
@@ -100,6 +101,7 @@ class ScoreWriter:
         self._histograms: NDArray[np.int64] | None = None
         self._worst: list[Worst] = []
         self._volumes: VolumeMasks | None = None
+        self._drafts = any(fields.get("draft") for fields in self.dataset.data)
         self._columns.missing.clear()
 
     def attach(self, engine: Engine) -> None:
@@ -135,6 +137,8 @@ class ScoreWriter:
         if slices := slice_count(item, slicing):
             row["slices"] = slices
         row |= {name: printable(value) if isinstance(value, str) else value for name, value in known.items()}
+        if self._drafts:
+            row["draft"] = int(bool(fields.get("draft")))
         if (distance := noted_distance(output["image"])) is not None:
             row |= {"familiar": int(distance <= 1), "feature_distance": distance}
         row |= score_masks(prediction, reference, suffixes, spacing, self.tolerance_mm)
@@ -241,6 +245,8 @@ class ScoreWriter:
                 f"the network has seen {again} of these images in its training, so the scores are too good; "
                 "evaluate it on others"
             )
+        if drafts := drafts_text(metrics.get("drafts", 0)):
+            logger.warning(drafts)
         if names := [row["image"] for row in self._rows if row.get("familiar") == 0]:
             logger.warning(unfamiliar_warning(names, metrics["familiar"]["count"], SCORES, "0"))
         self._warn_of_nothing()

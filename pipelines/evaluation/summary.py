@@ -48,6 +48,8 @@ def summarise(evaluation: Evaluation) -> dict[str, Any]:
     if known := [row["familiar"] for row in evaluation.rows if row.get("familiar") is not None]:
         unfamiliar = known.count(0)
         found["familiar"] = {"count": len(known), "unfamiliar": unfamiliar, "share": unfamiliar / len(known)}
+    if drafts := sum(row.get("draft") == 1 for row in evaluation.rows):
+        found["drafts"] = drafts
     if volumes := volumes_of(evaluation):
         found["volumes"] = _scores_alone(volumes)
     found["worst"] = [_worst(evaluation, rank, one.row) for rank, one in enumerate(evaluation.worst, 1)]

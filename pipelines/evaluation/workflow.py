@@ -74,12 +74,14 @@ class Scores(_Scores, total=False):
     """What `evaluate` found, which is what the file ``metrics.json`` holds: docs/metrics.md says all of it.
 
     Where there are several structures, the scores are means over them, and ``structures`` holds those of each by name.
-    ``familiar`` counts the images unlike those of the training, where the bundle compares them.
+    ``familiar`` counts the images unlike those of the training, where the bundle compares them; ``drafts`` those whose
+    mask is as Delineate drew it, where there are such.
     """
 
     structures: dict[str, StructureScores]
     volumes: dict[str, Any]
     familiar: dict[str, Any]
+    drafts: int
 
 
 def evaluate(

@@ -53,6 +53,7 @@ class Item:
             compression.
         label_values: the foreground of a label where that is not all but 0; the segments of a DICOM SEG.
         label_size: rows and columns that label pictures are resized to.
+        draft: true where the label is as Delineate drew it; ``None`` elsewhere.
         structures: by name where each is drawn; ``None`` where nobody annotated it. Empty where the label is of one.
         size: rows and columns.
         area: share of the image that is foreground, 0-1; of several structures, of any.
@@ -81,6 +82,7 @@ class Item:
     label_is: LabelForm | None = None
     label_values: tuple[int, ...] | None = None
     label_size: tuple[int, int] | None = None
+    draft: bool | None = None
     structures: Mapping[str, Drawn | None] = field(default_factory=dict)
     size: tuple[int, int] | None = None
     area: float | None = None
@@ -191,7 +193,7 @@ def _path_texts(paths: Sequence[Path]) -> str | list[str]:
 _READ: dict[str, Callable[[Any], Any]] = {
     **{"image": _image, "label": _paths, "group": str, "own_group": str, "class": str, "source": str},
     **{"label_is": _same, "label_values": tuple, "label_size": tuple, "series": str, "slice": int, "slices": int},
-    "spacing": tuple,
+    **{"draft": bool, "spacing": tuple},
     **{"structures": _drawn, "size": tuple, "image_sha256": _texts, "area": float, "areas": dict},
     **{"label_sha256": _texts, "pixels_sha256": str, "volume": Path, "plane": int, "fold": int},
 }

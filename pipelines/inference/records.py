@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
@@ -19,7 +20,7 @@ from ..imaging.item import Item, kind_of
 from ..imaging.reading import open_volume, series_at
 from ..imaging.unchanged import Stamp, content_hash, stamps_of
 from .files import KINDS
-from .result_table import hashes_in, own_files
+from .result_table import Key, hashes_in, own_files
 
 Rows = Sequence[Mapping[str, str]]
 _PENDING = ".delineate.pending"
@@ -31,10 +32,15 @@ def input_hash(item: Item) -> str:
         return ""
     try:
         files = series_at(item.file, item.series).files if item.series is not None else item.files
-        hashes = [_hash(path, stamps_of(path)) for path in files]
+        hashes = [_hash(path, _stamps(path)) for path in files]
     except (OSError, InputError):  # whoever reads the image says so
         return ""
     return sha256("".join(hashes).encode()).hexdigest()
+
+
+def _stamps(path: Path) -> tuple[Stamp, ...]:
+    os.stat(path)  # of what is missing there are no stamps
+    return stamps_of(path)
 
 
 @lru_cache(maxsize=16)  # the frames of a file come one after the other
@@ -70,7 +76,7 @@ def changed_files(folder: Path, rows: Rows) -> list[Path]:
         rows: of one result; those of earlier versions, without ``files_sha256``, tell nothing.
     """
     written = {folder / row[kind]: digest for row in rows for kind, digest in hashes_in(row).items() if row.get(kind)}
-    return [path for path, as_written in written.items() if _is_changed(path, as_written)]
+    return [path for path, as_written in written.items() if is_changed(path, as_written)]
 
 
 def refuse_changed(source: str, changed: Sequence[Path]) -> None:
@@ -95,10 +101,36 @@ def changed_in(folder: Path, names: Iterable[str]) -> list[Path]:
     """As `changed_files`, of files of a folder whose ``results.csv``, if there is one, tells what was written."""
     written = own_files(folder)
     paths = [folder / name for name in names]
-    return [path for path in paths if written.get(path) and _is_changed(path, written[path])]
+    return [path for path in paths if path in written and is_changed(path, written[path].sha256)]
 
 
-def _is_changed(path: Path, as_written: str) -> bool:
+def former_key(where: Mapping[str, str], table: Mapping[Key, Rows], among: Iterable[Key]) -> Key | None:
+    """Where an image lay whose rows are to be found: it was moved, or copied together with its results.
+
+    That is so of the same bytes under the same name, if nothing is left where it lay, or if that was the same place
+    seen from the folder of the results.
+
+    Args:
+        where: what a row says of the image's place.
+        table: rows by their keys.
+        among: keys of images with the same bytes.
+    """
+    for key in among:
+        row = table[key][0]
+        old, new = ((PurePath(one["input"]).name, one["series"], one["frame"]) for one in (row, where))
+        if old == new and (row["input_from_here"] == where["input_from_here"] or not _is_there(row["input"])):
+            return key
+    return None
+
+
+def _is_there(source: str) -> bool:
+    return source.startswith(("http://", "https://")) or any(map(os.path.lexists, source.split("; ")))
+
+
+def is_changed(path: Path, as_written: str) -> bool:
+    """Whether a file differs from what was written, as its SHA-256 tells, and can be read."""
+    if not as_written:
+        return False
     try:
         return file_hash(path) != as_written and _opens(path)
     except (OSError, SyntaxError, InputError):  # gone, or damaged (Pillow's SyntaxError): nobody's work

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from ..core.errors import DelineateError, permission_denied
 from ..core.files import write_atomically
@@ -20,23 +21,38 @@ COLUMNS = (
     *("input", "series", "frame", "structure", "status", "reason", *PIXEL_KINDS, "value", "grid"),
     *("foreground", "area_or_volume", "unit", "threshold", "bundle", "bundle_verified", "delineate"),
     *("members", "tta", "backend", "familiar", "feature_distance"),
-    *(*OBJECT_FORMATS, "files_sha256", "record"),
+    *(*OBJECT_FORMATS, "files_sha256", "input_sha256", "input_from_here", "record"),
 )
 """``structure`` is empty where there is one; ``value`` is that of its pixels in the mask's file, or its segment;
 ``members`` are hashes of what an ensemble is made of; ``backend`` is what computed the network, its version and
 precision; ``familiar`` is yes or no, see `Segmentation`; ``files_sha256`` is of mask and DICOM objects as they were
-written, by which one that was changed since is known, see `hashes_in`; ``record`` is a hash of what the files were
-made of and of the files, see `record_of`."""
+written, by which one that was changed since is known, see `hashes_in`; ``input_sha256`` is of the input's bytes and
+``input_from_here`` its path from the table's folder, by which an image that was moved is known, see `former_key`;
+``record`` is a hash of what the files were made of and of the files, see `record_of`."""
 
 _LATER = (
     *("structure", "members", "tta", "backend", "familiar", "feature_distance"),
-    *(*OBJECT_FORMATS, "files_sha256", "record"),
+    *(*OBJECT_FORMATS, "files_sha256", "input_sha256", "input_from_here", "record"),
 )  # not in tables of before
 _COMMON = frozenset({"input", "series", "frame", "status", "reason", *PIXEL_KINDS})  # of tables of all versions
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
 
 Row = dict[str, str]
 Key = tuple[str, str, str, str]
+
+
+class OwnFile(NamedTuple):
+    """A file that a table of results names.
+
+    Attributes:
+        kind: ``mask``, ``overlay``, ``seg`` ...
+        sha256: as it was written, which the table tells of masks and DICOM objects; else empty.
+        input: the path of what it is a result of.
+    """
+
+    kind: str
+    sha256: str
+    input: str
 
 
 def main_file(row: Mapping[str, str]) -> str:
@@ -120,6 +136,19 @@ class ResultTable:
             _append(self.path, as_csv(rows, self._columns, header=False).encode())
         self._stamp = self._now()
 
+    def follow(self, old: Key, rows: Sequence[Row]) -> None:
+        """Give the rows of an image that was moved a new key; the file says so when it is next written."""
+        del self.rows[old]
+        self._texts.pop(old, None)
+        self.rows[key_of(rows[0])] = list(rows)
+        self._intact = False
+
+    def flush(self) -> None:
+        """Write the table where its rows are not those of the file."""
+        if not self._intact:
+            self._write_all()
+            self._stamp = self._now()
+
     def _write_all(self) -> None:
         columns = tuple(dict.fromkeys([*COLUMNS, *self._columns]))
         if columns != self._columns:
@@ -138,10 +167,8 @@ class ResultTable:
         return status.st_ino, status.st_mtime_ns, status.st_size
 
 
-def own_files(folder: Path) -> dict[Path, str]:
+def own_files(folder: Path) -> dict[Path, OwnFile]:
     """The masks, overlays, DICOM objects ... that the table in `folder` names; none where there is no such table.
-
-    Each has its SHA-256 as it was written, which the table tells of masks and DICOM objects.
 
     One that a spreadsheet saved again, with other separators or letters, still says what Delineate wrote.
 
@@ -155,7 +182,7 @@ def own_files(folder: Path) -> dict[Path, str]:
         if not set(rows.fieldnames or ()) >= _COMMON:
             return {}
         return {
-            folder / cell.removeprefix("'"): hashes_in(row).get(kind, "")
+            folder / cell.removeprefix("'"): OwnFile(kind, hashes_in(row).get(kind, ""), row["input"].removeprefix("'"))
             for row in rows
             for kind in KINDS
             if (cell := row.get(kind))

@@ -25,7 +25,7 @@ from ..imaging.objects import Model
 from ..imaging.structures import structures_of, thresholds_of
 from .files import KEPT_KINDS, KINDS, OutputOptions, name_of, possible_endings
 from .outputs import UNNAMED, Segmentation, main_files, series_of, write_outputs
-from .records import Pending, changed_files, input_hash, record_of, refuse_changed
+from .records import Pending, changed_files, former_key, input_hash, record_of, refuse_changed
 from .result_table import TABLE, Key, ResultTable, Row, key_of, main_file
 
 _LONGEST_NAME, _SHORTEST = 255, 20  # bytes of a file's name, with and without what is added to it
@@ -37,9 +37,9 @@ class ResultFolder:
     """Writes results into a folder, and a row of each, and of each refusal, into its ``results.csv``.
 
     Where a name is taken, by a result of another input or by a file that is not in the table, the next free one
-    (``NAME_2``) is chosen, whatever its case. The same input again replaces its own files, whatever structures it had;
-    but masks and DICOM objects that somebody changed since they were written stay. Several processes may write into one
-    folder.
+    (``NAME_2``) is chosen, whatever its case. The same input again replaces its own files, whatever structures it had,
+    also where it was moved since, or copied together with the folder; but masks and DICOM objects that somebody changed
+    since they were written stay. Several processes may write into one folder.
 
     Args:
         folder: where to; made when the first result or refusal comes.
@@ -67,6 +67,7 @@ class ResultFolder:
         self._options = options or OutputOptions()
         self._settings = None if settings is None else [dict(settings), asdict(self._options)]
         self._table, self._owners, self._pending = ResultTable(folder), dict[str, Key](), Pending(self.folder)
+        self._of_bytes: dict[str, dict[Key, None]] = {}  # the keys of inputs, by the hash of their bytes
         self._inputs: dict[Key, str] = {}  # hashes of what is being segmented
         self._done: dict[Key, bool] = {}
         self.changed = 0
@@ -94,8 +95,10 @@ class ResultFolder:
             DelineateError: the folder can no longer be written.
         """
         with self._turn():
-            where = _place(result.item, None if result.volume is not None else result.item.slice, place)
+            where = self._where(result.item, None if result.volume is not None else result.item.slice, place)
             key = _key(where)
+            hashed = where["input_sha256"] = self._inputs.pop(key, "") or input_hash(result.item)
+            self._follow(key, where)
             refuse_changed(result.source, changed_files(self.folder, self._table.rows.get(key, [])))
             before = {row[kind] for row in self._table.rows.get(key, []) for kind in KINDS} - {""}
             name = self._free_name(key, result)
@@ -103,7 +106,7 @@ class ResultFolder:
             with self._pending.of(before | {f"{name}{ending}" for ending in ends}, self._is_listed):
                 written = self._write_files(replace(result, name=name))
                 rows = [where | row for row in self._rows(result, written)]
-                record = self._record(rows, self._inputs.pop(key, ""))
+                record = self._record(rows, hashed)
                 self._put([row | {"record": record} for row in rows])
                 for earlier in before - {row[kind] for row in rows for kind in KINDS}:  # of other options or structures
                     (self.folder / earlier).unlink(missing_ok=True)
@@ -144,9 +147,13 @@ class ResultFolder:
             item: an image, as `find_images` has it; a volume is judged at its first slice.
             place: as for `write`.
         """
-        key = _key(_place(item, None if item.slices else item.slice, place))
+        where = self._where(item, None if item.slices else item.slice, place)
+        key = _key(where)
         if key not in self._done:
-            hashed = self._inputs[key] = input_hash(item)
+            hashed = self._inputs[key] = where["input_sha256"] = input_hash(item)
+            if self._former(key, where):
+                with self._turn():
+                    self._follow(key, where)
             rows = self._table.rows.get(key, [])
             same = bool(rows and hashed) and all(
                 row.get(name) == cell for row in rows for name, cell in self.facts.items()
@@ -162,6 +169,38 @@ class ResultFolder:
     def done(self) -> int:
         """How many of those that were asked for are done."""
         return sum(self._done.values())
+
+    def _where(self, item: Item, frame: int | None, place: Callable[[str], str]) -> Row:
+        """What a row is of, but for its bytes."""
+        files = [_absolute(place(str(path))) for path in item.files]
+        return {
+            "input": printable("; ".join(files)),
+            "series": series_of(item),
+            "frame": "" if frame is None else str(frame + 1),
+            "input_from_here": printable("; ".join(_from(self.folder, file) for file in files)),
+        }
+
+    def _former(self, key: Key, where: Row) -> Key | None:
+        """The key of the rows of an image that has none of its own, if it was moved, or copied together with them."""
+        same = self._of_bytes.get(where["input_sha256"], ())
+        return None if key in self._table.rows else former_key(where, self._table.rows, same)
+
+    def _follow(self, key: Key, where: Row) -> None:
+        """Give an image that was moved its rows."""
+        if (old := self._former(key, where)) is None:
+            return
+        rows, hashed = self._table.rows[old], where["input_sha256"]
+        is_whole = rows[0]["record"] == self._record(rows, hashed)
+        moved = [row | where | {"record": ""} for row in rows]
+        record = self._record(moved, hashed) if is_whole else ""
+        self._table.follow(old, [row | {"record": record} for row in moved])
+        del self._of_bytes[hashed][old]
+        self._own(self._table.rows[key])
+
+    def flush(self) -> None:
+        """Write into the table where images lie that were moved; as each further result does."""
+        with self._turn():
+            self._table.flush()
 
     def _record(self, rows: Sequence[Row], hashed: str) -> str:
         if self._settings is None or not hashed:
@@ -191,6 +230,7 @@ class ResultFolder:
             with taking_turns(self.folder):
                 if self._table.refresh():
                     self._owners.clear()
+                    self._of_bytes.clear()
                     for rows in self._table.rows.values():
                         self._own(rows)
                 self._pending.clear(self._is_listed)
@@ -215,6 +255,8 @@ class ResultFolder:
         for row in (row for row in rows if main_file(row)):
             taken = [_name(row), *(row[kind] for kind in KINDS if row[kind])]
             self._owners |= {_folded(one): key_of(row) for one in taken}
+            if row["input_sha256"]:
+                self._of_bytes.setdefault(row["input_sha256"], {})[key_of(row)] = None
 
     def _free_name(self, key: Key, result: Segmentation) -> str:
         """The name that the result has already, unless another's file is in the way now; else the first free one."""
@@ -269,18 +311,17 @@ def _key(where: Row) -> Key:
     return key_of({**where, "mask": "?"})
 
 
-def _place(item: Item, frame: int | None, place: Callable[[str], str]) -> Row:
-    """What a row is of."""
-    return {
-        "input": printable("; ".join(_absolute(place(str(path))) for path in item.files)),
-        "series": series_of(item),
-        "frame": "" if frame is None else str(frame + 1),
-    }
-
-
 def _absolute(source: str) -> str:
     """The whole path of a file or folder; a URL is whole."""
     return source if not source or source.startswith(("http://", "https://")) else os.path.abspath(source)
+
+
+def _from(folder: Path, source: str) -> str:
+    """The path of a file from a folder; nothing of a URL, or of a file on another drive."""
+    try:
+        return PurePath(os.path.relpath(source, folder)).as_posix() if os.path.isabs(source) else ""
+    except ValueError:
+        return ""
 
 
 def _number(value: float | None, digits: int = 10) -> str:

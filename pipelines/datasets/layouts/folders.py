@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from ...core.errors import InputError
 from ...imaging.item import Split
+from ...inference.result_table import own_files
 from .base import is_hidden, is_picture
 from .naming import separate_masks
 
@@ -40,7 +41,8 @@ class Place(NamedTuple):
 def find_places(source: Path) -> list[Place]:
     """Where pictures and their masks lie; the first of these that is there.
 
-    - ``images/`` and ``masks/``, by these or like names; in ``masks/`` there may be a folder a structure;
+    - ``images/`` and ``masks/``, by these or like names; in ``masks/`` there may be a folder a structure; a folder
+      that Delineate wrote masks into may have any name;
     - images and masks side by side, which names tell apart;
     - one of both in ``train/``, ``val/``, ``test/``, or these within ``images/`` and ``masks/``: an official split.
 
@@ -63,7 +65,7 @@ def split_folders(source: Path) -> list[tuple[Path, Split]]:
 
 
 def _place(source: Path) -> Place | None:
-    images, masks = _of_kind(source, _IMAGES, "images"), _of_kind(source, _MASKS, "masks")
+    images, masks = _of_kind(source, _IMAGES, "images"), _of_kind(source, _MASKS, "masks") or _results(source)
     if images and masks and _pictures(masks):
         return Place(images, masks)
     if images and masks and (structures := structure_folders(masks)):
@@ -105,6 +107,12 @@ def _of_kind(source: Path, names: set[str], what: str) -> Path | None:
         several = ", ".join(f"{folder.name}/" for folder in folders)
         raise InputError(source, f"holds several folders of {what} ({several})", "leave one there and move the others")
     return folders[0] if folders else None
+
+
+def _results(source: Path) -> Path | None:
+    """The only folder that ``delineate segment`` wrote masks into, whatever it is called."""
+    folders = [folder for folder in _subfolders(source) if own_files(folder)]
+    return folders[0] if len(folders) == 1 else None
 
 
 def _subfolders(source: Path) -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +13,9 @@ from .base import Found, by_key, pair
 
 _MASK = r"masks?|seg(?:mentations?)?|gt|ground[ _-]?truth|labels?|anno(?:tations?)?|lesion"
 _IMAGE = r"image|img|orig(?:inal)?|raw|rgb"
+_REVISION = r"[ _.-]+(?:correct(?:ed|ion)|edit(?:ed)?|fixed|final|manual|review(?:ed)?|revised|v\d+)"
 _BEFORE = re.compile(rf"(?:{_MASK})(?:[ _.-]+|(?=\d))(.+)", re.I)
-_AFTER = re.compile(rf"(.+?)(?:[ _.-]+|(?<=\d))(?:{_MASK})", re.I)
+_AFTER = re.compile(rf"(.+?)(?:[ _.-]+|(?<=\d))(?:{_MASK})(?:{_REVISION})?", re.I)
 _IMAGE_AFTER = re.compile(rf"(.+?)[ _.-]+(?:{_IMAGE})", re.I)
 _EQUAL = "equal names"
 
@@ -25,17 +27,25 @@ def match(images: Sequence[Path], masks: Sequence[Path]) -> Found:
     """Pair files by their names without suffix; the group is the image's.
 
     Equal names go before all else. Else the mask's name has a word for masks before or after what it shares with the
-    image's (``mask_1``, ``a_gt``), whose name is that, or has a word for images after it (``a_image``), or begins as
-    all images do (``bus_1``). What fits several images, or several masks of one image, is refused; the way in which
-    a pair was found is its rule.
+    image's (``mask_1``, ``a_gt``), after it also with a word for revisions (``a_mask_corrected``), whose name is that,
+    or has a word for images after it (``a_image``), or begins as all images do (``bus_1``). What fits several images,
+    or several masks of one image, is refused; the way in which a pair was found is its rule.
     """
-    stems = {image.stem for image in images}
-    forms = _image_forms(sorted(stems))
-    found = {mask: {mask.stem: _EQUAL} if mask.stem in stems else _fits(mask.stem, forms) for mask in masks}
+    keys = _names_of(images, masks)
+    names = set(keys.values())
+    forms = _image_forms(sorted(names))
+    found = {mask: {mask.stem: _EQUAL} if mask.stem in names else _fits(mask.stem, forms) for mask in masks}
     refused = [_of_several(mask, fits) for mask, fits in found.items() if len(fits) > 1]
     keyed = [(next(iter(fits), mask.stem), mask) for mask, fits in found.items() if len(fits) < 2]
-    items, unpaired = pair(by_key((image.stem, image) for image in images), by_key(keyed))
+    items, unpaired = pair(by_key((keys[image], image) for image in images), by_key(keyed))
     return [replace(item, rule=found[item.label[0]][item.group]) for item in items], refused + unpaired
+
+
+def _names_of(images: Sequence[Path], masks: Sequence[Path]) -> dict[Path, str]:
+    """What masks are named after: images without suffix, or with it (``a.jpg_mask``) where ``a.png`` is there, too."""
+    stems = Counter(image.stem for image in images)
+    whole = {form for mask in masks for form in (mask.stem, *mask_forms(mask.stem))}
+    return {image: image.name if stems[image.stem] > 1 and image.name in whole else image.stem for image in images}
 
 
 def separate_masks(files: Sequence[Path]) -> tuple[list[Path], list[Path]]:
@@ -47,6 +57,12 @@ def separate_masks(files: Sequence[Path]) -> tuple[list[Path], list[Path]]:
         return list(files), []
     masks = [file for file in files if mask_forms(file.stem)]
     return [file for file in files if file not in set(masks)], masks
+
+
+def without_revision(stem: str) -> str:
+    """The name of the mask that a mask is a revision of (``a_mask_corrected``: ``a_mask``); else its own."""
+    shorter = re.sub(rf"{_REVISION}$", "", stem, flags=re.I)
+    return shorter if shorter and mask_forms(shorter) else stem
 
 
 def mask_forms(stem: str) -> Forms:

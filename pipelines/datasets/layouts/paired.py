@@ -10,6 +10,7 @@ from ...core.errors import InputError, SkippedError, counted
 from ...imaging.item import Drawn, Item
 from .base import NO_IMAGE, NO_MASK, Found, Layout, are_of_one_name, by_key, is_picture, list_pictures
 from .dicom import DICOM
+from .drafts import without_drafts
 from .folders import Place, find_places, list_masks, split_folders
 from .hc18 import HC18
 from .naming import match, separate_masks
@@ -51,6 +52,8 @@ def read_place(place: Place) -> Found:
     else:
         images, (masks, also_skipped) = files, list_pictures(place.masks)
         skipped = skipped + also_skipped
+    masks, drafts = without_drafts(masks)
+    skipped = skipped + drafts
     items, unpaired = match(images, masks)
     return items, skipped + [error for error in unpaired if not _is_half(error, skipped)]
 

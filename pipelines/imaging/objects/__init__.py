@@ -65,7 +65,8 @@ def encode(kind: ObjectFormat, result: Outlined) -> bytes:
     """
     refuse_missing()
     if not result.frames:
-        raise InputError(result.source, f"is no DICOM, and {kind.upper()} {_NEEDED}", "write its mask as png or nifti")
+        remedy = f"segment it apart, without {kind} in the formats: its mask is written as png or nifti"
+        raise InputError(result.source, f"is no DICOM, and {kind.upper()} {_NEEDED}", remedy)
     stream = BytesIO()
     with quiet():
         try:

@@ -49,6 +49,12 @@ def test_a_mirrored_copy_with_a_mask_left_as_it_was_is_a_contradiction(make: Mak
     assert float(re.findall(r"IoU of (0\.\d{3})\b", finding.detail)[0]) == pytest.approx(overlap, abs=0.03)
 
 
+def test_a_mask_that_nobody_changed_since_delineate_drew_it_is_noted(make: Make) -> None:
+    (finding,) = found(make(a=item(1, draft=True), b=item(2)), "mask")
+    assert (finding.items, finding.severity) == (("a_image.png",), "note")
+    assert finding.detail == "as Delineate drew it, changed by nobody"
+
+
 def test_equal_images_of_two_classes_contradict_each_other(make: Make) -> None:
     folder = make(a=item(1, **{"class": "benign"}), b=item(1, **{"class": "malignant"}))
     (finding,) = found(folder, "contradiction")

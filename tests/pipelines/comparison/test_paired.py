@@ -201,6 +201,13 @@ def test_the_files_say_the_same(tmp_path: Path) -> None:
     assert found["notes"] == ["There are no pictures, as no data set was named: give it with --on."]
 
 
+def test_masks_that_a_network_drew_are_told_of(tmp_path: Path) -> None:
+    for seed, name in enumerate(("old", "new")):
+        write_judged(tmp_path / name, {"mean_dice": dice(seed)}, drafts=3)
+    found = compare([tmp_path / "old", tmp_path / "new"], out=tmp_path / "out")
+    assert found["warnings"] == ["Of 3 images the mask is as Delineate drew it, which favours the network that did."]
+
+
 def test_a_network_that_has_seen_images_is_told_of(tmp_path: Path) -> None:
     write_judged(tmp_path / "old", {"mean_dice": dice(1)})
     write_judged(tmp_path / "again", {"mean_dice": dice(2)}, seen_in_training=12)

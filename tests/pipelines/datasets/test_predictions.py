@@ -11,7 +11,7 @@ from paired_pictures import MASK, entries, load, make_paired, picture, save
 from typer.testing import CliRunner
 
 from delineate.pipelines.cli import app
-from delineate.pipelines.core.errors import DelineateError, SkippedError
+from delineate.pipelines.core.errors import DelineateError, InputError, SkippedError
 from delineate.pipelines.core.sums import sha256
 from delineate.pipelines.datasets.index import IndexReport, index_dataset
 from delineate.pipelines.datasets.predictions import without_predictions
@@ -67,12 +67,100 @@ def test_corrected_ones_are_labels_and_the_data_list_says_so(predicted: Path) ->
     assert note in load(report.path.parent)["notes"]
 
 
-def test_corrected_ones_that_nobody_changed_are_counted(predicted: Path) -> None:
-    drawn = [predicted / f"masks/{name}_mask.png" for name in NAMES]
-    list_results(predicted / "masks", *({"mask": mask.name, "files_sha256": f"mask {sha256(mask)}"} for mask in drawn))
-    save(drawn[0], 255 - MASK)
-    (note,) = [note for note in index(predicted, corrected=True).notes if "--corrected" in note]
-    assert note.endswith("as --corrected says; 5 of them as Delineate drew them")
+@pytest.fixture
+def drafts(predicted: Path) -> list[Path]:
+    """The masks, with what they were when Delineate wrote them in the table."""
+    masks = [predicted / f"masks/{name}_mask.png" for name in NAMES]
+    list_results(
+        predicted / "masks",
+        *(
+            {"input": f"{name}.png", "mask": mask.name, "files_sha256": f"mask {sha256(mask)}"}
+            for name, mask in zip(NAMES, masks, strict=True)
+        ),
+    )
+    for overlay in (predicted / "masks").glob("*_overlay.png"):
+        overlay.unlink()
+    return masks
+
+
+def test_corrected_ones_that_nobody_changed_are_named_and_marked(predicted: Path, drafts: list[Path]) -> None:
+    for draft in drafts[2:]:
+        save(draft, 255 - MASK)
+    report = index(predicted, corrected=True)
+    (note,) = [note for note in report.notes if "--corrected" in note]
+    assert note.endswith("as --corrected says; 2 of them as Delineate drew them: a_mask.png, b_mask.png")
+    marked = {Path(entry["image"]).stem for entry in entries(load(report.path.parent)) if entry.get("draft")}
+    assert marked == {"a", "b"}
+
+
+@pytest.mark.parametrize("revision", ["corrected", "edited", "v2", "Final"])
+def test_a_revision_beside_its_draft_is_the_label_whatever_is_said(
+    predicted: Path, drafts: list[Path], revision: str
+) -> None:
+    for draft in drafts:
+        save(draft.with_stem(f"{draft.stem}_{revision}"), 255 - MASK)
+    report = index(predicted)
+    labels = {Path(entry["label"]).name for entry in entries(load(report.path.parent))}
+    assert labels == {f"{name}_mask_{revision}.png" for name in NAMES}
+    (error,) = report.refused
+    assert isinstance(error, SkippedError)
+    assert error.reason.startswith("holds 7 files more that Delineate wrote: results.csv, drafts that were replaced")
+
+
+@pytest.mark.parametrize("is_draft", [True, False])
+def test_a_revision_beside_a_mask_that_somebody_changed_is_refused(
+    predicted: Path, drafts: list[Path], is_draft: bool
+) -> None:
+    """Or one of which the table does not tell: nothing but their order could choose."""
+    save(drafts[0].with_stem("a_mask_corrected"), 255 - MASK)
+    if is_draft:
+        save(drafts[0], 255 - MASK)
+    else:
+        (predicted / "masks/results.csv").unlink()
+    names = [Path(error.source).name for error in index(predicted, corrected=True).refused]
+    assert sorted(names)[:2] == ["a_mask.png", "a_mask_corrected.png"]
+
+
+def test_an_image_with_a_draft_and_another_mask_is_refused(predicted: Path, drafts: list[Path]) -> None:
+    save(drafts[0].with_stem("a_mask_anna"), 255 - MASK)
+    report = index(predicted, corrected=True)
+    assert "a.png: has Delineate's draft a_mask.png, and a_mask_anna.png beside it" in str(report.refused[0])
+    assert sum(report.splits.values()) == len(NAMES) - 1
+
+
+def test_a_changed_mask_that_is_no_label_is_refused_by_name_and_its_image_too(
+    predicted: Path, drafts: list[Path]
+) -> None:
+    """As ``segment`` of a copy of the images left them: ``a_2_mask.png`` is of an ``a.png``, too."""
+    second = predicted / "masks/a_2_mask.png"
+    save(second, MASK)
+    list_results(
+        predicted / "masks",
+        *(
+            {"input": f"{one}/a.png", "mask": mask.name, "files_sha256": f"mask {sha256(mask)}"}
+            for one, mask in (("old", drafts[0]), ("new", second))
+        ),
+    )
+    save(second, 255 - MASK)
+    refused = index(predicted, corrected=True).refused
+    assert [(Path(error.source).name, type(error)) for error in refused] == [
+        ("a.png", InputError),
+        ("a_2_mask.png", InputError),
+        ("masks", SkippedError),
+    ]
+    assert "was changed since Delineate wrote it, and is the label of no image here" in str(refused[1])
+
+
+def test_photos_and_their_predictions_are_a_layout(predicted: Path, drafts: list[Path]) -> None:
+    (predicted / "masks").rename(predicted / "predictions")
+    assert "holds 6 masks that Delineate drew" in refusal(predicted)
+    assert sum(index(predicted, corrected=True).splits.values()) == len(NAMES)
+
+
+def test_other_peoples_predictions_are_no_layout(predicted: Path) -> None:
+    (predicted / "masks").rename(predicted / "predictions")
+    (predicted / "predictions/results.csv").unlink()
+    assert "no known layout" in refusal(predicted)
 
 
 def test_overlays_beside_them_are_passed_over_in_one_line(predicted: Path) -> None:

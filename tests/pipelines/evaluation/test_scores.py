@@ -51,6 +51,13 @@ def score(
         return report, list(csv.DictReader(file))
 
 
+def test_drafts_are_marked_counted_and_warned_of(dataset_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
+    report, rows = score([HALF | {"draft": True}, NORMAL], dataset_dir)
+    assert [row["draft"] for row in rows] == ["1", "0"]
+    assert report["drafts"] == 1
+    assert "of 1 image the mask is as Delineate drew it, so the scores may be too good" in caplog.messages
+
+
 def test_each_image_is_a_row_in_the_order_scored(dataset_dir: Path) -> None:
     _, rows = score(ALL, dataset_dir)
     assert [(row["image"], float(row["mean_dice"])) for row in rows] == [

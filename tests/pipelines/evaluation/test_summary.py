@@ -131,6 +131,19 @@ def test_images_without_a_value_are_a_subgroup_of_their_own() -> None:
     assert list(found) == ["Oslo", "not known"]
 
 
+def test_images_whose_masks_are_drafts_are_counted_and_the_protocol_says_so() -> None:
+    metrics = summarise(of(FOUND, HALF, FOUND, draft=[1, 0, 1]))  # type: ignore[list-item]
+    assert metrics["drafts"] == 2
+    assert "Of 2 images the mask is as Delineate drew it, so the scores may be too good." in metrics["protocol"]
+
+
+@pytest.mark.parametrize("column", [{}, {"draft": [0, 0]}])
+def test_without_drafts_nothing_is_said(column: dict[str, Any]) -> None:
+    metrics = summarise(of(FOUND, HALF, **column))
+    assert "drafts" not in metrics
+    assert "Delineate drew" not in metrics["protocol"]
+
+
 def test_the_protocol_says_what_a_methods_section_needs() -> None:
     text = summarise(of(FOUND, HALF, group=["a", "a"]))["protocol"]
     for part in ("2 images of 1 group", "split test", "each image's own grid", "Mean Dice", "both empty", "bootstrap"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from multiprocessing import get_context
@@ -144,6 +145,57 @@ def test_save_does_not_replace_a_mask_that_was_changed_by_hand(tmp_path: Path, p
     with pytest.raises(InputError, match=r"a_mask\.png was changed since Delineate wrote it, and would be lost"):
         first.save(tmp_path)
     assert (tmp_path / "a_mask.png").read_bytes() == corrected
+
+
+@pytest.mark.parametrize("correction", [False, True])
+@pytest.mark.parametrize("move", [shutil.move, shutil.copytree])
+def test_images_and_masks_that_were_moved_or_copied_together_are_known(
+    tmp_path: Path, photos: list[Path], move: Callable[[Path, Path], object], correction: bool
+) -> None:
+    segment(opened(tmp_path / "out"), photos)
+    corrected = correct(tmp_path / "out/a_mask.png") if correction else b""
+    for name in ("photos", "out"):
+        move(tmp_path / name, tmp_path / "elsewhere" / name)
+    elsewhere, there = [tmp_path / "elsewhere/photos" / photo.name for photo in photos], tmp_path / "elsewhere/out"
+    before, again = set(files(there)), opened(there)
+    assert segment(again, elsewhere) == []
+    assert again.changed == correction
+    again.flush()
+    assert set(files(there)) == before
+    assert [row["input"] for row in rows(there)] == list(map(str, elsewhere))
+    assert segment(opened(there), elsewhere) == []
+    assert not correction or (there / "a_mask.png").read_bytes() == corrected
+
+
+def test_images_that_were_moved_away_from_their_masks_are_known(tmp_path: Path, photos: list[Path]) -> None:
+    segment(opened(tmp_path / "out"), photos)
+    shutil.move(tmp_path / "photos", tmp_path / "archive")
+    assert segment(opened(tmp_path / "out"), [tmp_path / "archive" / photo.name for photo in photos]) == []
+
+
+def test_a_corrected_mask_of_an_image_that_was_moved_is_not_replaced(tmp_path: Path, photos: list[Path]) -> None:
+    mask = np.ones((4, 6), np.uint8)
+    opened(tmp_path, settings=None).write(segmentation(photos[0], mask))
+    correct(tmp_path / "a_mask.png")
+    moved = photos[0].rename(tmp_path / "a.png")
+    with pytest.raises(InputError, match=r"a_mask\.png was changed since Delineate wrote it, and would be lost"):
+        opened(tmp_path, settings=None).write(segmentation(moved, mask))
+
+
+@pytest.mark.parametrize("other", ["copied/a.png", "renamed.png", "changed/a.png"])
+def test_what_is_another_image_has_a_result_of_its_own(tmp_path: Path, photos: list[Path], other: str) -> None:
+    """A copy beside which the first still lies, one of another name, and one with other pixels in the first's place."""
+    segment(opened(tmp_path / "out"), photos)
+    copy = tmp_path / other
+    copy.parent.mkdir(exist_ok=True)
+    shutil.copy(photos[0], copy)
+    if "copied" not in other:
+        photos[0].unlink()
+    if "changed" in other:
+        touch_input(tmp_path, copy)
+    before = rows(tmp_path / "out")
+    assert segment(opened(tmp_path / "out"), [copy]) == [copy.stem]
+    assert [row for row in rows(tmp_path / "out") if row["input"] != str(copy)] == before
 
 
 def test_a_row_of_before_does_not_tell_whether_its_mask_was_changed(tmp_path: Path, photos: list[Path]) -> None:

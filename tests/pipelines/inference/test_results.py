@@ -63,6 +63,7 @@ def test_a_row_tells_where_the_mask_is_and_what_it_was_made_with(tmp_path: Path)
         "bundle": "ab12",
         "delineate": "1.0",
         "files_sha256": f"mask {sha256(path)}",
+        "input_from_here": os.path.relpath("photos/a.png", tmp_path),
     }
 
 

@@ -27,6 +27,9 @@ def by_name(images: list[str], masks: list[str]) -> dict[str, tuple[str, str]]:
         ("a.jpg", "a.png", "equal names"),
         ("a.png", "a_mask.png", "* with *_mask"),
         ("a.png", "a-mask.png", "* with *-mask"),
+        ("a.png", "a_mask_corrected.png", "* with *_mask_corrected"),
+        ("a.png", "a_mask-edited.png", "* with *_mask-edited"),
+        ("a.png", "a_seg_v2.png", "* with *_seg_v2"),
         ("a.png", "a_masks.png", "* with *_masks"),
         ("a.png", "a_gt.png", "* with *_gt"),
         ("a.png", "a_GT.png", "* with *_GT"),
@@ -80,6 +83,22 @@ def test_several_masks_of_an_image_are_refused_whatever_their_words() -> None:
     items, refused = match(paths("a.png"), paths("a_mask.png", "a_gt.png"))
     assert not items
     assert {Path(error.source).name for error in refused} == {"a_mask.png", "a_gt.png"}
+
+
+def test_images_that_differ_by_their_suffix_have_masks_named_after_the_whole() -> None:
+    """As ``delineate segment`` names them."""
+    pairs = by_name(["a.jpg", "a.png", "b.png"], ["a.jpg_mask.png", "a.png_mask.png", "b_mask.png"])
+    assert {image: mask for image, (mask, _) in pairs.items()} == {
+        "a.jpg": "a.jpg_mask.png",
+        "a.png": "a.png_mask.png",
+        "b.png": "b_mask.png",
+    }
+
+
+def test_images_that_differ_by_their_suffix_are_refused_where_masks_do_not_tell_them_apart() -> None:
+    items, refused = match(paths("a.jpg", "a.png"), paths("a_mask.png"))
+    assert not items
+    assert {Path(error.source).name for error in refused} == {"a.jpg", "a.png"}
 
 
 @given(names=st.sets(st.text("ab1_ -", min_size=1, max_size=5), min_size=1, max_size=6), data=st.data())

@@ -1,0 +1,25 @@
+"""Masks that Delineate drew, beside which a person's revision lies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ...core.errors import InputError, SkippedError
+from ..drawn import drafts_among
+from .naming import without_revision
+
+
+def without_drafts(masks: Sequence[Path]) -> tuple[list[Path], list[InputError]]:
+    """Masks without the drafts that have a revision, e.g. ``a_mask.png`` beside ``a_mask_corrected.png``.
+
+    Returns:
+        the masks, and a line on each draft that is passed over.
+    """
+    revised = {name: mask for mask in masks if (name := without_revision(mask.stem)) != mask.stem}
+    drafts = drafts_among(mask for mask in masks if mask.stem in revised)
+    passed = [
+        SkippedError(draft, f"is Delineate's draft of {revised[draft.stem].name}", "passed over; nothing to do")
+        for draft in drafts
+    ]
+    return [mask for mask in masks if mask not in drafts], list(passed)
