@@ -154,7 +154,8 @@ class PrecisionInferer(Inferer):
             dtype, reason = getattr(torch, self.precision), "as set"
         logged = _LOGGED.setdefault(network, set())
         if dtype not in logged:
-            logger.info(f"precision on {device}: {_name(dtype)} ({reason}), channels_last")
+            work = "training" if learning else "inference"
+            logger.info(f"precision of {work} on {device}: {_name(dtype)} ({reason}), channels_last")
             logged.add(dtype)
         return dtype
 

@@ -107,7 +107,7 @@ def test_the_choice_is_logged_once_with_its_reason(
         for inferer in (PrecisionInferer(), PrecisionInferer()):  # of training and of validation
             for _ in range(3):
                 inferer(image(), spy)
-    assert caplog.messages == ["precision on cpu: float32 (a CPU without AVX512-BF16 or AMX), channels_last"]
+    assert caplog.messages == ["precision of training on cpu: float32 (a CPU without AVX512-BF16 or AMX), channels_last"]
 
 
 def test_an_unknown_precision_is_answered_with_the_closest() -> None:
