@@ -85,7 +85,7 @@ def measure(run: Path, network: str, data: Path, trust: bool = False) -> Row:
     (height, width), channels = config["image_size"], config["in_channels"]
     image = torch.rand(1, channels, height, width, device=segmenter.device)
     cuda = segmenter.device.type == "cuda"
-    low, high = metrics["mean_dice"]["ci95"] or (0.0, 1.0)  # one group tells nothing
+    low, high = metrics["mean_dice"]["ci95"] or (None, None)
     row = {
         "network": network,
         "parameters": sum(p.numel() for p in segmenter.network.parameters()),
@@ -173,7 +173,7 @@ def cells(row: Row) -> list[str]:
         f"{row['parameters']:,}",
         "" if row["macs"] is None else f"{row['macs']:,}",
         f"{row['dice']:.4f}",
-        f"{row['dice_low']:.4f} - {row['dice_high']:.4f}",
+        "none: one group" if row["dice_low"] is None else f"{row['dice_low']:.4f} - {row['dice_high']:.4f}",
         f"{row['iou']:.4f}",
         f"{row['latency_ms']:.1f}",
         str(row["epochs"]),

@@ -53,6 +53,12 @@ def test_a_comparison_is_resumed_on_its_terms(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "out/compare.json").read_text()) == TERMS
 
 
+def test_of_one_group_there_is_no_interval(tmp_path: Path) -> None:
+    write_table(tmp_path, [row("unet", 0.5, dice_low=None, dice_high=None)], {}, TERMS)
+    assert (table(tmp_path)[0]["dice_low"], table(tmp_path)[0]["dice_high"]) == ("", "")
+    assert "| 0.5000 | none: one group |" in (tmp_path / "compare.md").read_text()
+
+
 @pytest.mark.parametrize(
     "change", [{"minutes": 4.0}, {"networks": ["unet"]}, {"loss": "bce"}, {"settings": {}}], ids=str
 )
