@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..bundling.bundles import has_weights, shipped_bundles
+from ..bundling.settings import structures_in
 from ..core.errors import DelineateError
 from . import data as data_commands
 from .console import say
@@ -33,7 +34,7 @@ _EPOCHS = range(8, 31)
 _NETWORK = "ultra_light_unet"  # a demo is not to take long
 BUNDLES = dict.fromkeys(("busi", "busbra", "stu"), "breast_lesion")
 BUNDLES |= {"nerve": "nerve", "jsrt": "chest_xray", "kvasir": "polyp"}
-"""What is trained on a layout; skin_lesion on any other."""
+"""What is trained on a layout; skin_lesion on any other, unless a bundle outlines the structures that the data name."""
 
 
 def demo(
@@ -57,7 +58,7 @@ def demo(
     _step(commands, f"delineate data index {shlex.quote(str(source))} --out {dataset}")
     data_commands.index_and_show([source], "auto", dataset)
     datalist = Datalist.read(dataset)
-    bundle = BUNDLES.get(datalist.layout, "skin_lesion")
+    bundle = bundle_for(datalist)
     epochs = min(max(_ITERATIONS * _BATCH // len(datalist.part("training")), _EPOCHS[0]), _EPOCHS[-1])
     settings = ["image_size=[128,128]", f"max_epochs={epochs}"]
     _step(
@@ -76,6 +77,13 @@ def demo(
         _step(commands, f"delineate segment {bundle} {shlex.join(map(str, new))} --out {out / SHIPPED}")
         segment(context, bundle, [str(path) for path in new], out=out / SHIPPED)
     say(f"page: {_page(out, commands, datalist, new, shipped).resolve()}")
+
+
+def bundle_for(datalist: Datalist) -> str:
+    """The shipped bundle that a data set suits: training refuses what it does not suit, and says what to do."""
+    names = {one.name for one in datalist.structures}
+    alike = (name for name, folder in shipped_bundles().items() if {one.name for one in structures_in(folder)} == names)
+    return BUNDLES.get(datalist.layout) or (next(alike, "") if len(names) > 1 else "") or "skin_lesion"
 
 
 def _step(commands: list[str], command: str) -> None:
