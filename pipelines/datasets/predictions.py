@@ -8,10 +8,11 @@ from pathlib import Path
 
 from ..core.errors import InputError, SkippedError, counted
 from ..imaging.item import Item
+from ..imaging.volumes.formats import volume_suffix
 from ..inference.records import is_changed
 from ..inference.result_table import TABLE, OwnFile
 from .drawn import drafts_among, written_by_delineate
-from .layouts.base import NO_IMAGE, Found, are_of_one_name, by_key
+from .layouts.base import NO_IMAGE, NO_MASK, Found, are_of_one_name, by_key
 
 _REMEDY = (
     "they are predictions, not labels: let a person correct every one of them, then index again with --corrected, "
@@ -43,7 +44,7 @@ def without_predictions(items: Sequence[Item], refused: Sequence[InputError], co
     predictions = {} if corrected else _by_folder(label for label in _labels(images) if label in own)
     needless = [path for path in others if path in own]
     changed = [path for path in needless if is_changed(path, own[path].sha256)]
-    unpaired = [Path(error.source) for error in refused if error.reason == NO_IMAGE]
+    unpaired = [Path(error.source) for error in refused if error.reason in (NO_IMAGE, NO_MASK)]
     kept, ambiguous = _without_rivals(kept, [path for path in unpaired if path not in own], changed, own)
     return kept, [
         *(_refusal(*several) for several in predictions.items()),
@@ -59,7 +60,7 @@ def _without_rivals(items: Sequence[Item], unpaired: Sequence[Path], changed: Se
 
     Args:
         items: that were found.
-        unpaired: masks without an image: ``a_mask_anna.png`` beside the draft ``a_mask.png``.
+        unpaired: files that have no partner: ``a_mask_anna.png`` beside the draft ``a_mask.png``.
         changed: files of results that somebody changed, and that are no item's label: ``a_2_mask.png``.
         own: what Delineate wrote.
     """
@@ -81,7 +82,8 @@ def _without_rivals(items: Sequence[Item], unpaired: Sequence[Path], changed: Se
 
 
 def _goes_on(path: Path, draft: Path) -> bool:
-    return path.parent == draft.parent and are_of_one_name(path.stem, draft.stem)
+    names = (file.name.removesuffix(volume_suffix(file) or file.suffix) for file in (path, draft))
+    return path.parent == draft.parent and are_of_one_name(*names)
 
 
 def with_drafts_marked(items: Iterable[Item]) -> list[Item]:

@@ -65,7 +65,7 @@ def split_folders(source: Path) -> list[tuple[Path, Split]]:
 
 
 def _place(source: Path) -> Place | None:
-    images, masks = _of_kind(source, _IMAGES, "images"), _of_kind(source, _MASKS, "masks") or _results(source)
+    images, masks = _of_kind(source, _IMAGES, "images"), _of_kind(source, _MASKS, "masks") or results_folder(source)
     if images and masks and _pictures(masks):
         return Place(images, masks)
     if images and masks and (structures := structure_folders(masks)):
@@ -109,7 +109,7 @@ def _of_kind(source: Path, names: set[str], what: str) -> Path | None:
     return folders[0] if folders else None
 
 
-def _results(source: Path) -> Path | None:
+def results_folder(source: Path) -> Path | None:
     """The only folder that ``delineate segment`` wrote masks into, whatever it is called."""
     folders = [folder for folder in _subfolders(source) if own_files(folder)]
     return folders[0] if len(folders) == 1 else None

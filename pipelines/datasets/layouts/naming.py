@@ -13,9 +13,9 @@ from .base import Found, by_key, pair
 
 _MASK = r"masks?|seg(?:mentations?)?|gt|ground[ _-]?truth|labels?|anno(?:tations?)?|lesion"
 _IMAGE = r"image|img|orig(?:inal)?|raw|rgb"
-_REVISION = r"[ _.-]+(?:correct(?:ed|ion)|edit(?:ed)?|fixed|final|manual|review(?:ed)?|revised|v\d+)"
+REVISION = r"[ _.-]+(?:correct(?:ed|ion)|edit(?:ed)?|fixed|final|manual|review(?:ed)?|revised|v\d+)"
 _BEFORE = re.compile(rf"(?:{_MASK})(?:[ _.-]+|(?=\d))(.+)", re.I)
-_AFTER = re.compile(rf"(.+?)(?:[ _.-]+|(?<=\d))(?:{_MASK})(?:{_REVISION})?", re.I)
+_AFTER = re.compile(rf"(.+?)(?:[ _.-]+|(?<=\d))(?:{_MASK})(?:{REVISION})?", re.I)
 _IMAGE_AFTER = re.compile(rf"(.+?)[ _.-]+(?:{_IMAGE})", re.I)
 _EQUAL = "equal names"
 
@@ -61,7 +61,7 @@ def separate_masks(files: Sequence[Path]) -> tuple[list[Path], list[Path]]:
 
 def without_revision(stem: str) -> str:
     """The name of the mask that a mask is a revision of (``a_mask_corrected``: ``a_mask``); else its own."""
-    shorter = re.sub(rf"{_REVISION}$", "", stem, flags=re.I)
+    shorter = re.sub(rf"{REVISION}$", "", stem, flags=re.I)
     return shorter if shorter and mask_forms(shorter) else stem
 
 

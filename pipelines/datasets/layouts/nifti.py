@@ -14,8 +14,11 @@ from ...core.errors import InputError, NotedError, counted, permission_denied
 from ...imaging.item import Drawn, Item
 from ...imaging.volumes.formats import volume_suffix
 from .base import Found, Layout, ambiguous, by_key, is_hidden, orphan, pair
+from .drafts import without_drafts
+from .folders import results_folder
+from .naming import REVISION
 
-_LABEL = re.compile(r"(.+?)[._-]([a-z]*seg|segmentation|labels?|mask)([_-]manual)?", re.I)
+_LABEL = re.compile(rf"(.+?)[._-]([a-z]*seg|segmentation|labels?|mask)({REVISION})?", re.I)
 _MODALITY = re.compile(r"(.+)(_\d{4})")
 
 Folders = list[tuple[Path, Path | None]]
@@ -30,6 +33,7 @@ def nifti(source: Path) -> Found:
     - folders whose names differ by ``images`` and ``labels`` (or ``masks``), with equal file names in them; what stands
       before ``images`` is the class (``fixed_images``). So has nnU-Net it (``imagesTr``, ``labelsTr``), with modalities
       ``CASE_0000``, ``CASE_0001``. An ``images`` folder without the other is unlabelled;
+    - a folder of volumes, and what ``delineate segment`` wrote beside it;
     - one folder with ``X`` and ``X_seg``, ``X_label`` or ``X_mask``; where none has a label, all are unlabelled.
 
     Where a ``dataset.json`` names several labels, each is a structure.
@@ -161,7 +165,14 @@ def _folders(source: Path) -> Folders:
         for name, folder in entries.items()
         if "images" in name and not is_hidden(folder) and _volumes(folder)
     ]
-    return folders if any(labels for _, labels in folders) else []
+    return folders if any(labels for _, labels in folders) else _with_results(source, list(entries.values()))
+
+
+def _with_results(source: Path, entries: list[Path]) -> Folders:
+    """The only folder of volumes, with what ``delineate segment`` wrote beside it."""
+    results = results_folder(source)
+    others = [folder for folder in entries if folder != results and not is_hidden(folder) and _volumes(folder)]
+    return [(others[0], results)] if results and _volumes(results) and len(others) == 1 else []
 
 
 def _counterparts(name: str) -> list[str]:
@@ -193,7 +204,9 @@ def _of_pair(images: Path, labels: Path | None, has_modalities: bool) -> Found:
     if labels is None:
         items = [Item.of(files[0], group=case) for case, files in whole.items()]
     else:
-        names = {file: stem(file) for file in _volumes(labels)}
+        volumes, drafts = without_drafts(_volumes(labels), stem)
+        refused += drafts
+        names = {file: stem(file) for file in volumes}
         masks = by_key((name if name in cases else label_key(name), file) for file, name in names.items())
         masks = {case: files for case, files in masks.items() if case in whole or case not in cases}
         items, unpaired = pair({case: files[:1] for case, files in whole.items()}, masks)
@@ -220,11 +233,13 @@ def _whole_cases(cases: Mapping[str, list[Path]]) -> tuple[dict[str, list[Path]]
 
 
 def _of_one_folder(source: Path) -> Found:
-    keys = {file: label_key(stem(file)) for file in _volumes(source)}
+    volumes, drafts = without_drafts(_volumes(source), stem)
+    keys = {file: label_key(stem(file)) for file in volumes}
     images = by_key((key, file) for file, key in keys.items() if key == stem(file))
     labels = by_key((key, file) for file, key in keys.items() if key != stem(file))
     if images.keys() & labels.keys():
-        return pair(images, labels)
+        items, unpaired = pair(images, labels)
+        return items, drafts + unpaired
     unlabelled = [Item.of(file, group=key) for key, files in images.items() for file in files]
     return unlabelled, [orphan(file) for files in labels.values() for file in files]
 

@@ -6,6 +6,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import nibabel
+import numpy as np
 import pytest
 from paired_pictures import MASK, entries, load, make_paired, picture, save
 from typer.testing import CliRunner
@@ -242,3 +244,54 @@ def test_the_command_takes_them_with_corrected(predicted: Path, corrected: bool)
     result = CliRunner().invoke(app, [*words, *(["--corrected"] if corrected else [])])
     assert (result.exit_code == 0) == corrected
     assert not corrected or "6 masks drawn by Delineate" in result.output
+
+
+@pytest.fixture
+def volumes(tmp_path: Path) -> Path:
+    """What ``delineate segment BUNDLE volumes/ --out predictions/`` leaves."""
+    source = tmp_path / "source"
+    grid = np.zeros((8, 8, 4), np.uint8)
+    grid[2:5, 2:5] = 1
+    for seed, name in enumerate(NAMES):
+        noise = np.random.default_rng(seed).integers(0, 255, grid.shape, np.uint8)
+        for place, voxels in ((f"volumes/{name}", noise), (f"predictions/{name}_mask", grid)):
+            (source / place).parent.mkdir(parents=True, exist_ok=True)
+            nibabel.save(nibabel.Nifti1Image(voxels, np.eye(4)), source / f"{place}.nii.gz")
+    masks = sorted((source / "predictions").iterdir())
+    list_results(
+        source / "predictions",
+        *({"input": mask.name, "mask": mask.name, "files_sha256": f"mask {sha256(mask)}"} for mask in masks),
+    )
+    return source
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_volume_with_a_draft_and_another_mask_is_refused(volumes: Path, beside: bool) -> None:
+    folder = volumes / ("volumes" if beside else "predictions")
+    shutil.copy(volumes / "volumes/b.nii.gz", volumes / "predictions/a_mask_anna.nii.gz")
+    if beside:
+        for file in [*(volumes / "predictions").iterdir()]:
+            file.rename(folder / file.name)
+    report = index(folder if beside else volumes, corrected=True)
+    reasons = {Path(error.source).name: error.reason for error in report.refused}
+    assert reasons["a.nii.gz"] == "has Delineate's draft a_mask.nii.gz, and a_mask_anna.nii.gz beside it"
+
+
+def test_volumes_and_their_predictions_are_a_layout(volumes: Path) -> None:
+    assert "holds 6 masks that Delineate drew" in refusal(volumes)
+    report = index(volumes, corrected=True)
+    assert (report.layout, report.reason) == ("nifti", "holds volumes in volumes/ with predictions/")
+    assert sum(report.splits.values()) == len(NAMES) * 4
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_revised_volume_is_the_label_in_place_of_its_draft(volumes: Path, beside: bool) -> None:
+    for draft in sorted((volumes / "predictions").glob("*_mask.nii.gz")):
+        shutil.copy(draft, draft.with_name(draft.name.replace("_mask", "_mask-edited")))
+    if beside:
+        for file in [*(volumes / "predictions").iterdir()]:
+            file.rename(volumes / "volumes" / file.name)
+    report = index(volumes / "volumes" if beside else volumes)
+    labels = {Path(entry["label"]).name for entry in entries(load(report.path.parent))}
+    assert labels == {f"{name}_mask-edited.nii.gz" for name in NAMES}
+    assert not [error for error in report.refused if not isinstance(error, SkippedError)]
