@@ -118,7 +118,8 @@ def former_key(where: Mapping[str, str], table: Mapping[Key, Rows], among: Itera
     for key in among:
         row = table[key][0]
         old, new = ((PurePath(one["input"]).name, one["series"], one["frame"]) for one in (row, where))
-        if old == new and (row["input_from_here"] == where["input_from_here"] or not _is_there(row["input"])):
+        is_same_place = row["input_from_here"] == where["input_from_here"] != ""  # nothing of a URL
+        if old == new and (is_same_place or not _is_there(row["input"])):
             return key
     return None
 

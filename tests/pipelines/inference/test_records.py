@@ -198,6 +198,16 @@ def test_what_is_another_image_has_a_result_of_its_own(tmp_path: Path, photos: l
     assert [row for row in rows(tmp_path / "out") if row["input"] != str(copy)] == before
 
 
+def test_the_same_bytes_on_another_server_are_another_image(tmp_path: Path, photos: list[Path]) -> None:
+    """Fetched files are temporary: a URL stands in the table for each."""
+    mask = np.ones((4, 6), np.uint8)
+    for server in ("http://one", "http://two"):
+        folder = opened(tmp_path / "out")
+        assert not folder.is_done(Item.of(photos[0]), lambda _, server=server: f"{server}/a.png")
+        folder.write(segmentation(photos[0], mask), lambda _, server=server: f"{server}/a.png")
+    assert [row["input"] for row in rows(tmp_path / "out")] == ["http://one/a.png", "http://two/a.png"]
+
+
 def test_a_row_of_before_does_not_tell_whether_its_mask_was_changed(tmp_path: Path, photos: list[Path]) -> None:
     segment(opened(tmp_path), photos[:1])
     table = (tmp_path / "results.csv").read_text(encoding="utf-8-sig")
