@@ -164,13 +164,16 @@ def publish(
         Path | None,
         typer.Option(help="The data set of the training, where it is no longer where the run's record says."),
     ] = None,
+    half: Annotated[
+        bool, typer.Option(help="Store the weights in half precision, in half the space; evaluate what comes of it.")
+    ] = False,
     trust: Trust = False,
     quiet: Quiet = False,
 ) -> None:
     """Make a bundle to pass on: configuration, weights, what they have seen, and a model card of their scores."""
     from ..publishing.publish import publish_bundle
 
-    published = publish_bundle(run, out, evaluation or [], notes, data, trust)
+    published = publish_bundle(run, out, evaluation or [], notes, data, trust, half)
     say(f"written: {printable(published)}; its model card is in docs/README.md")
 
 

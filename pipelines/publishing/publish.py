@@ -22,6 +22,7 @@ from ..datasets.seen import SEEN, marks_of, read_seen, write_seen
 from ..training.runs import sessions_of
 from .card import card_text, terms_text
 from .facts import Facts, evaluation_facts, training_facts
+from .half import halve
 from .notes import read_notes
 
 RECORD = Path("logs") / "record.json"
@@ -36,6 +37,7 @@ def publish_bundle(
     notes: str | Path | None = None,
     data: str | Path | None = None,
     trust: bool = False,
+    half: bool = False,
 ) -> Path:
     """Put what others need of a run into a folder: configuration, weights, what they have seen, and a model card.
 
@@ -49,6 +51,8 @@ def publish_bundle(
         notes: a YAML file with what only a person can say, see `read_notes`.
         data: the data set of the training; the folder that the run's record names where ``None``.
         trust: use the run although verification has findings.
+        half: store kernels in float16, see `halve`. These are other weights: an evaluation of the run is none of
+            theirs, so publish first, evaluate the result, and publish that with its evaluation.
 
     Returns:
         the folder.
@@ -68,8 +72,10 @@ def publish_bundle(
         copy_bundle(out if is_bundle else admission.folder, draft)
         refuse_other_weights(admission.folder, draft)
         _put_weights(admission.folder, draft)
+        if half:
+            halve(draft, network, _dataset_of(admission.folder, data))
         training = _training(admission.folder, draft, network, data)
-        facts = _facts(admission.folder, draft, evaluations, notes) | {"training": training}
+        facts = _facts(admission.folder, draft, evaluations, notes, half) | {"training": training}
         (draft / CARD).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
         put_card(draft, card_text(facts), terms_text(facts))
         admit(draft, trust)
@@ -89,8 +95,7 @@ def _put_weights(run: Path, draft: Path) -> None:
 
 def _training(run: Path, draft: Path, network: nn.Module, data: str | Path | None) -> Facts:
     """How the weights were trained; of a bundle that was published before, what it says."""
-    if sessions := sessions_of(run / RECORD):
-        dataset = Path(data or sessions[-1]["dataset_dir"])
+    if (sessions := sessions_of(run / RECORD)) and (dataset := _dataset_of(run, data)):
         found = training_facts(sessions, network, dataset)
         write_seen(draft / SEEN, marks_of(dataset))
         return found
@@ -99,10 +104,20 @@ def _training(run: Path, draft: Path, network: nn.Module, data: str | Path | Non
     raise DelineateError(f"{printable(run)} has no {RECORD}; name a run that 'delineate train' made")
 
 
-def _facts(run: Path, draft: Path, evaluations: Sequence[str | Path], notes: str | Path | None) -> Facts:
+def _dataset_of(run: Path, data: str | Path | None) -> Path | None:
+    """The data set of the training: the one that is given, or the one that the record names."""
+    sessions = sessions_of(run / RECORD)
+    folder = data or (sessions[-1]["dataset_dir"] if sessions else None)
+    return Path(folder) if folder else None
+
+
+def _facts(
+    run: Path, draft: Path, evaluations: Sequence[str | Path], notes: str | Path | None, half: bool
+) -> Facts:
     """The other things that ``docs/model_card.json`` holds; what is not given stays as it was told."""
-    before, hashes = _told(run), [fingerprint(run), fingerprint(draft)]
+    before, hashes = _told(run), [fingerprint(draft), *([] if half else [fingerprint(run)])]
     return {
+        "half": half or bool(before.get("half")),
         "weights": sha256(draft / "models" / "model.pt"),
         "evaluations": [evaluation_facts(Path(one), hashes) for one in evaluations] or before.get("evaluations", []),
         "notes": read_notes(Path(notes)) if notes else before.get("notes", {}),

@@ -24,13 +24,13 @@ logger = logging.getLogger(__name__)
 def save(state: Mapping[str, Any], path: Path, *, alone: bool = False) -> None:
     """Write tensors to ``path`` and its hash to ``SHA256SUMS``; see `replacing_listed`."""
     with replacing_listed(path, alone=alone) as temporary:
-        _write(state, temporary)
+        write_state(state, temporary)
 
 
 def save_last(state: Mapping[str, Any], folder: Path) -> None:
     """Write the last state; the one before becomes ``previous.pt``."""
     with replacing_listed(folder / LAST) as temporary:
-        _write(state, temporary)
+        write_state(state, temporary)
         if (folder / LAST).is_file():
             move_listed(folder / LAST, folder / PREVIOUS)
 
@@ -161,7 +161,8 @@ def _in_brief(names: list[str]) -> str:
     return ", ".join(names[:3]) + more or "none"
 
 
-def _write(state: Mapping[str, Any], path: Path) -> None:
+def write_state(state: Mapping[str, Any], path: Path) -> None:
+    """Write tensors, so that the same ones make the same file."""
     with path.open("wb") as file:
         torch.save(state, file)  # given a path, its random name would be in the file: no two hashes alike
 

@@ -6,15 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from delineate.pipelines.bundling.bundles import new_bundle
 from delineate.pipelines.bundling.card_text import CARD, card_of
+from delineate.pipelines.bundling.familiarity import read_familiarity
 from delineate.pipelines.bundling.verify import verify_bundle
+from delineate.pipelines.bundling.weights import load_network
 from delineate.pipelines.core.errors import DelineateError
 from delineate.pipelines.core.sums import sha256
 from delineate.pipelines.datasets.seen import SEEN, marks_of, read_seen
 from delineate.pipelines.evaluation.values import shown
 from delineate.pipelines.evaluation.workflow import evaluate
+from delineate.pipelines.inference.segmenter import Segmenter
 from delineate.pipelines.publishing.publish import publish_bundle
 
 PUBLISHED = {
@@ -110,6 +114,35 @@ def test_a_bundle_that_the_weights_do_not_fit_is_left_as_it_was(phantom_run: Pat
     with pytest.raises(DelineateError, match=r"were trained with image_size \[64, 64\], and .* has \[192, 192\]"):
         publish_bundle(phantom_run, bundle)
     assert not (bundle / "models").exists()
+
+
+def test_in_half_precision_kernels_take_half_the_space_and_the_masks_stay(
+    phantom_run: Path, phantom_data: Path, tmp_path: Path
+) -> None:
+    bundle = publish_bundle(phantom_run, tmp_path / "b", half=True)
+    state = torch.load(bundle / "models/model.pt", weights_only=True)
+    kinds = {(one.ndim > 1, one.dtype) for one in state.values() if one.is_floating_point()}
+    assert kinds == {(True, torch.float16), (False, torch.float32)}
+    assert verify_bundle(bundle) == []
+    assert "with kernels rounded to float16" in readme(bundle)
+    assert {one.dtype for one in load_network(bundle).parameters()} == {torch.float32}
+    assert read_familiarity(bundle / "models")  # of these weights, not of the run's
+    image = next(path for path in phantom_data.parent.rglob("*.*") if "images" in path.parts)
+    masks = [next(Segmenter(folder).segment(image)).mask for folder in (phantom_run, bundle)]
+    assert (masks[0] != masks[1]).mean() < 0.01  # an eleventh bit of the weights moves few pixels at the edge
+
+
+def test_in_half_precision_the_weights_are_others_than_those_that_were_evaluated(
+    phantom_run: Path, scores: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(DelineateError, match="is an evaluation of other weights"):
+        publish_bundle(phantom_run, tmp_path / "b", [scores], half=True)
+
+
+def test_in_half_precision_once_more_the_same_file_comes_out(phantom_run: Path, tmp_path: Path) -> None:
+    once = publish_bundle(phantom_run, tmp_path / "once", half=True)
+    twice = publish_bundle(once, tmp_path / "twice", half=True)
+    assert sha256(once / "models/model.pt") == sha256(twice / "models/model.pt")
 
 
 def test_published_again_from_itself_it_has_the_same_scores_and_the_new_notes(published: Path, tmp_path: Path) -> None:
