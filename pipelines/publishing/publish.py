@@ -111,9 +111,7 @@ def _dataset_of(run: Path, data: str | Path | None) -> Path | None:
     return Path(folder) if folder else None
 
 
-def _facts(
-    run: Path, draft: Path, evaluations: Sequence[str | Path], notes: str | Path | None, half: bool
-) -> Facts:
+def _facts(run: Path, draft: Path, evaluations: Sequence[str | Path], notes: str | Path | None, half: bool) -> Facts:
     """The other things that ``docs/model_card.json`` holds; what is not given stays as it was told."""
     before, hashes = _told(run), [fingerprint(draft), *([] if half else [fingerprint(run)])]
     return {
