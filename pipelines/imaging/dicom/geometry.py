@@ -64,7 +64,8 @@ def read_spacing(dataset: Dataset) -> tuple[Spacing | None, SpacingKind | None]:
 
     ``patient``: in the patient. ``detector``: on the detector, not corrected for magnification (PS3.3 10.7.1.3); also
     what a projection calls PixelSpacing without saying that it was calibrated. ``region``: in the regions of an
-    ultrasound image that are calibrated in cm, where they agree.
+    ultrasound image that are calibrated in cm, where they agree; not where one leaves the image, which was then made
+    smaller or cut, and its regions were not.
     """
     measures = macro(dataset, 0, "PixelMeasuresSequence") or dataset
     spacing, detector = _positive(measures, "PixelSpacing"), _positive(dataset, "ImagerPixelSpacing")
@@ -74,7 +75,10 @@ def read_spacing(dataset: Dataset) -> tuple[Spacing | None, SpacingKind | None]:
         return spacing, "patient" if corrected else "detector"
     if detector:
         return detector, "detector"
-    regions = {_region(region) for region in dataset.get("SequenceOfUltrasoundRegions") or []} - {None}
+    listed = dataset.get("SequenceOfUltrasoundRegions") or []
+    regions = {_region(region) for region in listed} - {None}
+    if any(_leaves(dataset, region) for region in listed):
+        return None, None
     found = next(iter(regions), None)
     if found and all(np.allclose(found, other, rtol=0.01) for other in regions if other):
         return found, "region"
@@ -100,6 +104,13 @@ def _plane(dataset: Dataset, frame: int) -> Plane | None:
 def _positive(group: Dataset, keyword: str) -> Spacing | None:
     found = numbers(group, keyword, 2)
     return (found[0], found[1]) if found and min(found) > 0 else None
+
+
+def _leaves(image: Dataset, region: Dataset) -> bool:
+    """Whether a region ends outside the image; a pixel more is how some devices count."""
+    ends = (("RegionLocationMaxX1", "Columns"), ("RegionLocationMaxY1", "Rows"))
+    sides = [(numbers(region, end, 1), numbers(image, side, 1)) for end, side in ends]
+    return any(end is not None and side is not None and end[0] > side[0] for end, side in sides)
 
 
 def _region(region: Dataset) -> Spacing | None:

@@ -333,6 +333,16 @@ def test_regions_give_a_distance_where_they_agree(write: Write, second: float, s
     assert found == (pytest.approx(spacing) if spacing else None)
 
 
+@pytest.mark.parametrize(("right", "lower", "known"), [(6, 4, True), (7, 5, True), (8, 4, False), (6, 6, False)])
+def test_a_region_that_leaves_the_image_gives_no_distance(write: Write, right: int, lower: int, known: bool) -> None:
+    """As of frames that were made smaller after the device had described them: pydicom's examples_ybr_color.dcm."""
+    ends = {"RegionLocationMaxX1": right, "RegionLocationMaxY1": lower}
+    units = {"PhysicalUnitsXDirection": 3, "PhysicalUnitsYDirection": 3, "PhysicalDeltaY": 0.03, "PhysicalDeltaX": 0.02}
+    image = read_dicom(write(GREY, SequenceOfUltrasoundRegions=sequence(**ends, **units)))
+    assert (image.spacing is not None) is known
+    assert (image.spacing_kind == "region") is known
+
+
 def test_a_changed_file_is_read_again(write: Write) -> None:
     first = read_dicom(write(GREY)).values
     assert not np.array_equal(read_dicom(write(np.vstack([GREY, GREY]))).values.shape, first.shape)
