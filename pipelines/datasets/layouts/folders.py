@@ -111,8 +111,15 @@ def _of_kind(source: Path, names: set[str], what: str) -> Path | None:
 
 def results_folder(source: Path) -> Path | None:
     """The only folder that ``delineate segment`` wrote masks into, whatever it is called."""
-    folders = [folder for folder in _subfolders(source) if own_files(folder)]
+    folders = [folder for folder in _subfolders(source) if _has_results(folder)]
     return folders[0] if len(folders) == 1 else None
+
+
+def _has_results(folder: Path) -> bool:
+    try:
+        return bool(own_files(folder))
+    except InputError:  # nobody may look into it: it is named where its files are read
+        return False
 
 
 def _subfolders(source: Path) -> list[Path]:

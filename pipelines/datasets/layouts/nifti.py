@@ -171,8 +171,10 @@ def _folders(source: Path) -> Folders:
 def _with_results(source: Path, entries: list[Path]) -> Folders:
     """The only folder of volumes, with what ``delineate segment`` wrote beside it."""
     results = results_folder(source)
+    if results is None or not _volumes(results):
+        return []
     others = [folder for folder in entries if folder != results and not is_hidden(folder) and _volumes(folder)]
-    return [(others[0], results)] if results and _volumes(results) and len(others) == 1 else []
+    return [(others[0], results)] if len(others) == 1 else []
 
 
 def _counterparts(name: str) -> list[str]:

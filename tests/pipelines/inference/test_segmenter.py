@@ -143,7 +143,7 @@ def test_images_share_the_threads_only_where_one_thread_gives_the_same_bits(
     monkeypatch.setattr(torch, "set_num_threads", threads.append)
     for network, usual, expected in ((torch.nn.Conv2d, 2, True), (Rounded, 1, True), (Rounded, 2, False)):
         threads[:] = [usual]
-        segmenter = Segmenter(bundle, device="cpu")
+        segmenter = Segmenter(bundle, device="cpu", precision="float32")
         segmenter.network = network(3, 1, 1).eval()
         assert segmenter._one_thread_computes_the_same is expected
         assert threads[-1] == usual
