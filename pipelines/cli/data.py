@@ -92,6 +92,10 @@ def index(
         ),
     ] = False,
     corrected: Corrected = False,
+    group_by_folder: Annotated[
+        bool,
+        typer.Option("--group-by-folder", help="Keep all images of a SOURCE in one split: each folder is a patient's."),
+    ] = False,
     near_duplicates: Annotated[
         bool, typer.Option(help="Keep images that look alike in one split; equal ones always stay together.")
     ] = True,
@@ -108,6 +112,7 @@ def index(
         "near_duplicates": near_duplicates,
         "unlabelled": unlabelled,
         "corrected": corrected,
+        "group_by_folder": group_by_folder,
     }
     if not index_and_show(sources, layout, out, shares, seed=seed, folds=folds, **options):
         raise typer.Exit(1)

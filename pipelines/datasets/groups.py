@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..core.errors import InputError, permission_denied
+from ..core.errors import DelineateError, InputError, permission_denied
 from ..imaging.item import Item, Split
 from .datalist import Datalist, Repeat, Trait, content, regrouped, traits
 from .splitting.splits import Place, Plan, highest, split_groups, strata
@@ -107,6 +108,38 @@ def join_groups(items: Sequence[Item], pairs: Sequence[Pair]) -> dict[str, str]:
     for pair in pairs:
         sets.merge(items[pair.first].group, items[pair.second].group)
     return {name: min(subset) for subset in sets.subsets() for name in subset}
+
+
+def grouped_by_folder(items: Sequence[Item], sources: Mapping[str, Path]) -> list[Item]:
+    """Items whose group is the folder that they are from, as where each folder is a patient's.
+
+    Args:
+        items: with their ``source``.
+        sources: the folders by name.
+
+    Raises:
+        DelineateError: there is only one folder, which cannot be divided.
+    """
+    if len(sources) == 1:
+        raise DelineateError(
+            "--group-by-folder keeps all images of a folder together, and only one folder is named; name each "
+            f"patient's: {next(iter(sources.values()))}/*"
+        )
+    return [replace(item, group=item.source) for item in items]
+
+
+def note_of_patients(layouts: Sequence[str]) -> list[str]:
+    """That images of one patient may come into several splits, where nothing says whose they are.
+
+    Args:
+        layouts: of each folder.
+    """
+    if "paired" not in layouts:
+        return []
+    table = "list them in a table with a column group (--layout csv)"
+    remedy = f"index with --group-by-folder if each folder is a patient, or {table}" if len(layouts) > 1 else table
+    unknown = "it is not known which images are of one patient, so each is split by itself"
+    return [f"{unknown}; where a patient has several, {remedy}"]
 
 
 def repeats(items: Sequence[Item], pairs: Sequence[Pair]) -> list[Repeat]:

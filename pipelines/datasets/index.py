@@ -24,8 +24,10 @@ from .groups import (
     Pair,
     audited_pairs,
     equal_pairs,
+    grouped_by_folder,
     join_groups,
     near_pairs,
+    note_of_patients,
     official_splits,
     place_groups,
     repeats,
@@ -98,6 +100,7 @@ def index_dataset(
     resize_masks: bool = False,
     unlabelled: bool = False,
     corrected: bool = False,
+    group_by_folder: bool = False,
     progress: Progress | None = None,
 ) -> IndexReport:
     """Read a folder of images and masks, or several as one, and write ``out/datalist.json``.
@@ -130,11 +133,14 @@ def index_dataset(
             layouts in which a label may be missing (``csv``, ``dicom``, ``nifti``).
         corrected: whether masks that Delineate drew, as a ``results.csv`` beside them says, were corrected by a person
             and are labels; else they are refused.
+        group_by_folder: whether each folder of ``source`` is a group, e.g. a patient, all of whose images stay in one
+            split.
         progress: called with the numbers of items done and of all items.
 
     Raises:
         InputError: ``source`` does not have the layout, or ``out`` cannot hold the data list or has another source's.
-        DelineateError: nothing usable is left, or has the foreground asked for; the fractions or folds are wrong.
+        DelineateError: nothing usable is left, or has the foreground asked for; the fractions or folds are wrong;
+            one folder alone cannot be divided by folders.
         UnknownNameError: no such layout or class.
     """
     plan = Plan(tuple(fractions), seed, folds)
@@ -144,6 +150,7 @@ def index_dataset(
     layouts = {name: _choose_layout(one, layout) for name, one in sources.items()}
     slicing = slicing or (Slicing("axial") if "nifti" in (one for one, _ in layouts.values()) else None)
     items, unpaired = without_predictions(*_find_all(sources, layouts, slicing, unlabelled), corrected)
+    items = grouped_by_folder(items, sources) if group_by_folder else items
     items = with_drafts_marked(items) if corrected else items
     items = with_structures(_of_classes(items, classes), labels, structures, missing)
     items, uncut = cut_volumes(items, slicing, drop_empty)
@@ -158,8 +165,9 @@ def index_dataset(
     splits, leaks, moved = _split(checked, pairs, plan, old)
     named = structures_of([{"name": name} for name in names_of(found)])
     head = replace(_head(sources, layouts), folder=out, plan=plan)
-    refused += leaks
-    datalist = replace(head, slicing=slicing, structures=named, refused=refused, notes=_notes(found), **splits)
+    known = group_by_folder or splits["official_split"]
+    notes = _notes(found) + ([] if known else note_of_patients([one for one, _ in layouts.values()]))
+    datalist = replace(head, slicing=slicing, structures=named, refused=refused + leaks, notes=notes, **splits)
     datalist.write()
     return _report(datalist, pairs, moved)
 
@@ -177,6 +185,8 @@ def _sources(given: Sequence[str | Path]) -> dict[str, Path]:
 def _head(sources: Mapping[str, Path], layouts: Mapping[str, tuple[str, str]]) -> Datalist:
     """A data list that says where its items are from."""
     reasons = [reason if len(sources) == 1 else f"{name} {reason}" for name, (_, reason) in layouts.items()]
+    if len(layouts) > 1 and len(set(layouts.values())) == 1:
+        reasons = [f"each of {len(layouts)} folders {next(iter(layouts.values()))[1]}"]
     return Datalist(
         folder=Path(),
         name=" + ".join(sources) if len(sources) > 1 else next(iter(sources.values())).name,

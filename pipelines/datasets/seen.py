@@ -15,14 +15,20 @@ SEEN = Path("logs") / "seen.json"
 """In a run: images that trained it or chose its epoch, as hashes of their contents."""
 
 
-def mark(item: Item) -> str:
-    """What names an image, wherever it lies."""
-    return sha256(content(item).encode()).hexdigest()[:16]
+def mark_of_file(item: Item) -> str:
+    """What names the file of an image, or its slice, wherever it lies."""
+    return _mark(content(item))
+
+
+def marks(item: Item) -> set[str]:
+    """What names an image: its file, and its pixels, which a copy in another format may share."""
+    return {mark_of_file(item), *([_mark(f"pixels {item.pixels_sha256}")] if item.pixels_sha256 else [])}
 
 
 def marks_of(dataset: str | Path) -> set[str]:
     """Those of the training and validation images of a data set."""
-    return {mark(item) for place, item in Datalist.read(dataset).labelled() if place.split != "test"}
+    used = (item for place, item in Datalist.read(dataset).labelled() if place.split != "test")
+    return set().union(*map(marks, used))
 
 
 def write_seen(path: Path, marks: Iterable[str]) -> None:
@@ -30,7 +36,7 @@ def write_seen(path: Path, marks: Iterable[str]) -> None:
 
     Args:
         path: of the file.
-        marks: as of `mark`.
+        marks: as of the function `marks`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, (json.dumps({"images": sorted(read_seen(path).union(marks))}) + "\n").encode())
@@ -42,3 +48,7 @@ def read_seen(path: Path) -> frozenset[str]:
         return frozenset(map(str, json.loads(path.read_text(encoding="utf-8"))["images"]))
     except (OSError, ValueError, LookupError, TypeError):
         return frozenset()
+
+
+def _mark(name: str) -> str:
+    return sha256(name.encode()).hexdigest()[:16]

@@ -10,7 +10,7 @@ from ..core.errors import InputError
 from ..imaging.item import Item
 from .datalist import Datalist
 from .groups import audited_pairs, equal_pairs, join_groups, recorded_pairs
-from .seen import mark
+from .seen import mark_of_file
 
 
 def unlabelled_for_training(datalist: Datalist, fold: int | None = None) -> tuple[list[Item], int]:
@@ -55,4 +55,4 @@ def without_label(item: Item) -> Item:
 
 def hash_of(items: Iterable[Item]) -> str:
     """The sha256, in hex, of what images hold, wherever they lie."""
-    return sha256("\n".join(sorted(map(mark, items))).encode()).hexdigest()
+    return sha256("\n".join(sorted(map(mark_of_file, items))).encode()).hexdigest()

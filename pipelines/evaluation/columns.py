@@ -52,7 +52,7 @@ class Columns:
             raise DelineateError(f"of {self.table} no column is named; name some with --subgroups, it has {names}")
         items = [item for _, item in Datalist.read(dataset_dir).labelled()] if self.subgroups else []
         rows = _joined(self.table, items) if self.table else {}
-        self._known = {_key(item): {**_fields(item), **rows.get(item.file, {})} for item in items}
+        self._known = {key_of(item): {**_fields(item), **rows.get(item.file, {})} for item in items}
         self._rows = rows
         for name in self._named():
             self._refuse_wrong(name)
@@ -61,7 +61,7 @@ class Columns:
         """What the columns say of an image; ``fields`` has what the evaluator's item says itself."""
         if self.table and item.file not in self._rows:
             self.missing.append(item.file.name)
-        known = self._known.get(_key(item), {})
+        known = self._known.get(key_of(item), {})
         found = {name: known.get(_cell(name), fields.get(name)) for name in self._named()}
         return {name: None if value in (None, "") else str(value) for name, value in found.items()}
 
@@ -86,7 +86,8 @@ def _cell(name: str) -> str:
     return name.casefold()
 
 
-def _key(item: Item) -> Key:
+def key_of(item: Item) -> Key:
+    """What names an image of a data set: the file, and of a volume or a series which slice of it."""
     return str(item.file), item.slice, item.series
 
 

@@ -18,14 +18,14 @@ from ..bundling.bundles import members_of
 from ..bundling.gate import fingerprint
 from ..bundling.provenance import provenance
 from ..core.errors import DelineateError, counted, printable
-from ..datasets.seen import SEEN, mark, read_seen
+from ..datasets.seen import SEEN, marks, read_seen
 from ..datasets.splitting.splits import split_words
 from ..imaging.item import Item
 from ..imaging.structures import UNANNOTATED, Structure, structures_of
 from ..imaging.volumes.slicing import Slicing
 from ..inference.familiarity import noted_distance, unfamiliar_warning
 from ..inference.inferer import backend_of
-from .columns import Columns
+from .columns import Columns, key_of
 from .evaluation import SCORES, write_evaluation
 from .headline import headline
 from .intervals import interval_text, value_text
@@ -102,6 +102,8 @@ class ScoreWriter:
         self._worst: list[Worst] = []
         self._volumes: VolumeMasks | None = None
         self._drafts = any(fields.get("draft") for fields in self.dataset.data)
+        known = read_seen(Path(self._bundle_root) / SEEN) if self._bundle_root else frozenset()
+        self._seen = {key_of(item) for item in map(Item.from_fields, self.dataset.data) if marks(item) & known}
         self._columns.missing.clear()
 
     def attach(self, engine: Engine) -> None:
@@ -139,6 +141,8 @@ class ScoreWriter:
         row |= {name: printable(value) if isinstance(value, str) else value for name, value in known.items()}
         if self._drafts:
             row["draft"] = int(bool(fields.get("draft")))
+        if self._seen:
+            row["seen"] = int(key_of(item) in self._seen)
         if (distance := noted_distance(output["image"])) is not None:
             row |= {"familiar": int(distance <= 1), "feature_distance": distance}
         row |= score_masks(prediction, reference, suffixes, spacing, self.tolerance_mm)
@@ -219,11 +223,11 @@ class ScoreWriter:
             return found
         root = Path(self._bundle_root).absolute()
         recorded = found["bundle"] or {"hash": fingerprint(root)}
-        members, seen = members_of(root), read_seen(root / SEEN)
+        members = members_of(root)
         bundle = {"path": str(root), "name": root.name} | recorded
         if paths := recorded.get("members"):  # its folder is temporary, those of its members are not
             bundle = {"name": f"ensemble of {counted(len(paths), 'network')}"} | recorded
-        again = sum(mark(Item.from_fields(fields)) in seen for fields in self.dataset.data) if seen else 0
+        again = sum(row.get("seen") == 1 for row in self._rows)
         more = ({"members": members} if members else {}) | ({"seen_in_training": again} if again else {})
         return found | {"bundle": bundle} | more
 
@@ -243,7 +247,7 @@ class ScoreWriter:
         if again := metrics.get("seen_in_training"):
             logger.warning(
                 f"the network has seen {again} of these images in its training, so the scores are too good; "
-                "evaluate it on others"
+                f"evaluate it on others ({SCORES} has 1 in its column seen)"
             )
         if drafts := drafts_text(metrics.get("drafts", 0)):
             logger.warning(drafts)

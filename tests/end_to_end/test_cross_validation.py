@@ -54,6 +54,8 @@ def test_an_ensemble_that_is_scored_on_what_its_members_have_seen_says_so(
     done = succeeded(inside("evaluate", out / "ensemble", "--data", dataset, "--out", tmp_path, *NO_PAGE))
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["seen_in_training"] == metrics["count"]
+    with (tmp_path / "per_image.csv").open(newline="") as file:
+        assert {row["seen"] for row in csv.DictReader(file)} == {"1"}
     assert f"the network has seen {metrics['count']} of these images" in done.stderr + done.stdout
     assert "so the scores are too good" in metrics["protocol"]
 

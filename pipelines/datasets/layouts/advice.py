@@ -15,6 +15,7 @@ from .base import is_hidden, is_picture, walk
 
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 _MOST = 50  # folders that are looked into
+_NAMED = 5  # of folders that have a layout
 _LOOKED_AT = 1000  # files that are opened, to see whether this user may
 
 _SHALLOW = ("busbra", "kvasir", "paired", "isic", "busi")  # told without walking through all that lies in a folder
@@ -56,12 +57,8 @@ def about_no_layout(source: Path, recognise: Recognise, is_part: Callable[[str],
         return InputError(source, "is a data set already", "train on it, or split it otherwise: delineate data split")
     if closed := next(filter(None, map(denied, islice(walk(source), _LOOKED_AT))), None):
         return closed
-    if lower := list(islice(_with_layout(_below(source), recognise), 5)):
-        found = ", ".join(f"{folder.relative_to(source).as_posix()}/ ({name})" for folder, name in lower)
-        remedy = (
-            f"index {'it' if len(lower) == 1 else 'each'}: delineate data index {_quoted(lower[0][0])} --out DATASET"
-        )
-        return InputError(source, f"has no known layout itself, but holds folders that have one: {found}", remedy)
+    if lower := list(_with_layout(_below(source), recognise)):
+        return _about_folders_below(source, lower)
     if upper := next((name for name in recognise(source.parent, _SHALLOW) if is_part(name)), ""):
         remedy = f"index the folder above: delineate data index {_quoted(source.parent)} --out DATASET"
         return InputError(source, f"is a part of a folder that has the layout {upper}", remedy)
@@ -69,6 +66,23 @@ def about_no_layout(source: Path, recognise: Recognise, is_part: Callable[[str],
     return _about_files(source, [*walk(source)], some) or InputError(
         source, f"has no known layout (it holds {some})", f"bring it into one, {_LAYOUTS}"
     )
+
+
+def _about_folders_below(source: Path, lower: Sequence[tuple[Path, str]]) -> InputError:
+    """The refusal of a folder that holds some which have a layout: of several it names the command for all."""
+    found = ", ".join(f"{folder.relative_to(source).as_posix()}/ ({name})" for folder, name in lower[:_NAMED])
+    reason = "has no known layout itself, but holds folders that have one: "
+    if len(lower) == 1:
+        remedy = f"index it: delineate data index {_quoted(lower[0][0])} --out DATASET"
+        return InputError(source, reason + found, remedy)
+    more = f" and {len(lower) - _NAMED} more" if len(lower) > _NAMED else ""
+    beside = len(lower) > _NAMED and all(folder.parent == source for folder, _ in lower)
+    named = f"{_quoted(source)}/*" if beside else " ".join(_quoted(folder) for folder, _ in lower)
+    remedy = (
+        f"index them as one data set: delineate data index {named} --out DATASET "
+        "(where each folder is one patient: --group-by-folder)"
+    )
+    return InputError(source, reason + found + more, remedy)
 
 
 def _about_files(source: Path, files: Sequence[Path], some: str) -> InputError | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ...core.errors import InputError
 from ...imaging.item import Item
-from .base import Found, Layout, by_key, list_pictures, pair
+from .base import Found, Layout, by_key, is_picture, list_pictures, pair
 
 
 def busi(source: Path) -> Found:
@@ -31,7 +31,7 @@ def busi(source: Path) -> Found:
 
 def _matches(source: Path) -> str:
     """By what it is recognised, or nothing."""
-    folders = _folders(source)
+    folders = [folder for folder in _folders(source) if any(map(is_picture, folder.iterdir()))]
     return f"holds {', '.join(f'{folder.relative_to(source).as_posix()}/' for folder in folders)}" if folders else ""
 
 

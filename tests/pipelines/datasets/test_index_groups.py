@@ -357,3 +357,50 @@ def test_a_data_set_of_other_folders_is_not_replaced(two_sources: list[Path], tm
     index_dataset(two_sources[::-1], out=tmp_path / "out")
     with pytest.raises(InputError, match=r"already holds the data set of .*here and .*there"):
         index_dataset(two_sources[0], out=tmp_path / "out")
+
+
+# Folders of patients
+
+
+def make_patients(root: Path) -> list[Path]:
+    for number in range(6):
+        make_paired(root / f"patient_{number}", "abc")
+        for seed, name in enumerate("abc"):
+            save(root / f"patient_{number}/images/{name}.png", picture(10 * number + seed))
+    return sorted(root.iterdir())
+
+
+def test_folders_that_are_patients_keep_all_their_images_in_one_split(tmp_path: Path) -> None:
+    folders = make_patients(tmp_path / "source")
+    report = index_dataset(folders, out=tmp_path / "out", fractions=(0.5, 0.25, 0.25), group_by_folder=True)
+    splits = {entry["group"]: set[str]() for entry in entries(load(tmp_path / "out"))}
+    for place, entry in placed(load(tmp_path / "out")):
+        splits[entry["group"]].add(str(place))
+    assert {group: len(found) for group, found in splits.items()} == {folder.name: 1 for folder in folders}
+    assert not [note for note in report.notes if "patient" in note]
+
+
+def test_one_folder_cannot_be_divided_by_folders(tmp_path: Path) -> None:
+    with pytest.raises(DelineateError, match=r"only one folder is named; name each patient's: .*source/\*"):
+        index_dataset(make_paired(tmp_path / "source"), out=tmp_path / "out", group_by_folder=True)
+
+
+@pytest.mark.parametrize(("several", "remedy"), [(True, "--group-by-folder"), (False, "a column group")])
+def test_where_nothing_says_whose_the_images_are_a_note_says_so(tmp_path: Path, several: bool, remedy: str) -> None:
+    folders = make_patients(tmp_path / "source")
+    (note,) = [
+        note
+        for note in index_dataset(folders if several else folders[0], out=tmp_path / "out").notes
+        if note.startswith("it is not known which images are of one patient")
+    ]
+    assert remedy in note
+    assert note in load(tmp_path / "out")["notes"]
+
+
+def test_an_official_split_needs_no_word_of_patients(tmp_path: Path) -> None:
+    for seed, part in enumerate(("train", "test")):
+        for name in "abc":
+            save(tmp_path / f"source/{part}/images/{name}.png", picture(10 * seed + ord(name)))
+            save(tmp_path / f"source/{part}/masks/{name}.png", MASK)
+    report = index_dataset(tmp_path / "source", out=tmp_path / "out")
+    assert not [note for note in report.notes if "patient" in note]

@@ -36,9 +36,16 @@ def test_a_folder_too_high_names_the_one_below(tmp_path: Path, above: str, touch
     assert f"{above}/ (paired); index it: delineate data index {tmp_path / above} --out DATASET" in text
 
 
-def test_a_folder_of_several_sets_names_each(tmp_path: Path, touch: Any) -> None:
+def test_a_folder_of_several_sets_names_the_command_for_all(tmp_path: Path, touch: Any) -> None:
     text = advice(touch(tmp_path, *(f"{above}/{name}" for name in PAIRS for above in ("one", "two"))))
-    assert "one/ (paired), two/ (paired); index each" in text
+    assert "one/ (paired), two/ (paired); index them as one data set" in text
+    assert f"delineate data index {tmp_path / 'one'} {tmp_path / 'two'} --out DATASET" in text
+
+
+def test_a_folder_of_many_patients_names_all_of_them_in_a_few_words(tmp_path: Path, touch: Any) -> None:
+    text = advice(touch(tmp_path, *(f"{number}/{name}" for name in ("a.png", "a_mask.png") for number in range(7))))
+    assert "4/ (paired) and 2 more; index them as one data set" in text
+    assert f"delineate data index {tmp_path}/* --out DATASET (where each folder is one patient: --group-by-f" in text
 
 
 @pytest.mark.parametrize("folder", ["images", "masks"])

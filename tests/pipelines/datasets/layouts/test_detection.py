@@ -132,6 +132,12 @@ def test_an_empty_folder_is_refused_with_the_page_of_the_layouts(tmp_path: Path,
         detect(touch(tmp_path, ".DS_Store"))
 
 
+def test_classes_that_hold_folders_of_images_and_masks_are_not_busi(tmp_path: Path, touch: Any) -> None:
+    touch(tmp_path, *(f"{name}/{part}/a.png" for name in ("benign", "malignant") for part in ("img", "seg")))
+    with pytest.raises(InputError, match=r"benign/ \(paired\), malignant/ \(paired\); index them as one"):
+        detect(tmp_path)
+
+
 def test_an_unknown_layout_is_refused_with_what_was_seen(tmp_path: Path, touch: Any) -> None:
     with pytest.raises(InputError, match=r"has no known layout \(it holds notes.txt, scans\)"):
         detect(touch(tmp_path, "scans/a.txt", "notes.txt"))
