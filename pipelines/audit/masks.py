@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from ..datasets.check import seems_inverted
 from .findings import Finding, Member, found
 from .outliers import outliers
 
@@ -23,6 +24,7 @@ class MaskFacts:
         smallest: pixels of the smallest piece.
         holes: background pixels that it encloses.
         border: pixels on the image's edge.
+        inverted: whether it covers most of the image and its edge.
     """
 
     area: float
@@ -30,6 +32,7 @@ class MaskFacts:
     smallest: int
     holes: int
     border: int
+    inverted: bool = False
 
 
 def measure_mask(mask: NDArray[np.uint8]) -> MaskFacts:
@@ -44,6 +47,7 @@ def measure_mask(mask: NDArray[np.uint8]) -> MaskFacts:
         smallest=int(np.bincount(labels.ravel())[1:].min(initial=mask.size)),
         holes=int(filled.sum() - mask.sum()),
         border=int(mask[edge].sum()),
+        inverted=seems_inverted(mask),
     )
 
 
@@ -74,6 +78,7 @@ def _oddities(mask: MaskFacts) -> dict[str, str]:
     seen = {
         "parts": (mask.parts > 1, f"{mask.parts} parts, the smallest of {mask.smallest} pixels"),
         "holes": (mask.holes > 0, f"holes of {mask.holes} pixels"),
+        "inverted": (mask.inverted, "covers most of the image and its border, as an inverted mask does"),
         "border": (mask.border > 0, f"{mask.border} pixels on the image's border"),
     }
     return {what: text for what, (holds, text) in seen.items() if holds}

@@ -17,7 +17,7 @@ from ..core.errors import DelineateError, InputError, UnknownNameError, counted
 from ..imaging.item import Item, Split
 from ..imaging.structures import structures_of
 from ..imaging.volumes.slicing import Slicing
-from .check import Checked, Progress, check_all
+from .check import Checked, Progress, check_all, notes_of_checks
 from .datalist import Datalist, Part, Repeat, in_splits, older_datalist, refuse_other_source, regrouped
 from .groups import (
     Move,
@@ -166,7 +166,11 @@ def index_dataset(
     named = structures_of([{"name": name} for name in names_of(found)])
     head = replace(_head(sources, layouts), folder=out, plan=plan)
     known = group_by_folder or splits["official_split"]
-    notes = _notes(found) + ([] if known else note_of_patients([one for one, _ in layouts.values()]))
+    notes = (
+        _notes(found)
+        + notes_of_checks(checked)
+        + ([] if known else note_of_patients([one for one, _ in layouts.values()]))
+    )
     datalist = replace(head, slicing=slicing, structures=named, refused=refused + leaks, notes=notes, **splits)
     datalist.write()
     return _report(datalist, pairs, moved)

@@ -47,7 +47,7 @@ def without_predictions(items: Sequence[Item], refused: Sequence[InputError], co
     unpaired = [Path(error.source) for error in refused if error.reason in (NO_IMAGE, NO_MASK)]
     kept, ambiguous = _without_rivals(kept, [path for path in unpaired if path not in own], changed, own)
     return kept, [
-        *(_refusal(*several) for several in predictions.items()),
+        *(_refusal(folder, several, own) for folder, several in predictions.items()),
         *ambiguous,
         *(error for error in refused if Path(error.source) not in own),
         *map(_fits_nothing, changed),
@@ -98,7 +98,8 @@ def note_of_corrected(items: Sequence[Item]) -> list[str]:
     drawn = written_by_delineate(_labels(items))
     if not drawn:
         return []
-    note = f"{counted(len(drawn), 'mask')} drawn by Delineate ({TABLE}), and corrected by a person, as --corrected says"
+    which = f"{counted(len(drawn), 'mask')} drawn by Delineate ({_evidence(drawn, drawn)})"
+    note = f"{which}, and corrected by a person, as --corrected says"
     drafts = list(drafts_among(drawn))
     if not drafts:
         return [note]
@@ -115,8 +116,14 @@ def _by_folder(files: Iterable[Path]) -> dict[Path, list[Path]]:
     return {Path(folder): several for folder, several in found.items()}
 
 
-def _refusal(folder: Path, files: Sequence[Path]) -> InputError:
-    return InputError(folder, f"holds {counted(len(files), 'mask')} that Delineate drew ({TABLE})", _REMEDY)
+def _refusal(folder: Path, files: Sequence[Path], own: Own) -> InputError:
+    reason = f"holds {counted(len(files), 'mask')} that Delineate drew ({_evidence(files, own)})"
+    return InputError(folder, reason, _REMEDY)
+
+
+def _evidence(files: Iterable[Path], own: Own) -> str:
+    """By what they are known: without the input that a table names, by their mark."""
+    return TABLE if all(own[path].input for path in files) else "a mark in the file says so"
 
 
 def _fits_nothing(mask: Path) -> InputError:

@@ -103,7 +103,8 @@ class ScoreWriter:
         self._volumes: VolumeMasks | None = None
         self._drafts = any(fields.get("draft") for fields in self.dataset.data)
         known = read_seen(Path(self._bundle_root) / SEEN) if self._bundle_root else frozenset()
-        self._seen = {key_of(item) for item in map(Item.from_fields, self.dataset.data) if marks(item) & known}
+        items = map(Item.from_fields, self.dataset.data) if known else ()
+        self._seen = {key_of(item) for item in items if marks(item) & known}
         self._columns.missing.clear()
 
     def attach(self, engine: Engine) -> None:

@@ -6,7 +6,7 @@ EXIF orientation is always applied, so an array shows what a viewer shows.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Literal
@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError, features
+from PIL.PngImagePlugin import PngInfo
 
 from ...installation import install
 from ..core.errors import InputError
@@ -65,13 +66,19 @@ def picture_pixels(source: str | Path, image: Image.Image, channels: Channels) -
     return pixels.reshape(*pixels.shape[:2], -1)
 
 
-def write_png(path: str | Path, pixels: NDArray[np.uint8] | NDArray[np.uint16], is_mask: bool = False) -> None:
+def write_png(
+    path: str | Path,
+    pixels: NDArray[np.uint8] | NDArray[np.uint16],
+    is_mask: bool = False,
+    remarks: Mapping[str, str] | None = None,
+) -> None:
     """Write a PNG that is either whole or not there.
 
     Args:
         path: the file; its folder exists.
         pixels: (H, W) uint8 or uint16, or (H, W, 3) uint8.
         is_mask: it has long runs of one value: it is written faster, and smaller, by these alone.
+        remarks: texts by key, Latin-1.
 
     Raises:
         ValueError: another shape or type.
@@ -84,7 +91,10 @@ def write_png(path: str | Path, pixels: NDArray[np.uint8] | NDArray[np.uint16], 
         raise ValueError(f"cannot write {pixels.dtype} of shape {pixels.shape} as PNG")
     buffer = BytesIO()
     strategy = zlib.Z_RLE if is_mask else zlib.Z_DEFAULT_STRATEGY
-    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, format="PNG", compress_type=strategy)
+    texts = PngInfo()
+    for key, text in (remarks or {}).items():
+        texts.add_text(key, text)
+    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, format="PNG", compress_type=strategy, pnginfo=texts)
     write_atomically(path, buffer.getvalue())
 
 
@@ -132,6 +142,15 @@ def upright(source: str | Path, image: Image.Image) -> Image.Image:
         return ImageOps.exif_transpose(image) if turned else image
     except Exception as error:
         raise _undecodable(source, error) from error
+
+
+def is_turned(path: Path) -> bool:
+    """Whether a picture's EXIF orientation turns or mirrors it; false where it says nothing, or cannot be read."""
+    try:
+        with Image.open(path) as image:
+            return bool(image.getexif().get(ExifTags.Base.Orientation, 1) != 1)
+    except Exception:  # whoever decodes it says what is wrong
+        return False
 
 
 def _undecodable(source: str | Path, error: Exception) -> InputError:

@@ -30,7 +30,7 @@ from ..imaging.writers import VolumeFormat, write_pixels, writer_of
 from .familiarity import UNLIKE, noted_distance
 from .files import KEPT_KINDS, OutputOptions, file_endings
 from .objects import frames_of, slice_picture, spacing_of, stacked
-from .records import changed_in, refuse_changed
+from .records import changed_in, refuse_changed, refuse_others_work
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -271,7 +271,8 @@ class Segmentation:
             the mask's path; of several masks that of the first.
 
         Raises:
-            InputError: the folder has a ``results.csv``, and a file was changed since it says it was written.
+            InputError: a mask of that name is there that is not, or no longer, as Delineate drew it, or a file that
+                was changed since the folder's ``results.csv`` says it was written: it would be lost.
             DelineateError: the file's ending is another; there are several structures for one file, or they overlap.
         """
         target = Path(target)
@@ -279,6 +280,8 @@ class Segmentation:
             endings = self.file_endings(OutputOptions.of(**options))
             kept = [f"{self.name}{each[kind]}" for each in endings for kind in KEPT_KINDS if kind in each]
             refuse_changed(self.source, changed_in(target, kept))
+            masks = [f"{self.name}{each['mask']}" for each in endings if "mask" in each]
+            refuse_others_work(self.source, target, masks)
             return write_segmentation(self, target, **options)
         if target.suffix.lower() == ".dcm":
             return _save_object(self, target, OutputOptions.of(**options))
@@ -289,6 +292,7 @@ class Segmentation:
             several = f"{len(self.masks)} structures ({', '.join(self.masks)})"
             raise DelineateError(f"{target} is one file for {several}; name a folder, or add label_map=True")
         pixels = join_labels(self.source, self.masks) if as_map else self.mask * self.pixel_values(OutputOptions())[0]
+        refuse_others_work(self.source, target.parent, [target.name])
         target.parent.mkdir(parents=True, exist_ok=True)
         return write_pixels(target, pixels, self.volume)
 

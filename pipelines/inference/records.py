@@ -19,6 +19,7 @@ from ..imaging.held import HeldImage
 from ..imaging.item import Item, kind_of
 from ..imaging.reading import open_volume, series_at
 from ..imaging.unchanged import Stamp, content_hash, stamps_of
+from ..imaging.writers.mark import is_as_drawn, read_mark
 from .files import KINDS
 from .result_table import Key, hashes_in, own_files
 
@@ -95,6 +96,29 @@ def refuse_changed(source: str, changed: Sequence[Path]) -> None:
             f"{printable(changed[0])} was changed since Delineate wrote it, and would be lost",
             "move that file away, choose another folder, or pass over what is done (segment --skip-existing)",
         )
+
+
+def refuse_others_work(source: str, folder: Path, names: Iterable[str]) -> None:
+    """Refuse to replace masks that somebody else made, or corrected.
+
+    Args:
+        source: whose masks would take their place.
+        folder: where to; what its ``results.csv`` names is left to `refuse_changed`.
+        names: of the masks' files.
+
+    Raises:
+        InputError: there is one without Delineate's mark, or whose pixels are no longer those of its mark.
+    """
+    written = own_files(folder)
+    for path in (folder / name for name in names):
+        if path in written or not path.exists():
+            continue
+        if not ((mark := read_mark(path)) and is_as_drawn(path, mark)):
+            raise InputError(
+                source,
+                f"its mask would replace {printable(path)}, which is not as Delineate drew it",
+                "move that file away, or save under another name",
+            )
 
 
 def changed_in(folder: Path, names: Iterable[str]) -> list[Path]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ...core.files import write_atomically
 from ..volumes.itk import LPS
 from ..volumes.volume import Volume
+from .mark import KEY, mark_of
 
 FOREGROUND = 1
 
@@ -27,6 +28,8 @@ def write(path: Path, pixels: NDArray[Any], like: Volume | None) -> None:
     image.SetSpacing(sides.tolist())
     image.SetOrigin(steps[:3, 3].tolist())
     image.SetDirection((steps[:3, :3] / sides).ravel().tolist())
+    if pixels.dtype == np.uint8:
+        image.SetMetaData(KEY, mark_of(pixels))
     with TemporaryDirectory() as folder:  # SimpleITK writes by a name's ending
         file = Path(folder) / f"mask{path.suffix.lower()}"
         sitk.WriteImage(image, str(file), useCompression=True)

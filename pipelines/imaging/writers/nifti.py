@@ -15,6 +15,7 @@ from ...core.files import write_atomically
 from ..volumes.formats import refusing, volume_suffix
 from ..volumes.nifti import read_nifti_header
 from ..volumes.volume import Volume
+from .mark import KEY, mark_of
 
 FOREGROUND = 1
 _GEOMETRY = (
@@ -30,7 +31,10 @@ def write(path: Path, pixels: NDArray[Any], like: Volume | None) -> None:
     header is taken over.
     """
     assert like is not None
-    data = _image(pixels, like).to_bytes()
+    image = _image(pixels, like)
+    if pixels.dtype == np.uint8:
+        image.header["descrip"] = f"{KEY}:{mark_of(pixels)}"
+    data = image.to_bytes()
     write_atomically(path, gzip.compress(data, mtime=0) if path.name.lower().endswith(".gz") else data)
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..pictures import write_png
 from ..volumes.volume import Volume
+from .mark import KEY, mark_of
 
 FOREGROUND = 255
 
@@ -19,4 +20,4 @@ def write(path: Path, pixels: NDArray[Any], like: Volume | None) -> None:
     if pixels.dtype == np.float32:
         write_png(path, np.round(pixels * 65535).astype(np.uint16))
     else:
-        write_png(path, pixels, is_mask=True)
+        write_png(path, pixels, is_mask=True, remarks={KEY: mark_of(pixels)})

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from data_lists import dataset_hash
 from paired_pictures import MASK, entries, index_with, load, make_paired, picture, save, split_of
-from PIL import Image
+from PIL import ExifTags, Image
 from shared_data import SHARED
 
 from delineate.pipelines.audit.dataset import audit_dataset
@@ -109,7 +109,9 @@ def test_a_rotated_photo_whose_mask_lies_as_stored_is_refused(paired_source: Pat
     exif = Image.Exif()
     exif[0x0112] = 6
     save(paired_source / "images/a.png", picture(0), exif=exif)
-    assert index_with(paired_source, tmp_path) == {"a.png": "image is 7x8, mask a.png is 8x7"}
+    assert index_with(paired_source, tmp_path) == {
+        "a.png": "image is 7x8 as its EXIF orientation turns it, mask a.png is 8x7"
+    }
 
 
 def test_a_rotated_photo_whose_mask_lies_as_shown_is_taken(paired_source: Path, tmp_path: Path) -> None:
@@ -427,3 +429,36 @@ def test_splits_with_few_groups_to_judge_by_are_named(paired_source: Path, tmp_p
     assert report.few == {"validation": 2, "test": 2}
     assert index_dataset(paired_source, out=tmp_path / "half", fractions=(0.5, 0, 0.5)).few == {}
     assert index_dataset(paired_source, out=tmp_path / "folds", fractions=(1, 0, 0), folds=2).few == {}
+
+
+def upside_down(path: Path, pixels: np.ndarray) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 3
+    save(path, pixels, exif=exif)
+
+
+def test_an_image_upside_down_whose_mask_fits_either_way_is_named(tmp_path: Path) -> None:
+    large(tmp_path / "source", DISK * 255)
+    upside_down(tmp_path / "source/images/b.png", np.stack([DISK * 90] * 3, -1))
+    report = index_dataset(tmp_path / "source", out=tmp_path / "out")
+    (note,) = [note for note in report.notes if "EXIF" in note]
+    assert note.startswith(
+        "1 image turned by the EXIF orientation, whose masks are taken as drawn on what viewers show"
+    )
+    assert note.endswith(": b.png")
+
+
+def test_where_mask_and_image_are_turned_alike_nothing_is_said(tmp_path: Path) -> None:
+    large(tmp_path / "source", DISK * 255)
+    upside_down(tmp_path / "source/images/b.png", np.stack([DISK * 90] * 3, -1))
+    upside_down(tmp_path / "source/masks/b.png", DISK * 255)
+    assert not [note for note in index_dataset(tmp_path / "source", out=tmp_path / "out").notes if "EXIF" in note]
+
+
+@pytest.mark.parametrize(("inverted", "said"), [(6, True), (4, True), (3, False), (0, False)])
+def test_masks_most_of_which_seem_inverted_are_questioned(tmp_path: Path, inverted: int, said: bool) -> None:
+    large(tmp_path / "source", DISK * 255)
+    for name in "abcdef"[:inverted]:
+        save(tmp_path / f"source/masks/{name}.png", 255 - DISK * 255)
+    report = index_dataset(tmp_path / "source", out=tmp_path / "out")
+    assert any(note.startswith(f"{inverted} of 6 masks cover most") for note in report.notes) is said

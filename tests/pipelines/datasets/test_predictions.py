@@ -10,6 +10,7 @@ import nibabel
 import numpy as np
 import pytest
 from paired_pictures import MASK, entries, load, make_paired, picture, save
+from PIL.PngImagePlugin import PngInfo
 from typer.testing import CliRunner
 
 from delineate.pipelines.cli import app
@@ -18,6 +19,8 @@ from delineate.pipelines.core.sums import sha256
 from delineate.pipelines.datasets.index import IndexReport, index_dataset
 from delineate.pipelines.datasets.predictions import without_predictions
 from delineate.pipelines.imaging.item import Item
+from delineate.pipelines.imaging.writers import write_pixels
+from delineate.pipelines.imaging.writers.mark import KEY, mark_of
 from delineate.pipelines.inference.result_table import COLUMNS, as_csv
 
 NAMES = "abcdef"
@@ -67,6 +70,27 @@ def test_corrected_ones_are_labels_and_the_data_list_says_so(predicted: Path) ->
     assert sum(report.splits.values()) == len(NAMES)
     assert note in report.notes
     assert note in load(report.path.parent)["notes"]
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> list[Path]:
+    """Masks that Delineate wrote, copied into a data set without their table."""
+    source = make_paired(tmp_path / "source", NAMES)
+    return [write_pixels(source / f"masks/{name}.png", MASK) for name in NAMES]
+
+
+def test_predictions_without_their_table_are_known_by_their_mark(copied: list[Path]) -> None:
+    text = refusal(copied[0].parents[1])
+    assert "holds 6 masks that Delineate drew (a mark in the file says so); they are predictions, not labels" in text
+
+
+def test_of_marked_masks_those_that_nobody_changed_are_named(copied: list[Path]) -> None:
+    for path in copied[2:]:
+        mark = PngInfo()
+        mark.add_text(KEY, mark_of(MASK))
+        save(path, 255 - MASK, pnginfo=mark)
+    (note,) = [note for note in index(copied[0].parents[1], corrected=True).notes if "--corrected" in note]
+    assert note.endswith("as --corrected says; 2 of them as Delineate drew them: a.png, b.png")
 
 
 @pytest.fixture

@@ -147,6 +147,24 @@ def test_save_does_not_replace_a_mask_that_was_changed_by_hand(tmp_path: Path, p
     assert (tmp_path / "a_mask.png").read_bytes() == corrected
 
 
+def test_save_replaces_its_own_mask_and_nobody_else_s(tmp_path: Path, photos: list[Path]) -> None:
+    first = segmentation(photos[0], np.ones((4, 6), np.uint8))
+    for target in (tmp_path / "out", tmp_path / "own.png"):
+        mask = first.save(target)
+        assert first.save(target) == mask
+        corrected = correct(mask)
+        with pytest.raises(InputError, match=rf"would replace .*{mask.name}, which is not as Delineate drew it; move"):
+            first.save(target)
+        assert mask.read_bytes() == corrected
+
+
+def test_save_does_not_replace_the_image(tmp_path: Path, photos: list[Path]) -> None:
+    before = photos[0].read_bytes()
+    with pytest.raises(InputError, match=f"would replace .*{photos[0].name}"):
+        segmentation(photos[0], np.ones((4, 6), np.uint8)).save(photos[0].with_suffix(".png"))
+    assert photos[0].read_bytes() == before
+
+
 @pytest.mark.parametrize("correction", [False, True])
 @pytest.mark.parametrize("move", [shutil.move, shutil.copytree])
 def test_images_and_masks_that_were_moved_or_copied_together_are_known(
