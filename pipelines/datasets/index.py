@@ -166,11 +166,8 @@ def index_dataset(
     named = structures_of([{"name": name} for name in names_of(found)])
     head = replace(_head(sources, layouts), folder=out, plan=plan)
     known = group_by_folder or splits["official_split"]
-    notes = (
-        _notes(found)
-        + notes_of_checks(checked)
-        + ([] if known else note_of_patients([one for one, _ in layouts.values()]))
-    )
+    notes = [*_notes(found), *notes_of_checks(checked)]
+    notes += [] if known else note_of_patients([one for one, _ in layouts.values()])
     datalist = replace(head, slicing=slicing, structures=named, refused=refused + leaks, notes=notes, **splits)
     datalist.write()
     return _report(datalist, pairs, moved)

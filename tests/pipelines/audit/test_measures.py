@@ -45,6 +45,13 @@ def test_parts_holes_and_border_are_counted() -> None:
     assert facts.border > 0
 
 
+def test_a_mask_of_all_but_the_object_is_noted_as_inverted_and_a_large_object_is_not() -> None:
+    assert "as an inverted mask does" in "".join(
+        one.detail for one in mask_findings(members(1), [measure_mask(1 - mask(disc()))])
+    )
+    assert not measure_mask(mask(disc(radius=75))).inverted
+
+
 @pytest.mark.parametrize(("value", "told"), [(0, "note: empty"), (1, "problem: covers the whole image")])
 def test_empty_masks_are_notes_and_full_ones_problems(value: int, told: str) -> None:
     assert details([measure_mask(np.full((9, 9), value, np.uint8))]) == {"0.png": told}
