@@ -43,7 +43,14 @@ _TEMPLATE = Path(__file__).parents[1] / "templates" / "node.yaml"
 _FILE = {"help": "The node's configuration, or its folder.", "envvar": "DELINEATE_NODE"}
 File = Annotated[Path, typer.Argument(metavar="FILE|DIR", **_FILE)]
 Node = Annotated[Path, typer.Option("--node", metavar="FILE|DIR", **_FILE)]
-Id = Annotated[str, typer.Argument(metavar="ID", help="Of a job, or its beginning; 'delineate node list' shows it.")]
+Id = Annotated[
+    str, typer.Argument(metavar="ID", help="A job's identifier, or its beginning; 'delineate node list' shows it.")
+]
+    str,
+    typer.Argument(
+        metavar="ID", help="Identifier of a job, or the first characters of it, as 'delineate node list' shows it."
+    ),
+]
 _HERE = Path()
 
 

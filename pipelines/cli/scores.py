@@ -34,7 +34,11 @@ Failures = Annotated[
 ]
 Tolerance = Annotated[
     float | None,
-    typer.Option("--tolerance-mm", help="Tolerance of the surface Dice in mm, where the size of pixels is known."),
+    typer.Option(
+        "--tolerance-mm",
+        help="Tolerance of the surface Dice in mm, where the size of pixels is known.",
+        show_default="2",
+    ),
 ]
 
 

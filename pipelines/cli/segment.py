@@ -221,7 +221,7 @@ def _write_results(
         made = settings | {"trust": admission.trusted}
         light = not (options.probability or options.objects)
         outline = partial(segment_on_ray, segmenter, address=ray, settings=made, light=light)
-    done = unsent = 0
+    done = unsent = empty = 0
     unfamiliar: list[str] = []
     for batch in inputs.fetch(refuse) if isinstance(inputs, Remote) else [Inputs(inputs)]:
         told = partial(_refuse_as, batch, refuse)
@@ -243,8 +243,14 @@ def _write_results(
                 say(f"{batch.label(result)} -> {written} ({result.extent}){'' if known else ', ' + UNLIKE}")
                 unfamiliar += [] if known else [batch.label(result)]
                 unsent += inputs.send_back(paths) if isinstance(inputs, Remote) and inputs.stow else 0
+                empty += not any(mask.any() for mask in result.masks.values())
                 done += 1
     folder.flush()
+    if done and empty == done:
+        warn(
+            "nothing was outlined, every mask is empty: see whether these are images such as the bundle was trained "
+            "with, or lower --threshold"
+        )
     if unfamiliar:
         warn(unfamiliar_warning(unfamiliar, done, TABLE))
     fates = Counter(map(fate, found))
@@ -264,5 +270,11 @@ def _skip(folder: ResultFolder, batch: Inputs, wanted: bool, tell: Callable[[Inp
     before = folder.changed
     done = folder.is_done(item, batch.place)
     if wanted and folder.changed > before:
-        tell(NotedError(item.file, "its result was changed since Delineate wrote it", "kept; its row says what it was"))
+        tell(
+            NotedError(
+                item.file,
+                "its result was changed since Delineate wrote it",
+                "kept; its row in results.csv still describes what Delineate wrote",
+            )
+        )
     return done and wanted

@@ -43,6 +43,8 @@ from .structures import Missing, Shown, Values, count_shown, names_of, refuse_va
 FEW = 5
 """Groups below which the scores of a split say little."""
 
+_REASONS = 3  # why nothing is left
+
 _GROUP_IS_IMAGE = ("isic", "jsrt", "kvasir", "paired", "ph2")
 """Layouts that know of no patients, so that an image without a mask is a group, too."""
 
@@ -366,5 +368,9 @@ def _without_leaks(
 
 
 def _nothing_left(source: Path, refused: Sequence[InputError]) -> DelineateError:
+    reasons = Counter(error.reason for error in refused)
+    others = "; ".join(
+        f"{number} {reason}" for reason, number in reasons.most_common(_REASONS) if number < len(refused)
+    )
     first = f"; the first of {len(refused)} refusals: {refused[0]}" if refused else ""
-    return DelineateError(f"{source}: no usable image is left{first}")
+    return DelineateError(f"{source}: no usable image is left{first}{f' (in all: {others})' if others else ''}")

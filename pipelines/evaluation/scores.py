@@ -269,7 +269,7 @@ class ScoreWriter:
             what = f"no {names[0]}" if len(names) == 1 else f"none of {', '.join(names)}"
             logger.warning(
                 f"{what} was predicted in any image: train longer (delineate train ... --resume --set "
-                "max_epochs=N), or look at the labels and the threshold"
+                "max_epochs=N), or look at the threshold and the labels"
             )
 
     def failed(self, engine: Engine, error: BaseException) -> None:

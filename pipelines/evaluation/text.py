@@ -35,7 +35,7 @@ def report_text(metrics: Mapping[str, Any]) -> str:
 def outcome_line(images: Mapping[str, int]) -> str:
     """Images by outcome, in one line; of several structures, each counts by itself."""
     apart = images.get("found_without_overlap", 0)
-    beside = f" ({apart} of them elsewhere: no pixel is shared)" if apart else ""
+    beside = f" ({apart} of them in the wrong place: no pixel shared)" if apart else ""
     return (
         f"found: {images['found']}{beside}; missed (empty prediction): {images['missed']}; "
         f"false alarms (empty reference): {images['false_alarm']}; rightly empty: {images['rightly_empty']}"

@@ -13,7 +13,7 @@ from ..core.errors import printable
 
 DISTANCE = "feature_distance"
 """Of an image's metadata: see `Familiarity.distances`; of an ensemble the mean over its members."""
-UNLIKE = "unlike the images that the network was trained with"
+UNLIKE = "unlike most of the images that the network was trained with"
 """What is said of an image that is not familiar."""
 _NAMED = 3
 

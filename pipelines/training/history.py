@@ -164,7 +164,7 @@ class HistoryLogger:
         if self.validator.state.best_metric == 0:
             logger.warning(
                 "the best validation Dice is 0: the network finds nothing yet; train longer (--resume --set "
-                "max_epochs=N), or look at the labels and the threshold"
+                "max_epochs=N), or look at the threshold and the labels, which may be empty (delineate data audit)"
             )
 
     def _write_curves(self, row: dict[str, Any]) -> None:

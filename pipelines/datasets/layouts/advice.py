@@ -21,7 +21,10 @@ _LOOKED_AT = 1000  # files that are opened, to see whether this user may
 _SHALLOW = ("busbra", "kvasir", "paired", "isic", "busi")  # told without walking through all that lies in a folder
 
 
-_LAYOUTS = "e.g. images/ and masks/ with equal names (docs/data.md describes all layouts, --layout names one)"
+_LAYOUTS = (
+    "e.g. images/ and masks/ with equal names, or write a table with the columns image and label (--layout csv); "
+    "docs/data.md describes all layouts"
+)
 
 Recognise = Callable[..., Sequence[str]]  # the names of the layouts that a folder has, of all or of those named
 

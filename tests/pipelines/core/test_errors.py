@@ -7,6 +7,7 @@ from delineate.pipelines.core.errors import (
     DelineateError,
     InputError,
     UnknownNameError,
+    closest,
     plain_errors,
     printable,
 )
@@ -101,3 +102,10 @@ def test_other_errors_stay_as_they_are() -> None:
 def test_a_name_is_printed_on_one_line_and_like_no_other(name: str, shown: str) -> None:
     assert printable(name) == shown
     assert str(InputError(name, "a", "b")) == f"{shown}: a; b"
+
+
+@pytest.mark.parametrize(
+    ("name", "found"), [("Heart", "heart"), ("LEFT_LUNG", "left lung"), ("Right Lung", "Right lung")]
+)
+def test_a_name_in_other_letters_is_answered_with_the_right_one(name: str, found: str) -> None:
+    assert closest(name, ["left lung", "heart", "Right lung"]) == f"did you mean {found!r}"

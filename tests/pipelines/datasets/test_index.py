@@ -190,6 +190,15 @@ def test_refusals_are_in_the_data_list_with_reason_and_remedy(paired_source: Pat
     ]
 
 
+def test_where_nothing_is_left_for_several_reasons_each_is_counted(tmp_path: Path) -> None:
+    source = make_paired(tmp_path / "source", "abc")
+    for name in "ab":
+        (source / f"images/{name}.png").write_bytes(b"")
+    save(source / "masks/c.png", picture(0))
+    with pytest.raises(DelineateError, match=r"the first of 3 refusals: .*\(in all: 2 is empty \(0 bytes\); 1 mask "):
+        index_dataset(source, out=tmp_path / "out")
+
+
 def test_nothing_usable_left_is_an_error_with_the_first_refusal_and_writes_nothing(tmp_path: Path) -> None:
     source = make_paired(tmp_path / "source", "a")
     (source / "masks/a.png").write_bytes(b"")
