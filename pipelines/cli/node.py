@@ -46,11 +46,6 @@ Node = Annotated[Path, typer.Option("--node", metavar="FILE|DIR", **_FILE)]
 Id = Annotated[
     str, typer.Argument(metavar="ID", help="A job's identifier, or its beginning; 'delineate node list' shows it.")
 ]
-    str,
-    typer.Argument(
-        metavar="ID", help="Identifier of a job, or the first characters of it, as 'delineate node list' shows it."
-    ),
-]
 _HERE = Path()
 
 
