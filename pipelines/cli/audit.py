@@ -15,7 +15,9 @@ _FIRST = 10
 
 
 def audit(
-    dataset: Annotated[Path, typer.Argument(help="Folder of the data set, made by 'delineate data index'.")],
+    dataset: Annotated[
+        Path, typer.Argument(metavar="DATASET", help="Folder of the data set, made by 'delineate data index'.")
+    ],
     out: Annotated[
         Path | None, typer.Option(help="Folder for audit.json and audit.html; without it, the data set's folder.")
     ] = None,

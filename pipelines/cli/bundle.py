@@ -129,7 +129,7 @@ def ensemble(
 
 @app.command()
 def familiarity(
-    run: Annotated[str, typer.Argument(help="Folder of a run or bundle with weights.")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Folder of a run or bundle with weights.")],
     data: Dataset,
     fold: Annotated[
         int | None, typer.Option(min=0, help="Of a data set with folds, the validation; the run's own by default.")
@@ -148,7 +148,7 @@ def familiarity(
 
 @app.command()
 def publish(
-    run: Annotated[str, typer.Argument(help="Folder of a run with weights.")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Folder of a run with weights.")],
     out: Annotated[
         Path, typer.Option(help="Folder to create; or a bundle, which keeps its configuration and gets these weights.")
     ],
@@ -179,7 +179,9 @@ def publish(
 
 @app.command()
 def verify(
-    bundle: Annotated[str, typer.Argument(help="Folder of a bundle or run, or the name of a shipped bundle.")],
+    bundle: Annotated[
+        str, typer.Argument(metavar="BUNDLE", help="Folder of a bundle or run, or the name of a shipped bundle.")
+    ],
     quiet: Quiet = False,
 ) -> None:
     """Check, without running it, that a bundle holds no code, names only allowed classes and has weights as listed."""
@@ -196,7 +198,9 @@ def verify(
 
 @app.command()
 def update(
-    bundle: Annotated[Path, typer.Argument(help="The folder of a bundle or run of an earlier version.")],
+    bundle: Annotated[
+        Path, typer.Argument(metavar="BUNDLE", help="The folder of a bundle or run of an earlier version.")
+    ],
     quiet: Quiet = False,
 ) -> None:
     """Bring a bundle of an earlier version up to date: what has moved is renamed, what is new is added."""

@@ -23,7 +23,7 @@ app = typer.Typer(
 for command in (download, split, audit):
     app.command()(command)
 
-Source = Annotated[Path, typer.Argument(help="Folder with the images and masks, as downloaded.")]
+Source = Annotated[Path, typer.Argument(metavar="SOURCE", help="Folder with the images and masks, as downloaded.")]
 Out = Annotated[Path, typer.Option(help="Folder to create for the data set: datalist.json is written there.")]
 Shares = Annotated[str, typer.Option("--split", help="Shares of the images for training, validation and test.")]
 Seed = Annotated[int, typer.Option(help="Seed of the random split.")]

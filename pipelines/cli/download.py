@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def download(
-    name: Annotated[str, typer.Argument(help="The data set: isic2018, busi, hc18 or nerve.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The data set: isic2018, busi, hc18 or nerve.")],
     out: Annotated[Path | None, typer.Option(help="Folder to download to.", show_default="data/NAME")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Accept the licence without being asked.")] = False,
     quiet: Quiet = False,

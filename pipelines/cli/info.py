@@ -19,7 +19,11 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a ta
 
 
 def networks(as_json: AsJson = False, quiet: Quiet = False) -> None:
-    """List the networks: their parameters, multiply-accumulates (3 channels in, 1 out), image sizes and references."""
+    """List the networks: parameters and multiply-accumulates, the smallest side of an image, and the reference.
+
+    MACs are of one image of 3 channels, with 1 structure out; a side has the smallest number of pixels plus a
+    multiple of the divisor.
+    """
     from ...networks import list_networks, network_facts
 
     facts = [network_facts(name) for name in list_networks()]

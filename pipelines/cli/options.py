@@ -71,9 +71,8 @@ Tta = Annotated[
 Backend = Annotated[
     Literal["auto", "torch", "onnxruntime", "openvino", "onnxruntime-int8", "openvino-int8"] | None,
     typer.Option(
-        help="What computes the network: torch, onnxruntime, openvino, or auto, the fastest on this machine, which is "
-        "measured once. They compute in float32, torch in bfloat16 where the CPU can, which moves borders a little; "
-        "'delineate export --int8' makes the int8 ones. Without it, the bundle's own, which is torch unless set.",
+        help="What computes the network; auto is the fastest on this machine, measured once. Without it, the bundle's "
+        "own, which is torch unless set.",
         show_default=False,
     ),
 ]
@@ -95,7 +94,11 @@ InferenceSettings = Annotated[
 ]
 Bundle = Annotated[
     str,
-    typer.Argument(help="Folder of a bundle, or the name of a shipped bundle.", autocompletion=bundle_names),
+    typer.Argument(
+        metavar="BUNDLE",
+        help="Folder of a bundle, or the name of a shipped bundle.",
+        autocompletion=bundle_names,
+    ),
 ]
 Loss = Annotated[
     str | None,

@@ -19,7 +19,9 @@ Number = TypeVar("Number", int, float)
 
 
 def split(
-    dataset: Annotated[Path, typer.Argument(help="Folder of the data set, made by 'delineate data index'.")],
+    dataset: Annotated[
+        Path, typer.Argument(metavar="DATASET", help="Folder of the data set, made by 'delineate data index'.")
+    ],
     out: Annotated[
         Path,
         typer.Option(help="Folder to create for the new data set; with several seeds, OUT/seed_0, OUT/seed_1, ..."),
