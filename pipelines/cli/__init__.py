@@ -19,7 +19,7 @@ from .cross_validate import cross_validate
 from .demo import demo
 from .evaluate import evaluate
 from .export import export
-from .full import need_full
+from .full import need_full, panel
 from .options import Quiet, Verbose
 from .segment import segment
 from .train import train
@@ -53,7 +53,7 @@ def _settings(
 
 app.add_typer(data.app, name="data")
 app.add_typer(bundle.app, name="bundle")
-app.add_typer(node.app, name="node")
+app.add_typer(node.app, name="node", rich_help_panel=panel())
 for command in (train, cross_validate, compare, evaluate, segment, export, tune, demo, info.networks, info.info):
     app.command()(command)
 need_full(app, "segment", "info")

@@ -29,7 +29,14 @@ class FullCommand(TyperCommand):
 
 
 def need_full(app: typer.Typer, *but: str) -> None:
-    """Let every command of ``app`` take the full installation, but for those named."""
+    """Let every command of ``app`` take the full installation, but for those named; without it help lists them apart."""
     for command in app.registered_commands:
         name = command.name or getattr(command.callback, "__name__", "")
-        command.cls = command.cls if name in but else FullCommand
+        if name not in but:
+            command.cls = FullCommand
+            command.rich_help_panel = panel()
+
+
+def panel() -> str | None:
+    """The heading under which help lists what needs the full installation; the usual one where it is there."""
+    return None if has_torch() else "Commands of the full installation, which this runtime does not have"
