@@ -29,7 +29,10 @@ class FullCommand(TyperCommand):
 
 
 def need_full(app: typer.Typer, *but: str) -> None:
-    """Let every command of ``app`` take the full installation, but for those named; without it help lists them apart."""
+    """Let every command of ``app`` take the full installation, but for those named.
+
+    Without it help lists them apart.
+    """
     for command in app.registered_commands:
         name = command.name or getattr(command.callback, "__name__", "")
         if name not in but:
