@@ -25,6 +25,7 @@ from ..imaging.reading import open_volume, series_at
 from ..imaging.volumes.formats import VOLUME_SUFFIXES, read_grid, volume_suffix
 from ..imaging.volumes.planes import plane_count
 from ..imaging.volumes.slicing import Axis, Slicing
+from ..imaging.writers.mark import read_mark
 from .result_table import TABLE, own_files
 
 logger = logging.getLogger(__name__)
@@ -105,9 +106,9 @@ def _without_own(source: str | Path, pairs: list[tuple[Path, Path]], on_error: O
         return pairs
     folders = {parent for path, _ in pairs for parent in path.parents if (parent / TABLE).is_file()}
     own = {path for folder in folders for path in own_files(folder)}
-    kept = [(path, name) for path, name in pairs if path not in own]
+    kept = [(path, name) for path, name in pairs if path not in own and not read_mark(path)]
     if passed := len(pairs) - len(kept):
-        reason = f"holds {passed} masks or overlays that Delineate wrote ({TABLE} names them)"
+        reason = f"holds {counted(passed, 'mask or overlay', 'masks or overlays')} that Delineate wrote"
         on_error(SkippedError(source, reason, "passed over; name one by itself to segment it"))
     return kept
 

@@ -17,6 +17,7 @@ from delineate.pipelines.core.errors import DelineateError, InputError, NotedErr
 from delineate.pipelines.imaging.item import Item
 from delineate.pipelines.imaging.reading import read_pixels
 from delineate.pipelines.imaging.volumes.slicing import Axis, Slicing
+from delineate.pipelines.imaging.writers import write_pixels
 from delineate.pipelines.inference.inputs import find_images
 from delineate.pipelines.inference.result_table import COLUMNS, as_csv
 
@@ -175,10 +176,17 @@ def test_masks_that_were_written_beside_their_images_are_no_images(tmp_path: Pat
     found, errors = refused(tmp_path)
     assert [item["name"] for item in found] == ["a", "b_mask", "masks/mine"]
     assert errors == [
-        f"{tmp_path}: holds 2 masks or overlays that Delineate wrote (results.csv names them); "
-        "passed over; name one by itself to segment it"
+        f"{tmp_path}: holds 2 masks or overlays that Delineate wrote; passed over; name one by itself to segment it"
     ]
     assert names(tmp_path / "masks/a_mask.png") == ["a_mask"]
+
+
+def test_masks_that_were_saved_without_a_table_are_no_images_either(tmp_path: Path) -> None:
+    touch(tmp_path, "a.png")
+    write_pixels(tmp_path / "b.png", np.ones((4, 6), np.uint8))
+    found, errors = refused(tmp_path)
+    assert [item["name"] for item in found] == ["a"]
+    assert errors[0].startswith(f"{tmp_path}: holds 1 mask or overlay that Delineate wrote")
 
 
 def test_what_is_no_image_and_what_is_hidden_or_linked_is_passed_over_without_a_word(tmp_path: Path) -> None:
