@@ -110,22 +110,22 @@ def join_groups(items: Sequence[Item], pairs: Sequence[Pair]) -> dict[str, str]:
     return {name: min(subset) for subset in sets.subsets() for name in subset}
 
 
-def grouped_by_folder(items: Sequence[Item], sources: Mapping[str, Path]) -> list[Item]:
-    """Items whose group is the folder that they are from, as where each folder is a patient's.
+def grouped_by_folder(items: Sequence[Item]) -> list[Item]:
+    """Items whose group is the folder that they are from, which is then no ``source`` to divide scores by."""
+    return [replace(item, group=item.source, own_group=item.source, source="") for item in items]
 
-    Args:
-        items: with their ``source``.
-        sources: the folders by name.
+
+def refuse_one_folder(sources: Sequence[Path]) -> None:
+    """See that there are several folders.
 
     Raises:
-        DelineateError: there is only one folder, which cannot be divided.
+        DelineateError: there is only one, which cannot be divided by folders.
     """
     if len(sources) == 1:
         raise DelineateError(
             "--group-by-folder keeps all images of a folder together, and only one folder is named; name each "
-            f"patient's: {next(iter(sources.values()))}/*"
+            f"patient's: {sources[0]}/*"
         )
-    return [replace(item, group=item.source) for item in items]
 
 
 def note_of_patients(layouts: Sequence[str]) -> list[str]:

@@ -30,6 +30,7 @@ from .groups import (
     note_of_patients,
     official_splits,
     place_groups,
+    refuse_one_folder,
     repeats,
 )
 from .layouts import LAYOUTS, Found, dicom_series, explain
@@ -44,6 +45,7 @@ FEW = 5
 """Groups below which the scores of a split say little."""
 
 _REASONS = 3  # why nothing is left
+_NAMED = 4  # folders in the name of a data set
 
 _GROUP_IS_IMAGE = ("isic", "jsrt", "kvasir", "paired", "ph2")
 """Layouts that know of no patients, so that an image without a mask is a group, too."""
@@ -148,11 +150,12 @@ def index_dataset(
     plan = Plan(tuple(fractions), seed, folds)
     sources, out = _sources([source] if isinstance(source, str | Path) else source), Path(os.path.abspath(out))
     refuse_other_source(out, list(sources.values()))
+    if group_by_folder:
+        refuse_one_folder(list(sources.values()))
     old = older_datalist(out, plan)
     layouts = {name: _choose_layout(one, layout) for name, one in sources.items()}
     slicing = slicing or (Slicing("axial") if "nifti" in (one for one, _ in layouts.values()) else None)
     items, unpaired = without_predictions(*_find_all(sources, layouts, slicing, unlabelled), corrected)
-    items = grouped_by_folder(items, sources) if group_by_folder else items
     items = with_drafts_marked(items) if corrected else items
     items = with_structures(_of_classes(items, classes), labels, structures, missing)
     items, uncut = cut_volumes(items, slicing, drop_empty)
@@ -162,6 +165,9 @@ def index_dataset(
     refused = [*unpaired, *uncut, *unreadable]
     found = [one.item for one in checked]
     _refuse_nothing(sources, found, refused)
+    if group_by_folder:
+        found = grouped_by_folder(found)
+        checked = [replace(one, item=item) for one, item in zip(checked, found, strict=True)]
     refuse_values_of_nothing(next(iter(sources.values())), found, labels, structures)
     pairs = _find_pairs(checked, near_duplicates and not (slicing and slicing.axis), out)
     splits, leaks, moved = _split(checked, pairs, plan, old)
@@ -192,11 +198,20 @@ def _head(sources: Mapping[str, Path], layouts: Mapping[str, tuple[str, str]]) -
         reasons = [f"each of {len(layouts)} folders {next(iter(layouts.values()))[1]}"]
     return Datalist(
         folder=Path(),
-        name=" + ".join(sources) if len(sources) > 1 else next(iter(sources.values())).name,
+        name=_name(sources),
         sources=tuple(sources.values()),
         layout=" + ".join(dict.fromkeys(layout for layout, _ in layouts.values())),
         recognised="; ".join(reasons),
     )
+
+
+def _name(sources: Mapping[str, Path]) -> str:
+    """Of the data set: that of its folder; of a few all, of many that of the folder which holds them."""
+    if len(sources) == 1:
+        return next(iter(sources.values())).name
+    if len(sources) <= _NAMED:
+        return " + ".join(sources)
+    return f"{Path(os.path.commonpath(sources.values())).name}, {len(sources)} folders"
 
 
 def _find_all(

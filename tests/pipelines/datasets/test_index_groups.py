@@ -378,6 +378,8 @@ def test_folders_that_are_patients_keep_all_their_images_in_one_split(tmp_path: 
         splits[entry["group"]].add(str(place))
     assert {group: len(found) for group, found in splits.items()} == {folder.name: 1 for folder in folders}
     assert not [note for note in report.notes if "patient" in note]
+    assert load(tmp_path / "out")["name"] == "source, 6 folders"
+    assert not any("source" in entry for entry in entries(load(tmp_path / "out")))
 
 
 def test_one_folder_cannot_be_divided_by_folders(tmp_path: Path) -> None:
