@@ -39,8 +39,11 @@ class UnknownNameError(WrongValueError):
 
 def closest(name: str, known: Iterable[str]) -> str:
     """``"did you mean 'x'"`` for the known name closest to ``name``, or an empty string where none is close."""
-    as_written = {one.casefold(): one for one in sorted(known, reverse=True)}  # of two that differ in case the first
-    name, known = name.casefold(), sorted(as_written)
+    known = sorted(known)
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
     close = close or [one for one in known if len(name) > 2 and one.startswith(name)]
-    return f"did you mean {as_written[close[0]]!r}" if close else ""
+    if not close:
+        as_written = {one.casefold(): one for one in known}
+        folded = difflib.get_close_matches(name.casefold(), as_written, n=1, cutoff=0.7)
+        close = [as_written[one] for one in folded]
+    return f"did you mean {close[0]!r}" if close else ""

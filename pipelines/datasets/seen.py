@@ -31,6 +31,12 @@ def marks_of(dataset: str | Path) -> set[str]:
     return set().union(*map(marks, used))
 
 
+def marks_among(items: Iterable[Item], used: Iterable[Item]) -> set[str]:
+    """Those of the items of a data list that were used, which a training knows by their files alone."""
+    files = set(map(mark_of_file, used))
+    return set().union(*(marks(item) for item in items if mark_of_file(item) in files))
+
+
 def write_seen(path: Path, marks: Iterable[str]) -> None:
     """Write them down; what was seen in earlier sessions stays.
 

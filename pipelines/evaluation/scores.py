@@ -18,6 +18,7 @@ from ..bundling.bundles import members_of
 from ..bundling.gate import fingerprint
 from ..bundling.provenance import provenance
 from ..core.errors import DelineateError, counted, printable
+from ..datasets.datalist import Datalist
 from ..datasets.seen import SEEN, marks, read_seen
 from ..datasets.splitting.splits import split_words
 from ..imaging.item import Item
@@ -103,8 +104,8 @@ class ScoreWriter:
         self._volumes: VolumeMasks | None = None
         self._drafts = any(fields.get("draft") for fields in self.dataset.data)
         known = read_seen(Path(self._bundle_root) / SEEN) if self._bundle_root else frozenset()
-        items = map(Item.from_fields, self.dataset.data) if known else ()
-        self._seen = {key_of(item) for item in items if marks(item) & known}
+        listed = (item for _, item in Datalist.read(self.dataset_dir).labelled()) if known else ()
+        self._seen = {key_of(item) for item in listed if marks(item) & known}
         self._columns.missing.clear()
 
     def attach(self, engine: Engine) -> None:

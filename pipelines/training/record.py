@@ -17,7 +17,7 @@ from ..bundling.provenance import provenance
 from ..core.files import remove_leftovers, write_atomically
 from ..core.ranks import process_count, rank
 from ..datasets.datalist import Datalist
-from ..datasets.seen import SEEN, marks, marks_of, write_seen
+from ..datasets.seen import SEEN, marks_among, marks_of, write_seen
 from ..datasets.unlabelled import hash_of
 from ..imaging.item import Item
 from .mean_teacher import MeanTeacher
@@ -91,7 +91,8 @@ class RunRecord:
             left_out = len(whole) - len(self.unlabelled)
             self._session["unlabelled"] = {"used": len(self.unlabelled), "left_out": left_out, "hash": hash_of(whole)}
         before = seen_by(Path(str(self.settings.get("pretrained"))))
-        write_seen(self.output_dir / SEEN.name, before.union(marks_of(self.dataset_dir), *map(marks, self.unlabelled)))
+        unlabelled = marks_among(Datalist.read(self.dataset_dir).part("unlabelled"), self.unlabelled)
+        write_seen(self.output_dir / SEEN.name, before.union(marks_of(self.dataset_dir), unlabelled))
         self.write(engine)
 
     def write(self, engine: Engine) -> None:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from PIL import Image
 
 from delineate.pipelines.core.errors import DelineateError, UnknownNameError
+from delineate.pipelines.datasets.index import index_dataset
 from delineate.pipelines.evaluation.evaluation import read_evaluation
 from delineate.pipelines.evaluation.summary import summarise
 from delineate.pipelines.evaluation.workflow import evaluate
@@ -96,6 +98,25 @@ def test_all_labelled_images_are_scored_and_those_that_the_run_has_seen_are_coun
     assert "in all splits were scored on " in scores["protocol"]
     assert f" The network has seen {seen} of them in its training, so the scores are too good." in scores["protocol"]
     assert f"the network has seen {seen} of these images in its training, so the scores are too good" in caplog.text
+
+
+def test_images_that_the_run_has_seen_are_known_in_another_format_and_marked_in_the_table(
+    phantom_run: Path, phantom_data: Path, tmp_path: Path
+) -> None:
+    lists = json.loads((phantom_data / "datalist.json").read_text())
+    for split in ("training", "test"):
+        for entry in lists[split][:2]:
+            image, mask = Path(entry["image"]), Path(entry["label"])
+            for path, folder in ((image, "images"), (mask, "masks")):
+                (tmp_path / folder).mkdir(exist_ok=True)
+                pixels = Image.open(phantom_data / path)
+                pixels.save(tmp_path / folder / f"{split}_{image.stem}.tif")
+    index_dataset(tmp_path, out=tmp_path / "data", near_duplicates=False)
+    evaluate(phantom_run, tmp_path / "data", tmp_path / "out", split="all", settings={"page": False})
+    assert json.loads((tmp_path / "out/metrics.json").read_text())["seen_in_training"] == 2
+    with (tmp_path / "out/per_image.csv").open(newline="") as file:
+        marked = {Path(row["image"]).name.split("_")[0]: row["seen"] for row in csv.DictReader(file)}
+    assert marked == {"training": "1", "test": "0"}
 
 
 def test_a_limit_of_an_unknown_score_is_refused_before_anything_is_scored(

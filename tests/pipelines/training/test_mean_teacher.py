@@ -148,7 +148,7 @@ def test_the_record_says_how_many_images_without_masks_were_used_and_they_count_
     assert session["unlabelled"]["used"] + session["unlabelled"]["left_out"] == len(lists["unlabelled"]) > 0
     seen = json.loads((few / "run/logs/seen.json").read_text())["images"]
     labelled = len(lists["training"]) + len(lists["validation"])
-    assert len(seen) == labelled + session["unlabelled"]["used"]
+    assert len(seen) == 2 * (labelled + session["unlabelled"]["used"])  # by file and by pixels
 
 
 @pytest.mark.filterwarnings("ignore:parsing config_file")
