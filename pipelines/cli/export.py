@@ -20,8 +20,8 @@ def export(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="The file to write; or a new folder, for a copy of the bundle that holds it, which machines without "
-            "torch take; without it, models/model.onnx (.xml, .pt2, .ts) in the bundle."
+            help="File to write, or a new folder: it gets a copy of the bundle with that file, for machines without "
+            "torch. By default models/model.onnx (.xml, .pt2, .ts) in the bundle."
         ),
     ] = None,
     data: Annotated[
@@ -32,8 +32,8 @@ def export(
         bool,
         typer.Option(
             "--int8",
-            help="In int8, with --data: calibrated on its training images, kept only if mean Dice of its validation "
-            "images drops by at most 0.005; onnx and openvino.",
+            help="Write int8 (onnx and openvino): calibrated on the training images of --data, and kept only if mean "
+            "Dice on its validation images drops by at most 0.005.",
         ),
     ] = False,
     calibrate: Annotated[int, typer.Option(min=1, help="With --int8: training images to calibrate on.")] = 100,
